@@ -1,0 +1,6 @@
+"""`python -m retort`: the `retort` command."""
+
+from retort.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The `retort` command: one file a verb; data on stdout, logs and progress on stderr."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from retort.errors import RetortError
+
+app = typer.Typer(
+    name="retort",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Distil a large language model into a small one by transferring its responses and its rewards.",
+)
+
+for _verb in ("run", "stage", "report", "score", "vote", "doctor"):
+    app.command(_verb)(getattr(importlib.import_module(f"retort.cli.{_verb}"), _verb))
+
+
+def main() -> None:
+    """Run the command; an error that a user can mend is one message and a stable exit code."""
+    try:
+        app()
+    except RetortError as error:
+        print(f"retort: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,142 @@
+"""Settings of the stages that make and label data: prompts, responses, votes, reward data, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from retort.config.base import Strict
+
+AnswerType = Literal["number", "expression", "choice", "text"]
+
+
+class SourceConfig(Strict):
+    """One source of prompts."""
+
+    path: str
+    """JSONL (gzipped or not) or Parquet file; or, with `type: datasets`, a hub data set's id."""
+    type: Literal["file", "datasets"] = "file"
+    """Whether `path` is a file or a data set for the `datasets` library."""
+    name: str | None = None
+    """Configuration of a hub data set (`main` of gsm8k, say)."""
+    split: str = "train"
+    """Split of a hub data set."""
+    prompt_field: str = "prompt"
+    """Field that holds the prompt."""
+    answer_field: str | None = None
+    """Field that holds the gold answer, where one is known: used for metrics alone."""
+    id_field: str | None = None
+    """Field that holds a unique id; without one the id is made from the prompt's text."""
+    use: Literal["split", "train", "validation", "test"] = "split"
+    """Put all rows into one split, or divide them among the three."""
+
+
+class BenchmarkConfig(Strict):
+    """One benchmark: held-out prompts of this run, or a file of questions with answers."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Name in tables and file names."""
+    task: Literal["heldout", "gsm8k", "gsm_plus", "mmlu_pro"] = "heldout"
+    """`heldout`: the test split. Otherwise the benchmark whose fields and official rule the file follows."""
+    path: str | None = None
+    """The benchmark's file; not for `heldout`."""
+    limit: int | None = Field(None, ge=1)
+    """Use only the first rows."""
+
+    @model_validator(mode="after")
+    def _file_benchmarks_name_a_file(self) -> BenchmarkConfig:
+        if (self.task == "heldout") != (self.path is None):
+            raise ValueError("give `path` for every task but `heldout`, and only for those")
+        return self
+
+
+class PromptsConfig(Strict):
+    """Loading, cleaning and splitting prompts."""
+
+    sources: list[SourceConfig] = Field(min_length=1)
+    """Where prompts come from."""
+    validation: int = Field(200, ge=1)
+    """Prompts held out of training, with votes: the reward model's gate and PPO's early stop read them."""
+    test: int = Field(0, ge=0)
+    """Prompts held out for `heldout` evaluation; never answered by the teacher during training."""
+    limit: int | None = Field(None, ge=1)
+    """Use only this many training prompts."""
+    near_duplicate_threshold: float = Field(0.85, gt=0, le=1)
+    """Jaccard similarity of word 5-gram sets above which the later of two prompts is dropped; 1 turns it off."""
+    decontaminate: list[str] = []
+    """Files of benchmark questions (JSONL, gzipped or not) that no training prompt may share n-grams with."""
+    ngram: int = Field(13, ge=3)
+    """Length in words of the n-grams that count as contamination."""
+    max_overlap: float = Field(0.5, ge=0, le=1)
+    """Share of a prompt's n-grams found in one benchmark item above which the prompt is dropped."""
+    contaminated: Literal["drop", "report"] = "drop"
+    """Drop contaminated training prompts, or keep them and say so (to study a benchmark's own questions)."""
+
+
+class SamplingConfig(Strict):
+    """How responses are sampled."""
+
+    temperatures: list[Annotated[float, Field(ge=0, le=2)]] = [0.7, 1.0]
+    """Temperatures; each is used for `samples` responses to every prompt."""
+    samples: int = Field(4, ge=1)
+    """Responses to each prompt at each temperature."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling: keep the most probable tokens that hold this much probability."""
+    max_new_tokens: int = Field(256, ge=1)
+    """Tokens after which a response is cut off (finish reason `length`)."""
+    batch_size: int = Field(64, ge=1)
+    """Sequences generated at once by the `transformers` engine."""
+
+
+class ResponsesConfig(SamplingConfig):
+    """A sharded stage of responses."""
+
+    shards: list[int] = [0]
+    """Shard numbers, 0 to n-1: each is a task of its own, and prompts are divided among them."""
+
+    @model_validator(mode="after")
+    def _shards_count_from_zero(self) -> ResponsesConfig:
+        if self.shards != list(range(len(self.shards))) or not self.shards:
+            raise ValueError(f"shards must be [0, 1, ..., n-1], not {self.shards}")
+        return self
+
+
+class VotesConfig(Strict):
+    """Majority vote over a prompt's responses."""
+
+    min_share: float = Field(0.0, ge=0, le=1)
+    """Abstain when the winner has less than this share of all responses."""
+    min_margin: float = Field(0.0, ge=0, le=1)
+    """Abstain when the winner leads the runner-up by less than this share; a tie always abstains."""
+
+
+class RewardDataConfig(Strict):
+    """Pointwise labelled examples for the reward model."""
+
+    max_per_prompt: int = Field(16, ge=1)
+    """Examples kept of each prompt and source, so that no prompt outweighs the others."""
+    balance: bool = True
+    """Drop examples of the more frequent label in the training table until both are equally frequent."""
+
+
+class EvaluateConfig(Strict):
+    """Greedy evaluation of models on benchmarks."""
+
+    models: list[Literal["teacher", "base", "sft", "ppo", "sft_equal_compute"]] = ["teacher", "base", "sft", "ppo"]
+    """Models to evaluate; the teacher only where it is a model that can be run."""
+    benchmarks: list[BenchmarkConfig] = Field([BenchmarkConfig(name="heldout")], min_length=1)
+    """Benchmarks to evaluate them on."""
+    max_new_tokens: int = Field(256, ge=1)
+    """Tokens after which a response is cut off."""
+    batch_size: int = Field(64, ge=1)
+    """Sequences generated at once."""
+
+
+class ReportConfig(Strict):
+    """The report."""
+
+    title: str = "Distillation report"
+    """Heading of the page."""
+    samples: int = Field(6, ge=0)
+    """Prompts shown with responses before and after PPO."""

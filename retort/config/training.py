@@ -1,0 +1,169 @@
+"""Settings of the stages that train: SFT, reward model, PPO."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from retort.config.base import Strict
+
+
+class LoraConfig(Strict):
+    """Low-rank adapters instead of full fine-tuning; merged into the weights when the stage ends."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of the adapters."""
+    alpha: int = Field(32, ge=1)
+    """Scale of the adapters, divided by the rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapters' input."""
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    """Modules that get adapters."""
+
+
+class OptimizerConfig(Strict):
+    """What every training stage sets of its optimizer (AdamW)."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    """Peak learning rate."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps of linear warm-up."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+class SFTConfig(OptimizerConfig):
+    """Supervised fine-tuning of the student on responses that agree with the vote."""
+
+    steps: int = Field(200, ge=1)
+    """Optimizer steps."""
+    batch_size: int = Field(32, ge=1)
+    """Examples a step, over all devices and accumulation."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Examples a forward pass; the rest of `batch_size` is accumulated."""
+    max_length: int = Field(1024, ge=8)
+    """Longest example in tokens; longer ones are left out and counted."""
+    max_per_prompt: int | None = Field(None, ge=1)
+    """Agreeing responses used of each prompt; all when left out."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Course of the learning rate after warm-up."""
+    lora: LoraConfig | None = None
+    """Adapters; full fine-tuning when left out."""
+    checkpoint_steps: int = Field(100, ge=1)
+    """Steps between checkpoints that a killed stage resumes from."""
+    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Tracker that curves go to beside DVCLive."""
+
+
+class RewardConfig(OptimizerConfig):
+    """The pointwise reward model."""
+
+    init: Literal["teacher", "sft"] = "sft"
+    """Model whose trunk the reward model starts from; `teacher` needs its weights and the student's tokenizer."""
+    likelihood: list[Literal["teacher", "sft"]] = ["sft"]
+    """Frozen models whose token log-probabilities the head sees beside the hidden states."""
+    train_trunk: bool = True
+    """Train the trunk too, not the head alone."""
+    head_size: int = Field(64, ge=1)
+    """Hidden width of the head."""
+    steps: int = Field(400, ge=1)
+    """Optimizer steps."""
+    batch_size: int = Field(64, ge=1)
+    """Examples a step."""
+    head_learning_rate: float | None = Field(None, gt=0)
+    """Learning rate of the head; that of the trunk when left out."""
+    max_length: int = Field(1024, ge=8)
+    """Longest prompt with response in tokens; longer ones are left out and counted."""
+    evaluate_steps: int = Field(100, ge=1)
+    """Steps between evaluations on held-out prompts; the best state is kept."""
+    min_auc: float = Field(0.75, ge=0.5, le=1)
+    """Gate: PPO runs only if the AUC on held-out prompts' student responses reaches this."""
+    max_calibration_error: float = Field(0.2, gt=0, le=1)
+    """Gate: PPO runs only if the expected calibration error (15 bins) is at most this."""
+    lora: LoraConfig | None = None
+    """Adapters; full fine-tuning when left out."""
+
+
+class KLConfig(Strict):
+    """Penalty for leaving the SFT student."""
+
+    coefficient: float = Field(0.05, ge=0)
+    """Initial weight of the KL estimate in the reward."""
+    target: float | None = Field(None, gt=0)
+    """KL a response (nats) that an adaptive controller steers to (Ziegler et al. 2019, §2.2); fixed when left out."""
+    horizon: int = Field(10_000, ge=1)
+    """Episodes in which the controller corrects about a tenth of the error... its time constant."""
+
+
+class PPOConfig(OptimizerConfig):
+    """PPO against the learned reward."""
+
+    iterations: int = Field(100, ge=1)
+    """Rounds of rollout and update."""
+    prompts_per_iteration: int = Field(64, ge=1)
+    """Prompts drawn for each rollout."""
+    responses_per_prompt: int = Field(4, ge=1)
+    """Responses sampled to each."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature; log-probabilities are taken at the same one."""
+    max_new_tokens: int = Field(256, ge=1)
+    """Tokens after which a response is cut off."""
+    epochs: int = Field(1, ge=1)
+    """Passes over a rollout."""
+    minibatch_size: int = Field(64, ge=1)
+    """Episodes an optimizer step."""
+    clip: float = Field(0.2, gt=0, lt=1)
+    """Half-width of the interval that the probability ratio is clipped to (PPO, eq. 7)."""
+    value_clip: float | None = Field(0.2, gt=0)
+    """Half-width of the interval that value predictions are clipped to; off when left out."""
+    value_coefficient: float = Field(0.5, ge=0)
+    """Weight of the value loss where critic and policy share an optimizer."""
+    critic_learning_rate: float | None = Field(None, gt=0)
+    """Learning rate of the critic; the policy's when left out."""
+    critic_warmup: int = Field(5, ge=0)
+    """Iterations that train the critic alone."""
+    gamma: float = Field(1.0, gt=0, le=1)
+    """Discount a token."""
+    lam: float = Field(0.95, ge=0, le=1)
+    """Lambda of generalised advantage estimation (Schulman et al. 2016, eq. 16)."""
+    whiten_advantages: bool = True
+    """Shift and scale a rollout's advantages to mean 0, variance 1."""
+    reward_clip: float = Field(5.0, gt=0)
+    """Normalised rewards are clipped to plus and minus this."""
+    missing_eos_penalty: float = Field(1.0, ge=0)
+    """Taken from the reward of a response that was cut off."""
+    kl: KLConfig = KLConfig()
+    """Penalty for leaving the SFT student."""
+    evaluate_every: int = Field(10, ge=1)
+    """Iterations between measurements of agreement with the vote on held-out prompts."""
+    patience: int = Field(5, ge=1)
+    """Measurements without a new best after which training stops early."""
+    checkpoint_every: int = Field(10, ge=1)
+    """Iterations between checkpoints that a killed stage resumes from."""
+    validation_limit: int = Field(500, ge=1)
+    """Held-out prompts used for that measurement."""
+    lora: LoraConfig | None = None
+    """Adapters on policy and critic; full fine-tuning when left out."""
+    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Tracker that curves go to beside DVCLive."""
+
+    @model_validator(mode="after")
+    def _minibatches_divide_the_rollout(self) -> PPOConfig:
+        episodes = self.prompts_per_iteration * self.responses_per_prompt
+        if episodes % self.minibatch_size:
+            raise ValueError(f"minibatch_size {self.minibatch_size} does not divide the {episodes} episodes a rollout")
+        return self
+
+
+class EqualComputeConfig(Strict):
+    """Baseline: the SFT student trained on with the compute that PPO took, on the same data."""
+
+    enabled: bool = True
+    """Whether to train it."""
+    max_extra_steps: int | None = Field(None, ge=1)
+    """Bound on the extra optimizer steps; the report says when it was reached."""

@@ -1,0 +1,56 @@
+"""The demonstration's task: word problems whose solutions may combine the numbers in any order.
+
+A problem states one starting amount and three changes. A solution writes three additions, each of two
+terms picked at random from those left, so that two samples for one problem usually take different paths and
+make different slips; only then does a majority vote have something to correct. Nothing outside `retort.demo`
+knows this task: the pipeline sees prompts and responses as text.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+_NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana")
+_THINGS = ("cards", "coins", "shells", "stamps", "beads", "pens")
+_GAINS = ("buys", "finds", "wins")
+_LOSSES = ("loses", "sells", "gives away")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One word problem: its text, the signed amounts it adds up, and the right answer."""
+
+    prompt: str
+    terms: tuple[int, ...]
+
+    @property
+    def answer(self) -> int:
+        return sum(self.terms)
+
+
+def draw_problem(rng: random.Random) -> Problem:
+    """Draw a problem of four amounts in which nobody ever owns less than nothing."""
+    name, thing = rng.choice(_NAMES), rng.choice(_THINGS)
+    terms = [rng.randint(2, 59)]
+    sentences = [f"{name} has {terms[0]} {thing}."]
+    for _ in range(3):
+        amount = rng.randint(2, 59)
+        if rng.random() < 0.5 and sum(terms) >= amount:
+            terms.append(-amount)
+            sentences.append(f"{name} {rng.choice(_LOSSES)} {amount}.")
+        else:
+            terms.append(amount)
+            sentences.append(f"{name} {rng.choice(_GAINS)} {amount}.")
+    return Problem(" ".join([*sentences, f"How many {thing} now?"]), tuple(terms))
+
+
+def write_solution(problem: Problem, rng: random.Random) -> str:
+    """Write a correct solution that adds the terms in a random order, ending in `#### ANSWER`."""
+    terms, steps = list(problem.terms), []
+    while len(terms) > 1:
+        first = terms.pop(rng.randrange(len(terms)))
+        second = terms.pop(rng.randrange(len(terms)))
+        terms.append(first + second)
+        steps.append(f"{first}{second:+d}={first + second}")
+    return "\n".join([*steps, f"#### {terms[0]}"])

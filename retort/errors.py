@@ -1,0 +1,69 @@
+"""Errors that a user can mend, each named after the boundary that it crossed, with a stable exit code.
+
+The library raises these; the `retort` command prints the message and exits with `exit_code`. A scheduler may
+retry every failure except `DO_NOT_RETRY`: those inputs will be refused again however often they are tried.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+DO_NOT_RETRY = 65
+"""Exit code of errors that no retry can mend (the value of BSD's EX_DATAERR)."""
+
+RETRY = 75
+"""Exit code of failures that another attempt may mend (the value of BSD's EX_TEMPFAIL)."""
+
+
+class RetortError(Exception):
+    """Base of every error that Retort explains to its user; the message says what to do."""
+
+    exit_code: ClassVar[int] = DO_NOT_RETRY
+
+
+class InputError(RetortError):
+    """Data that a stage reads is missing or malformed; names the file, and the row and field where there is one."""
+
+    def __init__(
+        self, problem: str, *, remedy: str, file: Path | str, row: int | None = None, field: str | None = None
+    ):
+        self.file, self.row, self.field, self.remedy = str(file), row, field, remedy
+        where = str(file)
+        if row is not None:
+            where += f", row {row}"
+        if field is not None:
+            where += f", field {field!r}"
+        super().__init__(f"{where}: {problem}. {remedy}")
+
+
+class ConfigError(RetortError):
+    """A configuration is wrong: unknown key, value out of range, or settings that contradict each other."""
+
+    exit_code = 64
+
+
+class ModelError(RetortError):
+    """A model or tokenizer cannot be used: pickled weights, no pad token, no chat template, context too short."""
+
+
+class TrainingError(RetortError):
+    """Training went wrong in a way that another attempt would repeat, such as a loss that is not a number."""
+
+
+class EngineError(RetortError):
+    """A generation engine failed after its own retries; another attempt resumes where this one stopped."""
+
+    exit_code = RETRY
+
+
+class StorageError(RetortError):
+    """A file could not be written or fetched (disk full, no permission, remote away); nothing half-written remains."""
+
+    exit_code = RETRY
+
+
+class MissingToolError(RetortError):
+    """Something that this command needs is not installed on this machine."""
+
+    exit_code = 69

@@ -1,0 +1,82 @@
+"""Writing files so that a reader sees the whole file or none, and naming contents by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from retort.errors import StorageError
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on success it replaces `target`, on failure it is removed.
+
+    Works for files and for folders. A replaced folder is moved aside first, so that no reader sees a mixture.
+
+    Raises:
+        StorageError: the disk is full or the place cannot be written; `target` is as it was.
+    """
+    target = Path(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _replace(temporary, target)
+    except OSError as error:
+        _remove(temporary)
+        raise StorageError(
+            f"{target}: could not be written ({error.strerror or error}). Free space or fix permissions there, "
+            "then run the command again; what was there before is unchanged."
+        ) from error
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        old = target.with_name(f".{target.name}.{os.getpid()}.old")
+        target.rename(old)
+        temporary.rename(target)
+        shutil.rmtree(old)
+    else:
+        temporary.replace(target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` to `target` as UTF-8, atomically."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` to `target` as indented JSON with sorted keys, atomically: the same value, the same bytes."""
+    write_text(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's relative names and contents in sorted order."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(item for item in path.rglob("*") if item.is_file()):
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+            digest.update(bytes.fromhex(content_hash(file)))
+    else:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,59 @@
+"""Where each stage's inputs and outputs lie in a workspace, the folder that holds `dvc.yaml` and `params.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Places in one workspace. What DVC versions is under `outputs`, `metrics` and `curves`; `state` is not versioned."""
+
+    root: Path = Path()
+
+    def prompts(self, split: str) -> Path:
+        """Prompts of one split: train, validation or test."""
+        return self.root / "outputs/prompts" / f"{split}.parquet"
+
+    def responses(self, stage: str, shard: int) -> Path:
+        """Responses of one shard of `teacher_responses` or `student_responses`."""
+        return self.root / "outputs" / stage / f"shard-{shard}.parquet"
+
+    @property
+    def votes(self) -> Path:
+        """The vote on every train and validation prompt."""
+        return self.root / "outputs/votes/votes.parquet"
+
+    def reward_data(self, split: str) -> Path:
+        """Labelled examples: train or validation."""
+        return self.root / "outputs/reward_data" / f"{split}.parquet"
+
+    def model(self, name: str) -> Path:
+        """Folder of a model: teacher, base, sft, reward, ppo or sft_equal_compute."""
+        return self.root / "outputs/models" / name
+
+    def results(self, model: str, benchmark: str) -> Path:
+        """Per-item results of one model on one benchmark."""
+        return self.root / "outputs/evaluate" / f"{model}-{benchmark}.parquet"
+
+    def metrics(self, stage: str) -> Path:
+        """Metrics of a stage, as JSON."""
+        return self.root / "metrics" / f"{stage}.json"
+
+    def curves(self, stage: str) -> Path:
+        """Folder of a training stage's curves, written while it trains."""
+        return self.root / "curves" / stage
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.root / "outputs/report"
+
+    def state(self, task: str) -> Path:
+        """Folder of what a killed task resumes from: outside the outputs, because DVC deletes those first."""
+        return self.root / ".retort/state" / task
+
+    def timing(self, task: str) -> Path:
+        """Wall time of a task on this machine: kept apart, because versioned outputs must not depend on it."""
+        return self.root / ".retort/timings" / f"{task}.json"

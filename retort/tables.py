@@ -1,0 +1,139 @@
+"""The tables that stages exchange: one schema each, written as Parquet, checked when read.
+
+Rows keep their order, and the same rows give the same bytes: DVC names tables by content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retort.errors import InputError
+from retort.files import atomic_path
+
+Rows = list[dict[str, Any]]
+
+
+def _field(name: str, kind: pa.DataType, words: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": words})
+
+
+PROMPTS = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Unique name of the prompt, stable between runs"),
+        _field("prompt", pa.string(), "The user's message, without any chat formatting"),
+        _field("answer", pa.string(), "Gold answer where one is known: for metrics only", nullable=True),
+        _field("source", pa.string(), "File that the prompt came from"),
+        _field("row", pa.int64(), "Its row in that file, counted from 1"),
+    ]
+)
+"""`prompts` writes one table per split: train, validation, test."""
+
+RESPONSES = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("sample", pa.int32(), "Number of the response among those to this prompt, from 0"),
+        _field("source", pa.string(), "Who answered: teacher or student"),
+        _field("model", pa.string(), "Name of the model that answered"),
+        _field("temperature", pa.float32(), "Sampling temperature; 0 is greedy"),
+        _field("seed", pa.int64(), "Seed the sample was drawn with"),
+        _field("response", pa.string(), "The text, without special tokens"),
+        _field("finish_reason", pa.string(), "stop (the model ended it), length (cut off) or unknown"),
+        _field("prompt_tokens", pa.int32(), "Tokens of the formatted prompt; 0 when not known"),
+        _field("response_tokens", pa.int32(), "Tokens of the response with its end token; 0 when not known"),
+    ]
+)
+"""`teacher_responses` and `student_responses` write one table per shard."""
+
+VOTES = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Prompt that was voted on"),
+        _field("label", pa.string(), "Pseudo-label: the winning answer; null when the vote abstains", nullable=True),
+        _field("votes", pa.int32(), "Responses that gave the winning answer"),
+        _field("total", pa.int32(), "Responses that were counted, unparsed ones included"),
+        _field("share", pa.float32(), "votes / total"),
+        _field("margin", pa.float32(), "(votes - votes of the runner-up) / total"),
+        _field("abstained", pa.bool_(), "Whether share or margin was too small, or no answer could be read"),
+        _field("answer", pa.string(), "Gold answer where known, passed on for metrics only", nullable=True),
+        _field("correct", pa.bool_(), "Whether the label equals the gold answer, where both exist", nullable=True),
+    ]
+)
+"""`votes` writes one table over train and validation prompts."""
+
+REWARD_EXAMPLES = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("prompt", pa.string(), "The user's message"),
+        _field("response", pa.string(), "The response that is judged"),
+        _field("source", pa.string(), "Who answered: teacher or student"),
+        _field("finished", pa.bool_(), "Whether the model ended the response itself"),
+        _field("label", pa.int8(), "1 when the response's answer equals the pseudo-label, else 0"),
+        _field("correct", pa.bool_(), "Whether its answer equals the gold answer, where known", nullable=True),
+    ]
+)
+"""`reward_data` writes one table for training and one for validation; no prompt is in both."""
+
+RESULTS = pa.schema(
+    [
+        _field("item_id", pa.string(), "Item of the benchmark"),
+        _field("group_id", pa.string(), "Items that share a source share this; intervals are clustered by it"),
+        _field("answer", pa.string(), "Gold answer"),
+        _field("response", pa.string(), "The model's greedy response"),
+        _field("read", pa.string(), "The answer that was read from it; null when none was", nullable=True),
+        _field("correct", pa.bool_(), "Whether they are equal in value"),
+        _field("official", pa.bool_(), "Whether the benchmark's own published rule counts it right"),
+        _field("finish_reason", pa.string(), "stop, length or unknown"),
+        _field("response_tokens", pa.int32(), "Tokens of the response"),
+    ]
+)
+"""`evaluate` writes one table per model and benchmark."""
+
+
+def write_table(path: Path, rows: Rows, schema: pa.Schema) -> None:
+    """Write `rows` to `path` as Parquet, atomically.
+
+    Raises:
+        ValueError: a row does not fit the schema, which is a mistake in the stage that made it.
+        StorageError: the file could not be written.
+    """
+    try:
+        table = pa.Table.from_pylist(rows, schema=schema)
+        for field in schema:
+            if not field.nullable and table.column(field.name).null_count:
+                raise ValueError(f"null in required field {field.name!r}")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        raise ValueError(f"{path}: rows do not fit the schema: {error}") from error
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path, schema: pa.Schema, *, columns: Sequence[str] | None = None) -> Rows:
+    """Read the table at `path` after checking it against `schema`.
+
+    Raises:
+        InputError: the file is missing, is no Parquet, or lacks a field of the schema or has it in another type.
+    """
+    remedy = "Run the stage that writes it again (`retort run` does so when needed)"
+    if not path.exists():
+        raise InputError("does not exist", file=path, remedy=remedy)
+    try:
+        found = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"is not a Parquet table ({error})", file=path, remedy=remedy) from error
+    for field in schema:
+        if field.name not in found.names:
+            raise InputError("is missing", file=path, field=field.name, remedy=remedy)
+        if found.field(field.name).type != field.type:
+            kinds = f"has type {found.field(field.name).type}, not {field.type}"
+            raise InputError(kinds, file=path, field=field.name, remedy=remedy)
+    rows: Rows = pq.read_table(path, columns=list(columns) if columns else schema.names).to_pylist()
+    return rows
+
+
+def read_tables(paths: Sequence[Path], schema: pa.Schema) -> Rows:
+    """Read several tables of one schema (shards) one after another."""
+    return [row for path in paths for row in read_table(path, schema)]
