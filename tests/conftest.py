@@ -1,0 +1,107 @@
+"""Fixtures that several test modules share: a tiny tokenizer, and tiny models with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+LINES = [
+    "Dan has 39 cards . Dan buys 25 more . how many cards now ?",
+    "39 + 25 = 64 . #### 64",
+    "Natalia sold 48/2 = <<48/2=24>>24 clips in May.",
+    "How many clips did Natalia sell altogether in April and May?",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """Byte-level BPE of about 300 tokens with pad, EOS and a chat template; reads and writes any text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(LINES, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=256,
+    )
+
+
+def tiny_config(architecture: str, vocabulary: int, pad: int, eos: int):
+    """Configuration of a model of about 20,000 parameters: two layers, hidden size 16, context 256."""
+    from transformers import Gemma2Config, GPT2Config, LlamaConfig, Qwen2Config
+
+    tokens = {"vocab_size": vocabulary, "pad_token_id": pad, "eos_token_id": eos, "bos_token_id": None}
+    if architecture == "gpt2":
+        return GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=256, **tokens)
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+    }
+    if architecture == "gemma2":
+        # A window shorter than the tests' sequences, so that sliding and full layers differ.
+        return Gemma2Config(**shape, **tokens, head_dim=4, sliding_window=8)
+    return {"llama": LlamaConfig, "qwen2": Qwen2Config}[architecture](**shape, **tokens)
+
+
+@pytest.fixture
+def tiny_model(tiny_tokenizer) -> Callable:
+    """`tiny_model(architecture="llama", seed=0)`: a model with random weights, large enough to be far from uniform."""
+
+    def make(architecture: str = "llama", seed: int = 0):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        config = tiny_config(
+            architecture, len(tiny_tokenizer), tiny_tokenizer.pad_token_id, tiny_tokenizer.eos_token_id
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(config)
+            for weight in model.parameters():
+                if weight.dim() > 1:
+                    torch.nn.init.normal_(weight, std=0.3)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def tiny_model_folder(tmp_path, tiny_tokenizer, tiny_model) -> Callable[..., Path]:
+    """`tiny_model_folder(architecture="llama", seed=0)`: such a model with the tiny tokenizer, saved as safetensors.
+
+    Architectures: llama, qwen2, gemma2, gpt2. `name` sets the folder's name under tmp_path.
+    """
+
+    def make(architecture: str = "llama", seed: int = 0, name: str | None = None) -> Path:
+        folder = tmp_path / (name or f"{architecture}-{seed}")
+        tiny_model(architecture, seed).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
