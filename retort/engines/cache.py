@@ -20,7 +20,7 @@ class BlockLayer(DynamicLayer):
         self._key_store = self._value_store = torch.empty(0)
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append columns.
 

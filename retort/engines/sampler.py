@@ -89,7 +89,7 @@ def sample(
 
 
 class _Decoder:
-    """Decodes one batch. Suffixes: R rows of the whole batch, L rows still in it (live), T response tokens."""
+    """Decodes one batch; `live` holds the numbers of the rows that are still in it."""
 
     def __init__(
         self, model: PreTrainedModel, max_new_tokens: int, eos: int, pad: int, temperature: float, top_p: float
@@ -98,40 +98,39 @@ class _Decoder:
         self.temperature, self.top_p = temperature, top_p
 
     @torch.inference_mode()
-    def run(self, prompts: list[list[int]], uniforms_RT: torch.Tensor | None) -> list[Sample]:
+    def run(self, prompts: list[list[int]], uniforms: torch.Tensor | None) -> list[Sample]:
         device, count = self.model.device, len(prompts)
-        ids_RT = torch.full((count, self.max_new_tokens), self.pad, device=device)
-        logprobs_RT = torch.zeros(count, self.max_new_tokens, device=device)
-        length_R = torch.full((count,), self.max_new_tokens, device=device)
-        finished_R = torch.zeros(count, dtype=torch.bool, device=device)
-        live_L = torch.arange(count, device=device)
-        logits, cache, mask, positions_L = self._prefill(prompts)
+        ids = torch.full((count, self.max_new_tokens), self.pad, device=device)
+        logprobs = torch.zeros(count, self.max_new_tokens, device=device)
+        lengths = torch.full((count,), self.max_new_tokens, device=device)
+        finished = torch.zeros(count, dtype=torch.bool, device=device)
+        live = torch.arange(count, device=device)
+        logits, cache, mask, positions = self._prefill(prompts)
         columns = mask.shape[1] - self.max_new_tokens
         padded = not bool(mask.all())
         for step in range(self.max_new_tokens):
-            uniform_L = uniforms_RT[live_L, step] if uniforms_RT is not None else None
-            token_L, logprob_L = choose(logits, self.temperature, self.top_p, uniform_L)
-            ids_RT[live_L, step], logprobs_RT[live_L, step] = token_L, logprob_L
-            ended_L = (token_L == self.eos) & ~finished_R[live_L]
-            length_R[live_L] = torch.where(ended_L, step + 1, length_R[live_L])
-            finished_R[live_L] |= ended_L
-            left = int((~finished_R[live_L]).sum())
+            uniform = uniforms[live, step] if uniforms is not None else None
+            token, logprob = choose(logits, self.temperature, self.top_p, uniform)
+            ids[live, step], logprobs[live, step] = token, logprob
+            ended = (token == self.eos) & ~finished[live]
+            lengths[live] = torch.where(ended, step + 1, lengths[live])
+            finished[live] |= ended
+            left = int((~finished[live]).sum())
             if left == 0 or step + 1 == self.max_new_tokens:
                 break
-            if len(live_L) - left >= _COMPACT_SHARE * len(live_L):
-                keep = (~finished_R[live_L]).nonzero().squeeze(1)
+            if len(live) - left >= _COMPACT_SHARE * len(live):
+                keep = (~finished[live]).nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
-                live_L, token_L, mask, positions_L = live_L[keep], token_L[keep], mask[keep], positions_L[keep]
+                live, token, mask, positions = live[keep], token[keep], mask[keep], positions[keep]
             logits = self.model(
-                input_ids=token_L[:, None],
+                input_ids=token[:, None],
                 attention_mask=mask[:, : columns + step + 1] if padded else None,
-                position_ids=(positions_L + step)[:, None],
+                position_ids=(positions + step)[:, None],
                 past_key_values=cache,
                 use_cache=True,
             ).logits[:, -1]
-        lengths, ended = length_R.tolist(), finished_R.tolist()
-        ids, logprobs = ids_RT.tolist(), logprobs_RT.tolist()
-        return [Sample(ids[r][:n], logprobs[r][:n], ended[r]) for r, n in enumerate(lengths)]
+        rows = zip(ids.tolist(), logprobs.tolist(), lengths.tolist(), finished.tolist(), strict=True)
+        return [Sample(row[:length], scores[:length], done) for row, scores, length, done in rows]
 
     def _prefill(self, prompts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor, torch.Tensor]:
         """Read the prompts, each different one once.

@@ -115,7 +115,7 @@ def test_choose_inverts_the_cumulative_distribution():
 
 
 def test_top_p_keeps_the_token_that_reaches_the_mass_and_no_more():
-    # Sorted 0.5, 0.3, 0.2 lie at tokens 2, 0, 1. A nucleus of 0.6 holds 2 and 0, mass 0.8: the border is 0.5/0.8 = 0.625.
+    # Sorted 0.5, 0.3, 0.2 lie at tokens 2, 0, 1. A nucleus of 0.6 holds 2 and 0, mass 0.8; the border: 0.5/0.8 = 0.625.
     logits = torch.tensor([[0.3, 0.2, 0.5]]).log().expand(4, 3)
     token, logprob = choose(logits, 1.0, 0.6, torch.tensor([0.0, 0.62, 0.63, 0.9999999]))
     assert token.tolist() == [2, 2, 0, 0]
