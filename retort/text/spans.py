@@ -1,0 +1,106 @@
+"""Finding the parts of a response that rules look at: the region that answers, paragraphs, boxes, bold, tags."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_FURTHER_QUESTION = re.compile(
+    r"Question(?: \d{1,4})?:|^[ \t*#]{0,6}(?:Q|Problem|Exercise|Instruction|User|Human|Input)(?: \d{1,4})?[*]{0,2}:|"
+    r"<\|(?:im_end|im_start|eot_id|endoftext)\|>|</s>",
+    re.MULTILINE,
+)
+_BOXED = re.compile(r"\\(?:boxed|fbox)[ \t]{0,3}\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*|__([^_\n]{1,300})__")
+_TAG = re.compile(r"<answer>(.{0,2000}?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+_BLANK_LINE = re.compile(r"\n[ \t]{0,40}\n")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*_\"'”)]|$)|[;\n]")
+_CANDIDATES = 16
+_LONGEST_BOX = 2000
+
+
+class Span(NamedTuple):
+    """A part `text[start:end]` of a text."""
+
+    start: int
+    end: int
+
+
+def narrow(text: str) -> Span:
+    """The part of a response that answers its question.
+
+    Thoughts before `</think>` are left out; thoughts that never end leave nothing. A base model that runs on into
+    another question ends where that begins, unless nothing but markup stands before it.
+    """
+    start = text.rfind("</think>")
+    if start >= 0:
+        start += len("</think>")
+    elif "<think>" in text:
+        return Span(len(text), len(text))
+    else:
+        start = 0
+    for match in _FURTHER_QUESTION.finditer(text, start):
+        if text[start : match.start()].strip(" \t\r\n*#_-"):
+            return Span(start, match.start())
+        start = match.end()
+    return Span(start, len(text))
+
+
+def line_after(text: str, start: int, end: int) -> Span:
+    """What is left of the line at `start`; the next line that is not blank where that is nothing."""
+    while start < end and text[start] in " \t\r\n*_`":
+        start += 1
+    stop = text.find("\n", start, end)
+    return Span(start, end if stop < 0 else stop)
+
+
+def sentence_of(text: str, span: Span) -> Span:
+    """The first sentence of a span: up to a full stop before white space, or a semicolon."""
+    for match in _SENTENCE_END.finditer(text, span.start, span.end):
+        if match.start() > span.start:
+            return Span(span.start, match.start())
+    return span
+
+
+def last_paragraph(text: str, region: Span) -> Span:
+    """The region's last paragraph: what follows its last blank line."""
+    end = region.end
+    while end > region.start and text[end - 1].isspace():
+        end -= 1
+    start = max(region.start, text.rfind("\n\n", region.start, end))
+    return Span(start, end)
+
+
+def boxed_spans(text: str, region: Span) -> list[Span]:
+    r"""Contents of the last `\boxed{...}` with balanced braces, in order; only the last 16 are looked at."""
+    if "\\boxed" not in text and "\\fbox" not in text:
+        return []
+    starts = [match.end() for match in _BOXED.finditer(text, region.start, region.end)][-_CANDIDATES:]
+    spans = []
+    for start in starts:
+        depth = 1
+        for match in _BRACE.finditer(text, start, min(region.end, start + _LONGEST_BOX)):
+            depth += {"{": 1, "}": -1}.get(match.group(), 0)
+            if depth == 0:
+                spans.append(Span(start, match.start()))
+                break
+    return spans
+
+
+def bold_spans(text: str, region: Span) -> list[Span]:
+    """Contents of bold text, in order."""
+    return [Span(*match.span(match.lastindex or 1)) for match in _BOLD.finditer(text, region.start, region.end)]
+
+
+def tag_spans(text: str, region: Span) -> list[Span]:
+    """Contents of `<answer>` elements, in order; one that is cut off ends where the text does."""
+    if "<answer>" not in text:
+        return []
+    starts = [match.start() for match in re.finditer("<answer>", text[region.start : region.end])][-_CANDIDATES:]
+    spans = []
+    for start in starts:
+        match = _TAG.match(text, region.start + start, region.end)
+        if match:
+            spans.append(Span(*match.span(1)))
+    return spans
