@@ -7,7 +7,6 @@ retry every failure except `DO_NOT_RETRY`: those inputs will be refused again ho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 DO_NOT_RETRY = 65
 """Exit code of errors that no retry can mend (the value of BSD's EX_DATAERR)."""
@@ -19,7 +18,7 @@ RETRY = 75
 class RetortError(Exception):
     """Base of every error that Retort explains to its user; the message says what to do."""
 
-    exit_code: ClassVar[int] = DO_NOT_RETRY
+    exit_code: int = DO_NOT_RETRY
 
 
 class InputError(RetortError):
@@ -67,3 +66,14 @@ class MissingToolError(RetortError):
     """Something that this command needs is not installed on this machine."""
 
     exit_code = 69
+
+
+class StageError(RetortError):
+    """A stage that ran in its own process failed and has said why there; carries its exit code on."""
+
+    def __init__(self, task: str, exit_code: int):
+        self.task, self.exit_code = task, exit_code
+        super().__init__(
+            f"stage {task} failed with exit code {exit_code}, for the reason above. What was done before it is kept: "
+            "mend it, and the same command goes on from there."
+        )

@@ -7,11 +7,12 @@ matrix. A stage may read only what `params` names of the configuration.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from retort.closure import closure
 from retort.config import RetortConfig
 
 
@@ -32,8 +33,17 @@ class Stage:
     """Curves."""
     matrix: tuple[str, ...] = ()
     """Keys over which it is split into tasks."""
-    code: tuple[str, ...] = ()
-    """Modules of the package whose change makes it run again."""
+    module: str = ""
+    """Module of `retort.stages` that runs it, where that is not named like the stage."""
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Everything that it writes."""
+        return (*self.outs, *self.metrics, *self.plots)
+
+    def code(self) -> tuple[str, ...]:
+        """Files of the package whose change makes it run again, as `retort/...`."""
+        return closure(f"retort.stages.{self.module or self.name}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,12 @@ class Task:
     @property
     def address(self) -> str:
         """Name that DVC gives it: `stage`, `stage@0`, `stage@ppo-heldout`."""
-        return "@".join([self.stage.name, *(["-".join(self.values.values())] if self.values else [])])
+        return f"{self.stage.name}@{self.item}" if self.values else self.stage.name
+
+    @property
+    def item(self) -> str:
+        """Its matrix values as one word: `0`, `ppo-heldout`; empty without a matrix."""
+        return "-".join(self.values.values())
 
     @property
     def command(self) -> str:
@@ -55,30 +70,26 @@ class Task:
         return f"retort stage {self.stage.name}{flags}"
 
 
-_ENGINE_CODE = ("engines", "models.py", "chat.py")
-
 STAGES: tuple[Stage, ...] = (
     Stage(
         "prompts",
         params=("seed", "prompts"),
         outs=("outputs/prompts",),
         metrics=("metrics/prompts.json",),
-        code=("stages/prompts.py", "data", "tables.py"),
     ),
     Stage(
         "models",
         params=("teacher", "student"),
         outs=("outputs/models/teacher", "outputs/models/base"),
-        code=("stages/models.py", "models.py"),
     ),
     Stage(
         "teacher_responses",
+        module="responses",
         params=("seed", "teacher", "teacher_responses"),
         deps=("outputs/prompts", "outputs/models/teacher"),
         outs=("outputs/teacher_responses/shard-{shard}.parquet",),
         metrics=("metrics/teacher_responses-{shard}.json",),
         matrix=("shard",),
-        code=("stages/responses.py", *_ENGINE_CODE),
     ),
     Stage(
         "votes",
@@ -86,7 +97,6 @@ STAGES: tuple[Stage, ...] = (
         deps=("outputs/prompts", "outputs/teacher_responses/shard-{shard}.parquet"),
         outs=("outputs/votes",),
         metrics=("metrics/votes.json",),
-        code=("stages/votes.py", "text"),
     ),
     Stage(
         "sft",
@@ -100,16 +110,15 @@ STAGES: tuple[Stage, ...] = (
         outs=("outputs/models/sft",),
         metrics=("metrics/sft.json",),
         plots=("curves/sft",),
-        code=("stages/sft.py", "sft", "models.py", "chat.py", "text"),
     ),
     Stage(
         "student_responses",
+        module="responses",
         params=("seed", "student_responses"),
         deps=("outputs/prompts", "outputs/models/sft"),
         outs=("outputs/student_responses/shard-{shard}.parquet",),
         metrics=("metrics/student_responses-{shard}.json",),
         matrix=("shard",),
-        code=("stages/responses.py", *_ENGINE_CODE),
     ),
     Stage(
         "reward_data",
@@ -122,7 +131,6 @@ STAGES: tuple[Stage, ...] = (
         ),
         outs=("outputs/reward_data",),
         metrics=("metrics/reward_data.json",),
-        code=("stages/reward_data.py", "text"),
     ),
     Stage(
         "reward",
@@ -131,7 +139,6 @@ STAGES: tuple[Stage, ...] = (
         outs=("outputs/models/reward",),
         metrics=("metrics/reward.json",),
         plots=("curves/reward",),
-        code=("stages/reward.py", "reward", "models.py", "chat.py"),
     ),
     Stage(
         "ppo",
@@ -146,10 +153,10 @@ STAGES: tuple[Stage, ...] = (
         outs=("outputs/models/ppo",),
         metrics=("metrics/ppo.json",),
         plots=("curves/ppo",),
-        code=("stages/ppo.py", "ppo", "reward/model.py", "models.py", "chat.py", "text"),
     ),
     Stage(
         "sft_equal_compute",
+        module="sft",
         params=("seed", "answer", "sft", "teacher_responses.shards", "sft_equal_compute"),
         deps=(
             "outputs/prompts",
@@ -162,7 +169,6 @@ STAGES: tuple[Stage, ...] = (
         outs=("outputs/models/sft_equal_compute",),
         metrics=("metrics/sft_equal_compute.json",),
         plots=("curves/sft_equal_compute",),
-        code=("stages/sft.py", "sft", "models.py", "chat.py", "text"),
     ),
     Stage(
         "evaluate",
@@ -171,7 +177,6 @@ STAGES: tuple[Stage, ...] = (
         outs=("outputs/evaluate/{model}-{benchmark}.parquet",),
         metrics=("metrics/evaluate-{model}-{benchmark}.json",),
         matrix=("model", "benchmark"),
-        code=("stages/evaluate.py", "evaluation", *_ENGINE_CODE, "text"),
     ),
     Stage(
         "report",
@@ -196,7 +201,6 @@ STAGES: tuple[Stage, ...] = (
             "curves/ppo",
         ),
         outs=("outputs/report",),
-        code=("stages/report.py", "report", "evaluation"),
     ),
 )
 """Every stage, each after those that it reads from."""
@@ -206,7 +210,7 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 
 def matrix_values(config: RetortConfig, stage: Stage) -> dict[str, list[str]]:
     """Values of each matrix key of `stage` under `config`."""
-    values = {
+    values: dict[str, Callable[[], list[str]]] = {
         "shard": lambda: [str(shard) for shard in getattr(config, stage.name).shards],
         "model": lambda: list(config.evaluate.models),
         "benchmark": lambda: [benchmark.name for benchmark in config.evaluate.benchmarks],
@@ -220,21 +224,44 @@ def tasks(config: RetortConfig, stage: Stage) -> list[Task]:
     return [Task(stage, dict(zip(values, combination, strict=True))) for combination in product(*values.values())]
 
 
-def source_files(config: RetortConfig, stage: Stage) -> list[str]:
-    """Local files and folders outside the graph that `stage` reads under `config`."""
+def task_of(stage: Stage, item: str) -> Task:
+    """The task of `stage` with these matrix values, written as in its address: `0`, `ppo-heldout`."""
+    values = item.split("-") if item else []
+    return Task(stage, dict(zip(stage.matrix, values, strict=True)))
+
+
+def expand(config: RetortConfig, stage: Stage, pattern: str) -> list[str]:
+    """Paths that `pattern`, a dependency of `stage`, stands for: all values of another stage's matrix keys.
+
+    Keys of the stage's own matrix are left as they are.
+    """
+    if not keys_of(pattern) - set(stage.matrix):
+        return [pattern]
+    maker = next(other for other in STAGES if pattern in other.written)
+    return [pattern.format(**task.values) for task in tasks(config, maker)]
+
+
+def source_files(config: RetortConfig, stage: Stage, root: Path = Path()) -> list[str]:
+    """Files and folders from outside the graph that `stage` reads under `config`, as the configuration names them.
+
+    Models and chat templates count only if they exist under `root`: they may be names on the hub.
+    """
     if stage.name == "prompts":
-        names = [
-            source.path for source in config.prompts.sources if source.type == "file"
-        ] + config.prompts.decontaminate
+        files = [source.path for source in config.prompts.sources if source.type == "file"]
+        files += config.prompts.decontaminate
     elif stage.name == "models":
-        names = [config.student.model, getattr(config.teacher, "model", "")]
+        names = [getattr(place, key, None) for place in (config.student, config.teacher) for key in _MODEL_KEYS]
+        files = [name for name in names if name and (root / name).exists()]
     elif stage.name == "teacher_responses":
-        names = [config.teacher.path] if config.teacher.type == "recorded" else []
+        files = [config.teacher.path] if config.teacher.type == "recorded" else []
     elif stage.name == "evaluate":
-        names = [benchmark.path for benchmark in config.evaluate.benchmarks if benchmark.path]
+        files = [benchmark.path for benchmark in config.evaluate.benchmarks if benchmark.path]
     else:
-        names = []
-    return sorted({name for name in names if name and Path(name).exists()})
+        files = []
+    return sorted(set(files))
+
+
+_MODEL_KEYS = ("model", "chat_template")
 
 
 def keys_of(pattern: str) -> set[str]:
@@ -245,8 +272,7 @@ def keys_of(pattern: str) -> set[str]:
 def producers(stage: Stage) -> Iterator[Stage]:
     """The stages that `stage` reads from."""
     for other in STAGES:
-        written = (*other.outs, *other.metrics, *other.plots)
-        if any(_same_file(need, made) for need in stage.deps for made in written):
+        if any(_same_file(need, made) for need in stage.deps for made in other.written):
             yield other
 
 

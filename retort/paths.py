@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Places in one workspace. What DVC versions is under `outputs`, `metrics` and `curves`; `state` is not versioned."""
+    """Places in one workspace. DVC versions what is under `outputs`, `metrics` and `curves`; `state` is not versioned."""
 
     root: Path = Path()
 
@@ -51,8 +52,11 @@ class Paths:
         return self.root / "outputs/report"
 
     def state(self, task: str) -> Path:
-        """Folder of what a killed task resumes from: outside the outputs, because DVC deletes those first."""
-        return self.root / ".retort/state" / task
+        """Folder of what a killed task resumes from: outside the outputs, because DVC deletes those first.
+
+        The environment variable RETORT_STATE names a folder that outlives the workspace: a pod's volume.
+        """
+        return Path(os.environ.get("RETORT_STATE") or self.root / ".retort/state") / task
 
     def timing(self, task: str) -> Path:
         """Wall time of a task on this machine: kept apart, because versioned outputs must not depend on it."""

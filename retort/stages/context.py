@@ -13,18 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retort.closure import PACKAGE
 from retort.config import RetortConfig, load_keys
 from retort.errors import ConfigError
 from retort.files import content_hash, write_json
 from retort.graph import BY_NAME, Task, tasks
 from retort.paths import Paths
-
-_MODULES = {
-    "teacher_responses": "responses",
-    "student_responses": "responses",
-    "sft_equal_compute": "sft",
-}
-"""Stages that share a module with another one; every other stage has a module of its own name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Context:
     def state(self) -> Path:
         """Folder of this task's resume state.
 
-        A folder left by other inputs or parameters is removed: resuming from it would mix two runs.
+        A folder left by other inputs, parameters or code is removed: resuming from it would mix two runs.
         """
         folder = self.paths.state(self.name)
         mark = folder / "fingerprint"
@@ -63,6 +57,7 @@ class Context:
             for key in ("shard", "model", "benchmark"):
                 names = names.replace("{" + key + "}", self.task.values.get(key, "*"))
             parts += [[str(path), content_hash(path)] for path in sorted((self.paths.root / folder).glob(names))]
+        parts += [[file, content_hash(PACKAGE.parent / file)] for file in self.task.stage.code()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -81,11 +76,12 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
     config = load_keys(root / "params.yaml", stage.params)
     if set(values) != set(stage.matrix):
         raise ConfigError(
-            f"stage {name} needs {', '.join(f'--{key}' for key in stage.matrix) or 'no matrix value'}, got {dict(values)}."
+            f"stage {name} needs {', '.join(f'--{key}' for key in stage.matrix) or 'no matrix value'}, "
+            f"got {dict(values)}."
         )
     context = Context(Task(stage, dict(values)), config, Paths(root))
     started = time.monotonic()
-    result = importlib.import_module(f"retort.stages.{_MODULES.get(name, name)}").run(context)
+    result = importlib.import_module(f"retort.stages.{stage.module or name}").run(context)
     metrics = dataclasses.asdict(result)
     if stage.metrics:
         write_json(context.paths.metrics(context.name), metrics)
