@@ -34,6 +34,8 @@ class Reference:
     """Text of the template, not its file."""
     content: str | None = None
     """SHA-256 of a local folder's contents, so that the reference changes when the model does."""
+    engine: dict[str, Any] | None = None
+    """Engine that answers for the model (fields of its configuration), where `transformers` does not run it here."""
 
 
 def write_reference(folder: Path, reference: Reference) -> None:
@@ -58,6 +60,15 @@ def read_reference(folder: Path) -> Reference:
         json.loads((folder / "config.json").read_text(encoding="utf-8")) if (folder / "config.json").exists() else {}
     )
     return Reference(model=str(folder), dtype=config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def model_source(folder: Path, reference: Reference) -> str:
+    """Where to load the model of `folder` from: a folder, found from the workspace that `folder` lies in, or a hub id.
+
+    `folder` is `outputs/models/NAME` of a workspace, and `reference` names a local folder by its path there.
+    """
+    local = folder.absolute().parent.parent.parent / reference.model
+    return str(local) if (folder / REFERENCE).exists() and local.is_dir() else reference.model
 
 
 def check_folder(folder: Path) -> None:
@@ -88,11 +99,12 @@ def load_model(folder: Path, *, device: torch.device | str | None = None, dtype:
     from transformers import AutoModelForCausalLM
 
     reference = read_reference(folder)
-    if Path(reference.model).is_dir():
-        check_folder(Path(reference.model))
+    source = model_source(folder, reference)
+    if Path(source).is_dir():
+        check_folder(Path(source))
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            reference.model,
+            source,
             revision=reference.revision,
             dtype=getattr(torch, dtype or reference.dtype),
             use_safetensors=True,
@@ -117,17 +129,18 @@ def load_tokenizer(folder: Path, *, training: bool = True) -> PreTrainedTokenize
 
     reference = read_reference(folder)
     try:
-        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-            reference.model, revision=reference.revision, padding_side="left"
+        found: Any = AutoTokenizer.from_pretrained(
+            model_source(folder, reference), revision=reference.revision, padding_side="left"
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{reference.model}: transformers cannot load its tokenizer: {error}") from error
+    tokenizer: PreTrainedTokenizerFast = found
     if reference.chat_template is not None:
         tokenizer.chat_template = reference.chat_template
     if reference.pad_token is not None:
         if reference.pad_token not in tokenizer.get_vocab():
             raise ModelError(
-                f"{reference.model}: pad_token {reference.pad_token!r} is not in its vocabulary. Name a reserved token of it."
+                f"{reference.model}: pad_token {reference.pad_token!r} is not in its vocabulary. Name a reserved token."
             )
         tokenizer.pad_token = reference.pad_token
     _check_tokenizer(tokenizer, reference.model, training)
@@ -172,3 +185,8 @@ def default_device() -> torch.device:
 def context_length(model: PreTrainedModel) -> int:
     """Longest sequence in tokens that the model was made for."""
     return int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
+
+
+def model_size(model: PreTrainedModel) -> int:
+    """Number of parameters, tied ones counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())
