@@ -45,6 +45,7 @@ def sample(
     pad_token_id: int,
     generator: torch.Generator | None,
     batch_size: int,
+    uniforms: torch.Tensor | None = None,
 ) -> list[Sample]:
     """Sample one response to each of `prompts`.
 
@@ -58,6 +59,8 @@ def sample(
         pad_token_id: Token to fill rows with; may be the end token, for padding is told by place, not by value.
         generator: Source of randomness; None uses torch's own.
         batch_size: Rows decoded at once.
+        uniforms: Numbers in [0, 1) to sample with, (prompts, max_new_tokens), instead of drawing them from
+            `generator`: for responses that each have a seed of their own.
 
     Returns:
         One sample a prompt, in the order given.
@@ -67,8 +70,7 @@ def sample(
     """
     if any(not prompt for prompt in prompts):
         raise ValueError("an empty prompt cannot be continued; give at least a beginning-of-text token")
-    uniforms = None
-    if temperature > 0:
+    if temperature > 0 and uniforms is None:
         device = generator.device if generator is not None else torch.device("cpu")
         uniforms = torch.rand(len(prompts), max_new_tokens, generator=generator, device=device)
     # Longest first: a batch that does not fit in memory fails at once. Equal prompts become neighbours.
@@ -80,7 +82,7 @@ def sample(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             decoder = _Decoder(model, max_new_tokens, eos_token_id, pad_token_id, temperature, top_p)
-            chosen = uniforms[rows].to(model.device) if uniforms is not None else None
+            chosen = uniforms[rows].to(model.device) if uniforms is not None and temperature > 0 else None
             for index, one in zip(rows, decoder.run([prompts[index] for index in rows], chosen), strict=True):
                 samples[index] = one
     finally:

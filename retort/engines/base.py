@@ -1,0 +1,131 @@
+"""The interface of generation engines: requests in, responses out in batches, whoever answers them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from retort.config.data import SamplingConfig
+
+Key = tuple[str, int]
+"""Prompt id and number of the response: what names a response within a stage."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One response that is wanted."""
+
+    prompt_id: str
+    prompt: str
+    """The user's message, without chat formatting."""
+    sample: int
+    """Number of the response among those to its prompt, over all temperatures."""
+    temperature: float
+    """0 is greedy."""
+    seed: int
+    """Seed to draw it with: 31 bits, which every server accepts."""
+
+    @property
+    def key(self) -> Key:
+        """What names the response."""
+        return self.prompt_id, self.sample
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response; the fields are those of `retort.tables.RESPONSES` but for `source`."""
+
+    prompt_id: str
+    sample: int
+    model: str
+    temperature: float
+    seed: int
+    response: str
+    finish_reason: str
+    prompt_tokens: int
+    response_tokens: int
+
+    @property
+    def key(self) -> Key:
+        """What names the response."""
+        return self.prompt_id, self.sample
+
+    def row(self, source: str) -> dict[str, Any]:
+        """Its row in a table of responses."""
+        return asdict(self) | {"source": source}
+
+
+class Engine(Protocol):
+    """Answers requests. Used in a `with` block, which starts and ends what it needs (a server, connections)."""
+
+    model: str
+    """Name of the model in tables."""
+    parameters: int | None
+    """Parameters of a model that runs in this process; None where they are not known."""
+    prices: tuple[float, float]
+    """Price of a million prompt tokens and of a million response tokens."""
+
+    def count(self, requests: Sequence[Request]) -> int:
+        """How many responses `generate` gives to `requests`."""
+        ...
+
+    def generate(
+        self, requests: Sequence[Request], sampling: SamplingConfig, done: Collection[Key] = ()
+    ) -> Iterator[list[Response]]:
+        """Answer `requests`, a batch at a time, in an order of the engine's own.
+
+        Args:
+            requests: All requests of the task, whether answered before or not: batches are planned over all of
+                them, so that a resumed task forms the batches of an uninterrupted one.
+            sampling: Nucleus, token limit and batch size; temperatures and samples are in the requests.
+            done: Responses that exist already. A batch that is only partly done is answered whole again.
+
+        Raises:
+            InputError: a prompt is too long or the engine refuses it.
+            EngineError: the engine failed after its own retries; what was yielded stands.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        """Start what the engine needs."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it, whatever happened."""
+        ...
+
+
+def derived_seed(*parts: object) -> int:
+    """A 31-bit seed that depends on all `parts` and on nothing else."""
+    text = "\0".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def plan_requests(
+    prompts: Sequence[dict[str, Any]], sampling: SamplingConfig, *, seed: int, stage: str
+) -> list[Request]:
+    """Every request of a task: all prompts, at each temperature `sampling.samples` times.
+
+    Args:
+        prompts: Rows of `retort.tables.PROMPTS`.
+        sampling: Temperatures and samples of each.
+        seed: Seed of the run.
+        stage: Name of the stage, so that two stages draw differently.
+    """
+    return [
+        Request(
+            prompt_id=row["prompt_id"],
+            prompt=row["prompt"],
+            sample=place * sampling.samples + number,
+            temperature=temperature,
+            seed=derived_seed(seed, stage, row["prompt_id"], place * sampling.samples + number),
+        )
+        for row in prompts
+        for place, temperature in enumerate(sampling.temperatures)
+        for number in range(sampling.samples)
+    ]
