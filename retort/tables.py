@@ -77,6 +77,18 @@ REWARD_EXAMPLES = pa.schema(
 )
 """`reward_data` writes one table for training and one for validation; no prompt is in both."""
 
+REWARD_PREDICTIONS = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("source", pa.string(), "Who answered: teacher or student"),
+        _field("label", pa.int8(), "1 when the response's answer equals the pseudo-label, else 0"),
+        _field("correct", pa.bool_(), "Whether its answer equals the gold answer, where known", nullable=True),
+        _field("score", pa.float32(), "Probability of agreement that the reward model gives"),
+        _field("part", pa.string(), "select (chose the step, fitted calibration) or gate (only measured on)"),
+    ]
+)
+"""`reward` writes this as validation.parquet beside the model."""
+
 RESULTS = pa.schema(
     [
         _field("item_id", pa.string(), "Item of the benchmark"),

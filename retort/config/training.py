@@ -97,7 +97,7 @@ class KLConfig(Strict):
     target: float | None = Field(None, gt=0)
     """KL a response (nats) that an adaptive controller steers to (Ziegler et al. 2019, §2.2); fixed when left out."""
     horizon: int = Field(10_000, ge=1)
-    """Episodes in which the controller corrects about a tenth of the error... its time constant."""
+    """Episodes over which the controller changes the coefficient by at most the factor 1.2 (or 0.8)."""
 
 
 class PPOConfig(OptimizerConfig):
@@ -113,16 +113,18 @@ class PPOConfig(OptimizerConfig):
     """Sampling temperature; log-probabilities are taken at the same one."""
     max_new_tokens: int = Field(256, ge=1)
     """Tokens after which a response is cut off."""
+    generation_batch_size: int = Field(256, ge=1)
+    """Sequences generated at once."""
     epochs: int = Field(1, ge=1)
     """Passes over a rollout."""
     minibatch_size: int = Field(64, ge=1)
     """Episodes an optimizer step."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Episodes a forward pass; the rest of the minibatch is accumulated."""
     clip: float = Field(0.2, gt=0, lt=1)
     """Half-width of the interval that the probability ratio is clipped to (PPO, eq. 7)."""
     value_clip: float | None = Field(0.2, gt=0)
     """Half-width of the interval that value predictions are clipped to; off when left out."""
-    value_coefficient: float = Field(0.5, ge=0)
-    """Weight of the value loss where critic and policy share an optimizer."""
     critic_learning_rate: float | None = Field(None, gt=0)
     """Learning rate of the critic; the policy's when left out."""
     critic_warmup: int = Field(5, ge=0)
@@ -133,9 +135,10 @@ class PPOConfig(OptimizerConfig):
     """Lambda of generalised advantage estimation (Schulman et al. 2016, eq. 16)."""
     whiten_advantages: bool = True
     """Shift and scale a rollout's advantages to mean 0, variance 1."""
-    reward_clip: float = Field(5.0, gt=0)
-    """Normalised rewards are clipped to plus and minus this."""
-    missing_eos_penalty: float = Field(1.0, ge=0)
+    prompt_baseline: bool = True
+    """Subtract from a response's score the mean score of the other responses to its prompt (RLOO, Ahmadian et al.
+    2024, eq. 7), so that the critic only explains what happens within a prompt."""
+    missing_eos_penalty: float = Field(0.5, ge=0)
     """Taken from the reward of a response that was cut off."""
     kl: KLConfig = KLConfig()
     """Penalty for leaving the SFT student."""

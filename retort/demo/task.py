@@ -46,11 +46,10 @@ def draw_problem(rng: random.Random) -> Problem:
 
 
 def write_solution(problem: Problem, rng: random.Random) -> str:
-    """Write a correct solution that adds the terms in a random order, ending in `#### ANSWER`."""
-    terms, steps = list(problem.terms), []
-    while len(terms) > 1:
-        first = terms.pop(rng.randrange(len(terms)))
-        second = terms.pop(rng.randrange(len(terms)))
-        terms.append(first + second)
-        steps.append(f"{first}{second:+d}={first + second}")
-    return "\n".join([*steps, f"#### {terms[0]}"])
+    """Write a correct solution that adds the terms up in a random order, ending in `#### ANSWER`."""
+    terms = rng.sample(problem.terms, len(problem.terms))
+    total, lines = terms[0], []
+    for term in terms[1:]:
+        lines.append(f"{total}{term:+d}={total + term}")
+        total += term
+    return "\n".join([*lines, f"#### {total}"])

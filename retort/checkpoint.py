@@ -1,0 +1,45 @@
+"""Checkpoints of our own training loops: written whole or not at all, the one before kept, RNG included."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from retort.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Numbered checkpoints in one folder of resume state."""
+
+    folder: Path
+    keep: int = 2
+
+    def save(self, step: int, payload: dict[str, Any]) -> None:
+        """Write a checkpoint of `step` with the state of every random generator; older ones are pruned."""
+        whole = {"payload": payload, "torch_rng": torch.get_rng_state(), "python_rng": random.getstate()}
+        with atomic_path(self.folder / f"step-{step:08d}.pt") as temporary:
+            torch.save(whole, temporary)
+        for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
+            old.unlink()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest checkpoint's payload with the random generators set as they were, or None where none is whole.
+
+        A damaged file is passed over for the one before it.
+        """
+        for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
+            try:
+                # The file is this machine's own resume state; optimizers and generators need no more than tensors.
+                whole = torch.load(file, weights_only=False, map_location="cpu")
+            except (RuntimeError, EOFError, OSError, ValueError):
+                continue
+            torch.set_rng_state(whole["torch_rng"])
+            random.setstate(whole["python_rng"])
+            payload: dict[str, Any] = whole["payload"]
+            return payload
+        return None

@@ -1,0 +1,157 @@
+"""Rollouts: the policy answers prompts, the reward model scores the answers, the reference prices their KL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from retort.config.training import PPOConfig
+from retort.engines.sampler import Sample, sample
+from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, token_logprobs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from retort.ppo.critic import Critic
+    from retort.reward.model import RewardModel
+
+SCORING_BATCH = 128
+"""Rows of a forward pass without gradient."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as text and tokens; `label` is the vote's answer where it is used to measure agreement."""
+
+    prompt_id: str
+    text: str
+    ids: list[int]
+    label: str | None = None
+
+
+@dataclass
+class Parts:
+    """Everything that PPO works with; reference and reward model are frozen."""
+
+    policy: PreTrainedModel
+    critic: Critic
+    reference: PreTrainedModel
+    reward: RewardModel
+    tokenizer: PreTrainedTokenizerFast
+    prompts: list[Prompt]
+    held_out: list[Prompt]
+
+    @property
+    def device(self) -> torch.device:
+        """Where policy and critic are."""
+        return self.policy.device
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Episodes of one iteration; B episodes of T positions, on the policy's device."""
+
+    batch: TokenBatch
+    logprobs_BT: Tensor
+    """Log-probability of each response token when it was sampled."""
+    reference_BT: Tensor
+    """The same under the reference."""
+    values_BT: Tensor
+    """The critic's value of the state that each token was chosen in."""
+    scores_B: Tensor
+    """The reward model's probability of agreement, less the penalty of a response that was cut off."""
+    finished_B: Tensor
+    """Whether each response ended by itself."""
+
+
+def draw_prompts(prompts: Sequence[Prompt], config: PPOConfig, *, seed: int, iteration: int) -> list[Prompt]:
+    """The prompts of one iteration, each repeated for its responses: epoch by epoch in an order fixed by the seed."""
+    chosen: list[Prompt] = []
+    first = iteration * config.prompts_per_iteration
+    for position in range(first, first + config.prompts_per_iteration):
+        epoch, place = divmod(position, len(prompts))
+        generator = torch.Generator().manual_seed(seed * 7919 + epoch)
+        chosen.append(prompts[int(torch.randperm(len(prompts), generator=generator)[place])])
+    return [prompt for prompt in chosen for _ in range(config.responses_per_prompt)]
+
+
+def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
+    """Sample responses to one iteration's prompts and score them.
+
+    Everything random comes from (seed, iteration), so an iteration that is done again after a kill is the same.
+    """
+    prompts = draw_prompts(parts.prompts, config, seed=seed, iteration=iteration)
+    samples = respond(parts, prompts, config, temperature=config.temperature, seed=seed * 1_000_003 + iteration)
+    batch = pad_batch([p.ids for p in prompts], [s.ids for s in samples], _pad(parts)).to(parts.device)
+    logprobs = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+    logprobs[batch.response_mask_BT.bool()] = torch.tensor(
+        [value for s in samples for value in s.logprobs], device=parts.device
+    )
+    finished = torch.tensor([s.finished for s in samples])
+    scores = score(parts, prompts, samples) - config.missing_eos_penalty * (~finished).float()
+    return Rollout(
+        batch=batch,
+        logprobs_BT=logprobs,
+        reference_BT=_reference_logprobs(parts, batch, config.temperature),
+        values_BT=_values(parts, batch),
+        scores_B=scores.to(parts.device),
+        finished_B=finished.to(parts.device),
+    )
+
+
+def respond(
+    parts: Parts, prompts: Sequence[Prompt], config: PPOConfig, *, temperature: float, seed: int
+) -> list[Sample]:
+    """The policy's responses, one to each prompt given."""
+    eos = parts.tokenizer.eos_token_id
+    assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
+    return sample(
+        parts.policy,
+        [prompt.ids for prompt in prompts],
+        temperature=temperature,
+        max_new_tokens=config.max_new_tokens,
+        eos_token_id=eos,
+        pad_token_id=_pad(parts),
+        generator=torch.Generator().manual_seed(seed),
+        batch_size=config.generation_batch_size,
+    )
+
+
+def score(parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> Tensor:
+    """The reward model's probability of agreement for each response, shape (B,), on the CPU."""
+    texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    return parts.reward.score(
+        [prompt.text for prompt in prompts], texts, [s.finished for s in samples], batch_size=SCORING_BATCH
+    )
+
+
+@torch.no_grad()
+def _reference_logprobs(parts: Parts, batch: TokenBatch, temperature: float) -> Tensor:
+    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+    for index, part in _microbatches(batch):
+        found[index, : part.ids_BT.shape[1]] = token_logprobs(parts.reference, part, temperature=temperature)[0]
+    return found
+
+
+@torch.no_grad()
+def _values(parts: Parts, batch: TokenBatch) -> Tensor:
+    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+    for index, part in _microbatches(batch):
+        found[index, : part.ids_BT.shape[1]] = parts.critic(part)
+    return found
+
+
+def _microbatches(batch: TokenBatch) -> list[tuple[Tensor, TokenBatch]]:
+    lengths = batch.attention_mask_BT.sum(dim=1).tolist()
+    rows = [torch.tensor(index, device=batch.ids_BT.device) for index in length_sorted_batches(lengths, SCORING_BATCH)]
+    return [(index, batch.rows(index)) for index in rows]
+
+
+def _pad(parts: Parts) -> int:
+    pad = parts.tokenizer.pad_token_id
+    assert isinstance(pad, int), "load_tokenizer refuses students without a pad token"
+    return pad

@@ -1,0 +1,89 @@
+"""What the reward head sees of a response beside the trunk's hidden state: how likely frozen models find it.
+
+A fresh head on a language model learns slowly which answers are right; the model's own token probabilities already
+tell most of it. Both the mean and the least of them matter: one slip makes a solution wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from retort.chat import prompt_ids, response_ids
+from retort.likelihood import response_logprobs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+POOLED = ("mean", "minimum", "second_minimum", "first_half", "second_half", "last")
+"""Figures that the token log-probabilities of one response are pooled to."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A frozen language model with its own tokenizer, whose likelihood the head sees."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+    def logprobs(
+        self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool], *, batch_size: int
+    ) -> list[Tensor]:
+        """Log-probability of each token of each response, in the judge's own chat template and tokens."""
+        cache: dict[str, list[int]] = {}
+        for prompt in prompts:
+            if prompt not in cache:
+                cache[prompt] = prompt_ids(self.tokenizer, prompt)
+        pad = self.tokenizer.pad_token_id
+        assert isinstance(pad, int), "load_tokenizer sets a pad token"
+        return response_logprobs(
+            self.model,
+            [cache[prompt] for prompt in prompts],
+            [response_ids(self.tokenizer, text, finished=end) for text, end in zip(responses, finished, strict=True)],
+            pad_token_id=pad,
+            batch_size=batch_size,
+        )
+
+
+def pool(logprobs: Tensor) -> list[float]:
+    """Pool one response's token log-probabilities (nats, shape (T,)) to the figures of `POOLED`.
+
+    A response without tokens has likelihood one: all figures are 0.
+    """
+    if len(logprobs) == 0:
+        return [0.0] * len(POOLED)
+    ordered, half = logprobs.sort().values, (len(logprobs) + 1) // 2
+    return [
+        float(logprobs.mean()),
+        float(ordered[0]),
+        float(ordered[min(1, len(ordered) - 1)]),
+        float(logprobs[:half].min()),
+        float(logprobs[half:].min()) if len(logprobs) > half else 0.0,
+        float(logprobs[-1]),
+    ]
+
+
+def features(
+    judges: Sequence[Judge],
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    finished: Sequence[bool],
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """Features of N responses: each judge's pooled likelihood, whether the response ended, its length.
+
+    Returns:
+        Shape (N, len(judges) * len(POOLED) + 2), float32.
+    """
+    columns = [
+        torch.tensor([pool(row) for row in judge.logprobs(prompts, responses, finished, batch_size=batch_size)])
+        for judge in judges
+    ]
+    ends = torch.tensor([[float(end)] for end in finished])
+    lengths = torch.tensor([[float(len(response))] for response in responses]).log1p()
+    return torch.cat([*columns, ends, lengths], dim=1)

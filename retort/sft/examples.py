@@ -1,0 +1,63 @@
+"""Which responses the student is fine-tuned on: those whose answer agrees with the vote."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from retort.config.data import AnswerType
+from retort.text.equal import same_answer
+from retort.text.extract import read_answer
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training example, as text."""
+
+    prompt_id: str
+    prompt: str
+    response: str
+
+
+def agreeing_responses(
+    prompts: Iterable[dict[str, Any]],
+    responses: Iterable[dict[str, Any]],
+    votes: Iterable[dict[str, Any]],
+    kind: AnswerType,
+    *,
+    max_per_prompt: int | None,
+    seed: int,
+) -> list[Example]:
+    """Responses that ended by themselves with the answer that the vote gave (paper §3.1: pseudo-labelled SFT data).
+
+    Prompts whose vote abstained have none. Where `max_per_prompt` limits them, a seeded choice is made. The order is
+    that of `prompts`, then of the samples, whatever order the responses come in.
+    """
+    labels = {row["prompt_id"]: row["label"] for row in votes if not row["abstained"]}
+    by_prompt: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in responses:
+        by_prompt[row["prompt_id"]].append(row)
+    examples = []
+    for prompt in prompts:
+        label = labels.get(prompt["prompt_id"])
+        if label is None:
+            continue
+        agreeing = [
+            row
+            for row in sorted(by_prompt[prompt["prompt_id"]], key=lambda row: row["sample"])
+            if row["finish_reason"] != "length" and agrees(row["response"], label, kind)
+        ]
+        if max_per_prompt is not None and len(agreeing) > max_per_prompt:
+            # A generator of the prompt's own, so that one prompt's choice does not depend on the others.
+            agreeing = random.Random(f"{seed}:{prompt['prompt_id']}").sample(agreeing, max_per_prompt)  # noqa: S311
+        examples += [Example(prompt["prompt_id"], prompt["prompt"], row["response"]) for row in agreeing]
+    return examples
+
+
+def agrees(response: str, label: str, kind: AnswerType) -> bool:
+    """Whether the answer that `response` states equals `label`."""
+    answer = read_answer(response, kind)
+    return answer is not None and same_answer(answer.value, label, kind)

@@ -1,0 +1,180 @@
+"""Supervised fine-tuning with TRL's SFTTrainer, resumable, on response tokens alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retort.chat import prompt_ids, response_ids
+from retort.config.training import SFTConfig
+from retort.curves import Curves
+from retort.errors import TrainingError
+from retort.models import load_model, load_tokenizer, model_size, save_model
+from retort.progress import Progress
+from retort.sft.examples import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one fine-tuning did."""
+
+    steps: int
+    examples: int
+    too_long: int
+    """Examples left out because they exceed `max_length`."""
+    loss: float
+    """Mean training loss (nats a token) over the last tenth of the steps."""
+    tokens: int
+    """Tokens of all examples trained on, prompts included."""
+    flops: float
+    """Training compute, 6 x parameters x tokens (Kaplan et al. 2020, §2.1)."""
+
+
+def train_sft(
+    base: Path,
+    examples: Sequence[Example],
+    config: SFTConfig,
+    *,
+    steps: int,
+    seed: int,
+    state: Path,
+    curves_folder: Path,
+    out: Path,
+) -> Trained:
+    """Fine-tune the model of `base` on `examples` and write the student to `out`.
+
+    A killed call resumes from its last checkpoint in `state`, on the same data in the same order.
+
+    Raises:
+        TrainingError: no example is short enough, or the loss is not a finite number.
+        ModelError: the base model or its tokenizer cannot be used.
+    """
+    from datasets import Dataset
+    from transformers import set_seed
+    from trl import SFTTrainer
+
+    set_seed(seed)
+    tokenizer, model = load_tokenizer(base), load_model(base)
+    parameters = model_size(model)
+    rows = tokenize(tokenizer, examples, config.max_length)
+    if not rows:
+        raise TrainingError(
+            f"none of the {len(examples)} examples has at most {config.max_length} tokens. Raise sft.max_length."
+        )
+    tokens = round(steps * config.batch_size * sum(len(row["input_ids"]) for row in rows) / len(rows))
+    resume = last_checkpoint(state)
+    curves = Curves(
+        curves_folder, state, resume_step=int(resume.name.split("-")[1]) if resume else 0, tracker=config.tracker
+    )
+    with curves, Progress("sft", total=steps, unit="steps") as progress:
+        log = _log(curves, progress)
+        trainer = SFTTrainer(
+            model=model,
+            args=_arguments(config, steps=steps, seed=seed, state=state),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            callbacks=[log],
+            peft_config=_adapters(config),
+        )
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trained = trainer.model.merge_and_unload() if config.lora else trainer.model
+    save_model(trained, tokenizer, out)
+    tail = log.losses[-max(1, len(log.losses) // 10) :]
+    return Trained(
+        steps=steps,
+        examples=len(rows),
+        too_long=len(examples) - len(rows),
+        loss=sum(tail) / len(tail),
+        tokens=tokens,
+        flops=6.0 * parameters * tokens,
+    )
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], max_length: int
+) -> list[dict[str, list[int]]]:
+    """Examples as `input_ids` with a `completion_mask` (1 = response token, counts); those too long are left out."""
+    rows = []
+    for example in examples:
+        prompt, response = prompt_ids(tokenizer, example.prompt), response_ids(tokenizer, example.response)
+        if len(prompt) + len(response) <= max_length:
+            rows.append({"input_ids": prompt + response, "completion_mask": [0] * len(prompt) + [1] * len(response)})
+    return rows
+
+
+def last_checkpoint(state: Path) -> Path | None:
+    """The newest whole checkpoint: the trainer writes `trainer_state.json` last."""
+    whole = [item.parent for item in (state / "checkpoints").glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
+
+
+def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
+    import torch
+    from trl import SFTConfig as TRLConfig
+
+    on_gpu = torch.cuda.is_available()
+    micro = config.micro_batch_size or config.batch_size
+    schedules = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+    return TRLConfig(
+        output_dir=str(state / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=max(1, config.batch_size // micro),
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        lr_scheduler_type=schedules[config.schedule],
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        gradient_checkpointing=config.gradient_checkpointing,
+        completion_only_loss=True,
+        max_length=config.max_length,
+        save_steps=config.checkpoint_steps,
+        save_total_limit=2,
+        logging_steps=max(1, steps // 100),
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+        bf16=on_gpu and torch.cuda.is_bf16_supported(),
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
+    )
+
+
+def _adapters(config: SFTConfig) -> Any:
+    if config.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=config.lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _log(curves: Curves, progress: Progress) -> Any:
+    from transformers import TrainerCallback
+
+    class Log(TrainerCallback):  # type: ignore[misc]
+        """Passes the trainer's figures on to the curves; they refuse what is not finite."""
+
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                self.losses.append(logs["loss"])
+                curves.log(state.global_step, loss=logs["loss"], learning_rate=logs["learning_rate"])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.update(state.global_step - progress.done)
+
+    return Log()
