@@ -10,7 +10,8 @@ from functools import lru_cache
 from retort.config.data import AnswerType
 
 _PLAIN = re.compile(
-    r"(?P<sign>[-+]?)(?:(?P<whole>\d{1,400}) )?(?P<number>\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE](?P<exponent>[-+]?\d{1,3}))?"
+    r"(?P<sign>[-+]?)(?:(?P<whole>\d{1,400}) )?(?P<number>\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})"
+    r"(?:[eE](?P<exponent>[-+]?\d{1,3}))?"
     r"(?:/(?P<bottom>\d{1,400}(?:\.\d{1,400})?))?(?P<percent>%?)"
 )
 _SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))|(?<=\d),(?=\d{2},)")
@@ -59,7 +60,7 @@ def as_fraction(value: str) -> Fraction | None:
     """The exact value of a plain number, fraction or percentage, or None."""
     if len(value) > 1000:
         return None
-    text = _DRESS.sub("", value.strip()).replace("−", "-").replace("–", "-").strip(" $")
+    text = _DRESS.sub("", value.strip()).replace("\u2212", "-").replace("\u2013", "-").strip(" $")
     text = text.replace("\\%", "%").replace(" percent", "%").replace(" %", "%")
     latex = _LATEX_FRACTION.match(text)
     if latex:

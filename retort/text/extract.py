@@ -18,6 +18,7 @@ Every pattern has bounded or possessive quantifiers, so time is linear in the le
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -72,8 +73,10 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADING = re.compile(r"[ \t]{0,2}(?:[.):]+[*_ \t]{0,4}[^\s*_.)]|[^\n]{1,200}:[*_ \t]{0,4}$)", re.MULTILINE)
-_OPERATOR = re.compile(r"[ \t)}\\]{0,6}(?:[+*/^×÷·−-]|x(?=[ \t]?\d)|times\b|cdot\b)[ \t$({\\]{0,6}\d")
-_EQUALS = re.compile(r"=|≈|\\approx")
+_OPERATOR = re.compile(
+    r"[ \t)}\\]{0,6}(?:[+*/^\u00d7\u00f7\u00b7\u2212-]|x(?=[ \t]?\d)|times\b|cdot\b)[ \t$({\\]{0,6}\d"
+)
+_EQUALS = re.compile(r"=|\u2248|\\approx")
 _LONGEST_UNITS = 30
 
 
@@ -123,10 +126,7 @@ def _number_bold(text: str, region: Span) -> _Read:
 
 
 def _last_number(text: str, region: Span) -> _Read:
-    found = None
-    for found in numbers_in(text, region.start, region.end):
-        pass
-    return found
+    return next(iter(deque(numbers_in(text, region.start, region.end), maxlen=1)), None)
 
 
 def _last(text: str, region: Span, marker: re.Pattern[str], read: Callable[[str, Span], _Read]) -> _Read:

@@ -13,17 +13,18 @@ _CURRENCY = r"(?:\\?\$|€|£|¥|₹|US\$|USD[ ]?|Rs\.?[ ]?)"
 _NUMBER = re.compile(
     rf"""
     (?<!\w)(?<!\d\.)(?<!\d:)(?<!\d,)
-    (?P<sign>(?:(?<![\d)\]}}%][ ])(?<![\d)\]}}%])[-−–+])?)
-    (?:{_CURRENCY}[ ]?+(?P<sign2>[-−]?+))?+
+    (?P<sign>(?:(?<![\d)\]}}%][ ])(?<![\d)\]}}%])[-\u2212\u2013+])?)
+    (?:{_CURRENCY}[ ]?+(?P<sign2>[-\u2212]?+))?+
     (?:
         (?P<whole>\d{{1,12}}+)[ ]?\\[dt]?frac\{{(?P<mixed_top>\d{{1,12}}+)\}}\{{(?P<mixed_bottom>\d{{1,12}}+)\}}
-      | \\[dt]?frac[ ]?\{{(?P<top>[-−]?\d{{1,40}}+)\}}\{{(?P<bottom>\d{{1,40}}+)\}}
+      | \\[dt]?frac[ ]?\{{(?P<top>[-\u2212]?\d{{1,40}}+)\}}\{{(?P<bottom>\d{{1,40}}+)\}}
       | (?P<integer>{_DIGITS})(?P<decimals>\.\d++)?+
         (?:[ ]?/[ ]?(?P<over>\d++)(?![/.]\d)|[ ](?P<mixed>\d{{1,6}}+/\d{{1,6}}+)(?![/\d]))?+
       | (?P<point>\.\d++)
     )
     (?![:.]\d|/\d{{1,4}}/)(?!(?:st|nd|rd|th)\b)
-    (?:[ ]?(?:×|x|\*|\\times|\\cdot)[ ]?10[ ]?\^[ ]?\{{?(?P<power>[-−]?\d{{1,2}})\}}?|[eE](?P<exponent>[-+]?\d{{1,2}})(?!\w))?+
+    (?:[ ]?(?:\u00d7|x|\*|\\times|\\cdot)[ ]?10[ ]?\^[ ]?\{{?(?P<power>[-\u2212]?\d{{1,2}})\}}?
+      |[eE](?P<exponent>[-+]?\d{{1,2}})(?!\w))?+
     (?P<percent>[ ]?\\?%|[ ]percent\b)?+
     (?:[ ](?P<magnitude>thousand|million|billion|trillion)\b)?+
     """,
@@ -69,9 +70,9 @@ def _number(match: re.Match[str]) -> Number | None:
     parts = match.groupdict()
     if match.end() - match.start() > 2 * _MOST_DIGITS:
         return None
-    negative = (parts["sign"] in ("-", "−", "–") and bool(parts["sign"])) != bool(parts["sign2"])
+    negative = (parts["sign"] in ("-", "\u2212", "\u2013")) != bool(parts["sign2"])
     if parts["top"] is not None:
-        body = f"{parts['top'].replace('−', '-')}/{parts['bottom']}"
+        body = parts["top"].replace("\u2212", "-") + "/" + parts["bottom"]
     elif parts["whole"] is not None:
         body = _mixed(parts["whole"], parts["mixed_top"], parts["mixed_bottom"])
     else:
@@ -91,7 +92,7 @@ def _mixed(whole: str, top: str, bottom: str) -> str:
 
 
 def _scaled(body: str, parts: dict[str, str | None]) -> str:
-    power = int((parts["power"] or parts["exponent"] or "0").replace("−", "-"))
+    power = int((parts["power"] or parts["exponent"] or "0").replace("\u2212", "-"))
     power += _MAGNITUDE.get(parts["magnitude"] or "", 0)
     if not power:
         return body

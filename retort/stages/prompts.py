@@ -1,0 +1,143 @@
+"""Stage `prompts`: load, deduplicate, decontaminate and split."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from retort.config.data import PromptsConfig
+from retort.data.decontaminate import BenchmarkIndex
+from retort.data.deduplicate import find_duplicates
+from retort.data.sources import Prompt, load_prompts
+from retort.data.split import Splits, split_prompts
+from retort.files import atomic_path, write_text
+from retort.progress import Progress
+from retort.stages.context import Context
+from retort.tables import PROMPTS, write_table
+
+DROPPED = "dropped.jsonl"
+"""Beside the tables: each prompt that was dropped (or reported), why, and what it repeats."""
+
+_USE_ORDER = {"test": 0, "validation": 1, "split": 2, "train": 3}
+
+
+@dataclass(frozen=True)
+class PromptsResult:
+    """What became of the rows."""
+
+    loaded: int
+    train: int
+    validation: int
+    test: int
+    unused: int
+    """Training prompts beyond `limit`."""
+    exact_duplicates: int
+    near_duplicates: int
+    contaminated: int
+    """Prompts that overlap a benchmark item; dropped unless the configuration says to report them only."""
+    contaminated_kept: int
+    with_answer: int
+    """Kept prompts with a gold answer."""
+    contamination: dict[str, dict[str, float]]
+    """For each benchmark file: overlapping prompts, how many of them equal an item, their share of all loaded."""
+
+
+def run(context: Context) -> PromptsResult:
+    """Write the train, validation and test prompts, and what was dropped and why.
+
+    Raises:
+        InputError: a source or benchmark file is missing or malformed.
+        ConfigError: too few prompts are left for the wanted splits.
+    """
+    config, root = context.config.prompts, context.paths.root
+    prompts = list(load_prompts(config.sources, root))
+    remarks: dict[int, dict[str, Any]] = {}
+    # A prompt of the test split must win over its copy in another split, wherever the sources stand.
+    order = sorted(range(len(prompts)), key=lambda index: _USE_ORDER[prompts[index].use])
+    with Progress("duplicates", total=len(prompts), unit="prompts") as progress:
+        for repeat in find_duplicates(
+            [prompts[index].prompt for index in order], config.near_duplicate_threshold, progress=progress.update
+        ):
+            of = prompts[order[repeat.of]]
+            remarks[order[repeat.index]] = {
+                "reason": "exact_duplicate" if repeat.exact else "near_duplicate",
+                "of": {"prompt_id": of.prompt_id, "source": of.source, "row": of.row},
+                "similarity": round(repeat.similarity, 4),
+            }
+    if config.decontaminate:
+        _find_contaminated(prompts, remarks, config, root)
+    dropped = {index for index, remark in remarks.items() if remark["reason"] != "contaminated_kept"}
+    kept = [prompt for index, prompt in enumerate(prompts) if index not in dropped]
+    splits = split_prompts(
+        kept, seed=context.config.seed, validation=config.validation, test=config.test, limit=config.limit
+    )
+    _write(context.paths.prompts("train").parent, prompts, splits, remarks)
+    return _result(prompts, splits, remarks)
+
+
+def _find_contaminated(
+    prompts: list[Prompt], remarks: dict[int, dict[str, Any]], config: PromptsConfig, root: Path
+) -> None:
+    benchmarks = BenchmarkIndex(config.decontaminate, root, config.ngram)
+    with Progress("decontamination", total=len(prompts), unit="prompts") as progress:
+        for index, prompt in enumerate(prompts):
+            progress.update()
+            # the test split may be a benchmark's own questions: nothing is trained or chosen on it
+            if index in remarks or prompt.use == "test":
+                continue
+            overlap = benchmarks.closest(prompt.prompt)
+            if overlap is not None and overlap.share > config.max_overlap:
+                remarks[index] = {
+                    "reason": "contaminated" if config.contaminated == "drop" else "contaminated_kept",
+                    "of": {"file": overlap.file, "row": overlap.row, "field": overlap.field},
+                    "overlap": round(overlap.share, 4),
+                }
+
+
+def _write(folder: Path, prompts: list[Prompt], splits: Splits, remarks: dict[int, dict[str, Any]]) -> None:
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for name in ("train", "validation", "test"):
+            rows = [asdict(prompt) for prompt in getattr(splits, name)]
+            write_table(
+                temporary / f"{name}.parquet", [{key: row[key] for key in PROMPTS.names} for row in rows], PROMPTS
+            )
+        lines = [
+            {
+                "prompt_id": prompts[index].prompt_id,
+                "source": prompts[index].source,
+                "row": prompts[index].row,
+                **remarks[index],
+                "prompt": prompts[index].prompt,
+            }
+            for index in sorted(remarks)
+        ]
+        write_text(temporary / DROPPED, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _result(prompts: list[Prompt], splits: Splits, remarks: dict[int, dict[str, Any]]) -> PromptsResult:
+    reasons = Counter(remark["reason"] for remark in remarks.values())
+    kept = [*splits.train, *splits.validation, *splits.test]
+    contamination: dict[str, dict[str, float]] = {}
+    for remark in remarks.values():
+        if remark["reason"].startswith("contaminated"):
+            figures = contamination.setdefault(remark["of"]["file"], {"prompts": 0, "equal": 0, "share_of_loaded": 0.0})
+            figures["prompts"] += 1
+            figures["equal"] += remark["overlap"] == 1
+            figures["share_of_loaded"] = figures["prompts"] / len(prompts)
+    return PromptsResult(
+        loaded=len(prompts),
+        train=len(splits.train),
+        validation=len(splits.validation),
+        test=len(splits.test),
+        unused=splits.unused,
+        exact_duplicates=reasons["exact_duplicate"],
+        near_duplicates=reasons["near_duplicate"],
+        contaminated=reasons["contaminated"] + reasons["contaminated_kept"],
+        contaminated_kept=reasons["contaminated_kept"],
+        with_answer=sum(prompt.answer is not None for prompt in kept),
+        contamination=contamination,
+    )

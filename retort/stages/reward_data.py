@@ -1,0 +1,217 @@
+"""Stage `reward_data`: teacher and student responses, labelled right or wrong by the vote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from retort.config.data import AnswerType
+from retort.errors import InputError
+from retort.files import atomic_path
+from retort.progress import Progress
+from retort.stages.context import Context
+from retort.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
+from retort.text.equal import same_answer
+from retort.text.extract import read_answer
+
+
+@dataclass(frozen=True)
+class RewardDataResult:
+    """Sizes, base rates, and how often the labels are true where that is known."""
+
+    train: int
+    validation: int
+    train_positive_share: float
+    validation_positive_share: float
+    by_source: dict[str, dict[str, float]]
+    """`train/teacher` and so on: examples and share of positive labels."""
+    duplicates: int
+    """Training examples left out because the same response to the same prompt is there already."""
+    over_cap: int
+    """Examples left out because their prompt and source had `max_per_prompt` already."""
+    dropped_for_balance: int
+    abstained: int
+    """Responses left out because the vote on their prompt abstains."""
+    label_accuracy: float | None
+    """Share of labels that agree with the gold answer, over examples with one."""
+
+
+def run(context: Context) -> RewardDataResult:
+    """Write labelled examples: train-split prompts to train, validation-split prompts to validation.
+
+    Training examples are distinct, capped and balanced; validation examples are only capped, so that they keep the
+    frequencies in which models really answer. Which examples are left out depends on seed and content alone.
+
+    Raises:
+        InputError: an input is missing or malformed, a response belongs to no prompt, or a set has one class.
+    """
+    tally: Counter[str] = Counter()
+    votes = {row["prompt_id"]: row for row in read_table(context.paths.votes, VOTES)}
+    prompts = {split: read_table(context.paths.prompts(split), PROMPTS) for split in ("train", "validation")}
+    known = {row["prompt_id"] for rows in prompts.values() for row in rows}
+    responses = _responses(context, known)
+    tables: dict[str, Rows] = {}
+    for split, rows in prompts.items():
+        examples: Rows = []
+        with Progress(f"{split} examples", total=len(rows), unit="prompts") as progress:
+            for row in rows:
+                progress.update()
+                examples += _of_prompt(
+                    context,
+                    row,
+                    votes.get(row["prompt_id"]),
+                    responses[row["prompt_id"]],
+                    tally,
+                    distinct=split == "train",
+                )
+        tables[split] = _balanced(context, examples, tally) if split == "train" else examples
+    for split, table in tables.items():
+        _check_classes(context, split, table)
+    with atomic_path(context.paths.reward_data("train").parent) as temporary:
+        temporary.mkdir()
+        for split, table in tables.items():
+            write_table(temporary / f"{split}.parquet", table, REWARD_EXAMPLES)
+    return _result(tables, tally)
+
+
+def _responses(context: Context, known: set[str]) -> dict[str, Rows]:
+    """Responses by prompt: the teacher's before the student's, each in the order they were written."""
+    found: dict[str, Rows] = defaultdict(list)
+    for stage in ("teacher_responses", "student_responses"):
+        for shard in getattr(context.config, stage).shards:
+            path = context.paths.responses(stage, shard)
+            rows = read_table(path, RESPONSES, columns=["prompt_id", "source", "response", "finish_reason"])
+            for number, row in enumerate(rows, start=1):
+                if row["prompt_id"] not in known:
+                    raise InputError(
+                        f"{row['prompt_id']!r} is no train or validation prompt",
+                        file=path,
+                        row=number,
+                        field="prompt_id",
+                        remedy=f"The responses belong to other prompts: run {stage} again",
+                    )
+                found[row["prompt_id"]].append(row)
+    return found
+
+
+def _of_prompt(
+    context: Context,
+    prompt: dict[str, Any],
+    vote: dict[str, Any] | None,
+    responses: Rows,
+    tally: Counter[str],
+    *,
+    distinct: bool,
+) -> Rows:
+    if vote is None or vote["label"] is None:
+        tally["abstained"] += len(responses)
+        return []
+    seen: set[tuple[str, bool]] = set()
+    examples: Rows = []
+    for response in responses:
+        finished = response["finish_reason"] != "length"
+        if distinct and (response["response"], finished) in seen:
+            tally["duplicates"] += 1
+            continue
+        seen.add((response["response"], finished))
+        examples.append(_example(prompt, vote["label"], response, finished, context.config.answer))
+    return _capped(context, examples, tally)
+
+
+def _example(
+    prompt: dict[str, Any], label: str, response: dict[str, Any], finished: bool, kind: AnswerType
+) -> dict[str, Any]:
+    answer = read_answer(response["response"], kind)
+    gold = prompt["answer"]
+    return {
+        "prompt_id": prompt["prompt_id"],
+        "prompt": prompt["prompt"],
+        "response": response["response"],
+        "source": response["source"],
+        "finished": finished,
+        "label": int(answer is not None and same_answer(answer.value, label, kind)),
+        "correct": None if gold is None else answer is not None and same_answer(answer.value, gold, kind),
+    }
+
+
+def _capped(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
+    most = context.config.reward_data.max_per_prompt
+    kept: set[int] = set()
+    for source in ("teacher", "student"):
+        places = [place for place, example in enumerate(examples) if example["source"] == source]
+        if len(places) > most:
+            places.sort(key=lambda place: _rank(context.config.seed, examples[place], place))
+            tally["over_cap"] += len(places) - most
+        kept.update(places[:most])
+    return [example for place, example in enumerate(examples) if place in kept]
+
+
+def _balanced(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
+    if not context.config.reward_data.balance:
+        return examples
+    places: dict[int, list[int]] = {0: [], 1: []}
+    for place, example in enumerate(examples):
+        places[example["label"]].append(place)
+    least = min(len(some) for some in places.values())
+    if not least:
+        return examples
+    kept: set[int] = set()
+    for some in places.values():
+        some.sort(key=lambda place: _rank(context.config.seed, examples[place], place))
+        kept.update(some[:least])
+    tally["dropped_for_balance"] = len(examples) - len(kept)
+    return [example for place, example in enumerate(examples) if place in kept]
+
+
+def _rank(seed: int, example: dict[str, Any], place: int) -> bytes:
+    text = f"{seed}\0{place}\0{example['prompt_id']}\0{example['source']}\0{example['response']}"
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _check_classes(context: Context, split: str, table: Rows) -> None:
+    labels = Counter(example["label"] for example in table)
+    if len(labels) < 2:
+        if not table:
+            problem = "would hold no example: the vote abstains on every prompt of this split that has responses"
+        else:
+            problem = f"all {len(table)} examples would have label {next(iter(labels))}; a reward model needs both"
+        raise InputError(
+            problem,
+            file=context.paths.reward_data(split),
+            field="label",
+            remedy="Sample more responses, at higher temperatures, add prompts of middling difficulty, or loosen "
+            "votes.min_share and votes.min_margin",
+        )
+
+
+def _result(tables: dict[str, Rows], tally: Counter[str]) -> RewardDataResult:
+    by_source: dict[str, dict[str, float]] = {}
+    for split, table in tables.items():
+        for source in ("teacher", "student"):
+            labels = [example["label"] for example in table if example["source"] == source]
+            if labels:
+                by_source[f"{split}/{source}"] = {"examples": len(labels), "positive_share": sum(labels) / len(labels)}
+    judged = [
+        bool(example["label"]) == example["correct"]
+        for table in tables.values()
+        for example in table
+        if example["correct"] is not None
+    ]
+    return RewardDataResult(
+        train=len(tables["train"]),
+        validation=len(tables["validation"]),
+        train_positive_share=_positive_share(tables["train"]),
+        validation_positive_share=_positive_share(tables["validation"]),
+        by_source=by_source,
+        duplicates=tally["duplicates"],
+        over_cap=tally["over_cap"],
+        dropped_for_balance=tally["dropped_for_balance"],
+        abstained=tally["abstained"],
+        label_accuracy=sum(judged) / len(judged) if judged else None,
+    )
+
+
+def _positive_share(table: Rows) -> float:
+    return sum(int(example["label"]) for example in table) / len(table)
