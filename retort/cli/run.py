@@ -1,1 +1,70 @@
-def run() -> None: ...
+"""`retort run`: the whole graph, in this checkout or in a workspace of its own under `runs/`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class On(StrEnum):
+    """What schedules the stages."""
+
+    dvc = "dvc"
+    kfp_local = "kfp-local"
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration; when left out, params.yaml of this folder.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the workspace under runs/; the configuration's.")] = None,
+    on: Annotated[On, typer.Option(help="What schedules the stages.")] = On.dvc,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of --config; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+) -> None:
+    """Run every stage whose inputs, parameters or code changed, and show the results."""
+    from retort.cli.report import show_report
+
+    root = _workspace(config, name, changes or [])
+    # Stages are commands of this very installation, also where its environment was not activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if on is On.dvc:
+        from retort import versioning
+
+        ran = versioning.reproduce(root)
+    else:
+        # The one place that reaches up a layer: the verb starts the pipeline, nothing in the library knows of it.
+        from pipelines.local import run_locally
+
+        ran = run_locally(root)
+    print(f"{root}: {f'{len(ran)} tasks ran' if ran else 'nothing has changed since the last run'}", file=sys.stderr)
+    show_report(root, as_json=as_json)
+
+
+def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Path:
+    """The workspace that is run, in line with its configuration."""
+    from retort import workspace
+    from retort.config import load_config
+    from retort.errors import ConfigError
+
+    if config is None:
+        if changes or name:
+            raise ConfigError(
+                "--set and --name need --config: give `--config params.yaml --name NAME` for a changed copy of this "
+                "folder's run, or edit params.yaml."
+            )
+        workspace.refresh(Path())
+        return Path()
+    root = Path("runs") / (name or config.stem)
+    if root.parent != Path("runs") or not root.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ConfigError(f"--name {name}: use letters, digits, dots, dashes and underscores.")
+    loaded = load_config(config, changes=changes)
+    workspace.create(root, loaded, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
+    return root

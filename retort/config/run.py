@@ -74,19 +74,39 @@ class RetortConfig(Strict):
         return self
 
 
-def load_config(path: Path, *overlays: Path) -> RetortConfig:
+def load_config(path: Path, *overlays: Path, changes: Sequence[str] = ()) -> RetortConfig:
     """Read a configuration; each overlay replaces the keys that it names, sections merged key by key.
+
+    Args:
+        path: The configuration.
+        overlays: Files that are laid over it, one after another.
+        changes: Single values laid over all of them, as `section.key=VALUE` with VALUE in YAML.
 
     Raises:
         ConfigError: a file is missing or no YAML mapping, a key is unknown, or a value is out of range.
     """
     merged: dict[str, Any] = {}
-    for file in (path, *overlays):
-        merged = _merge(merged, read_yaml(file))
+    for values in (*map(read_yaml, (path, *overlays)), *map(_change, changes)):
+        merged = _merge(merged, values)
     try:
         return RetortConfig.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, ", ".join(str(file) for file in (path, *overlays)))) from error
+        raise ConfigError(_explain(error, ", ".join([*map(str, (path, *overlays)), *changes]))) from error
+
+
+def _change(text: str) -> dict[str, Any]:
+    """`a.b=1` as `{"a": {"b": 1}}`."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ConfigError(f"{text!r} changes nothing: write section.key=VALUE, such as ppo.iterations=20.")
+    try:
+        change: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r}: the value is not YAML: {error}") from error
+    for part in reversed(key.split(".")):
+        change = {part: change}
+    found: dict[str, Any] = change
+    return found
 
 
 def load_keys(path: Path, keys: Sequence[str]) -> RetortConfig:

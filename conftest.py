@@ -1,0 +1,117 @@
+"""Fixtures shared by the tests of the library, the components and the pipelines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retort.config import RetortConfig, load_config
+from retort.graph import STAGES, expand, source_files, tasks
+
+_TOY_COMMAND = """#!{python} -S
+import hashlib, json, os, pathlib, sys
+sys.path.insert(0, {yaml!r})
+import yaml
+address, params, reads, writes = json.loads(pathlib.Path({table!r}).read_text())[" ".join(sys.argv[1:])]
+with open({log!r}, "a") as log:
+    log.write(address + "\\n")
+failing, _, code = os.environ.get("TOY_FAIL", "").partition(":")
+if failing == address:
+    print(f"retort: {{address}} was told to fail.", file=sys.stderr)
+    sys.exit(int(code))
+values = yaml.safe_load(pathlib.Path("params.yaml").read_text())
+seen = hashlib.sha256()
+for key in params:
+    section, _, name = key.partition(".")
+    seen.update(json.dumps(values[section][name] if name else values[section], sort_keys=True).encode())
+for path in map(pathlib.Path, reads):
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        seen.update(file.read_bytes() if file.is_file() else b"")
+for path in map(pathlib.Path, writes):
+    if path.suffix:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({{"task": address, "seen": seen.hexdigest()}}) + "\\n")
+    elif path.parts[0] == "curves":
+        (path / "plots/metrics").mkdir(parents=True, exist_ok=True)
+        (path / "plots/metrics/loss.tsv").write_text("step\\tloss\\n0\\t2.0\\n1\\t1.0\\n")
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "content.txt").write_text(address + seen.hexdigest())
+print("task:", address)
+"""
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A folder with a configuration and its source files, and a `retort` command that only hashes what it reads."""
+
+    home: Path
+    file: Path
+    config: RetortConfig
+    log: Path
+
+    def ran(self) -> list[str]:
+        """Tasks that ran since this was asked last."""
+        lines = self.log.read_text().split() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture()
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toy]:
+    """Make a toy run: `toy()` with the graph's defaults, `toy(ppo={...})` with other sections."""
+
+    def make(**sections: Any) -> Toy:
+        home = tmp_path / "home"
+        for folder in ("teacher", "student"):
+            (home / "data" / folder).mkdir(parents=True, exist_ok=True)
+            (home / "data" / folder / "config.json").write_text(json.dumps({"model": folder}))
+        (home / "data/prompts.jsonl").write_text('{"prompt": "1+1?"}\n')
+        values = {
+            "teacher": {"type": "transformers", "model": "data/teacher"},
+            "student": {"model": "data/student"},
+            "prompts": {"sources": [{"path": "data/prompts.jsonl"}]},
+            "teacher_responses": {"shards": [0, 1]},
+            "evaluate": {"models": ["teacher", "base", "sft", "ppo", "sft_equal_compute"]},
+            **sections,
+        }
+        file = home / "toy.yaml"
+        file.write_text(json.dumps(values))
+        config = load_config(file)
+        log = _command(config, home, tmp_path)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin")
+        monkeypatch.chdir(home)
+        return Toy(home, file, config, log)
+
+    return make
+
+
+def _command(config: RetortConfig, home: Path, folder: Path) -> Path:
+    import yaml
+
+    table: dict[str, Any] = {}
+    for stage in STAGES:
+        for task in tasks(config, stage):
+            reads = [path.format(**task.values) for need in stage.deps for path in expand(config, stage, need)]
+            reads += source_files(config, stage, home)
+            writes = [path.format(**task.values) for path in stage.written]
+            table[task.command.removeprefix("retort ")] = (task.address, stage.params, reads, writes)
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "toy.json").write_text(json.dumps(table))
+    command = folder / "bin/retort"
+    command.write_text(
+        _TOY_COMMAND.format(
+            python=sys.executable,
+            yaml=str(Path(yaml.__file__).parent.parent),
+            table=str(folder / "toy.json"),
+            log=str(folder / "ran.log"),
+        )
+    )
+    command.chmod(0o755)
+    return folder / "ran.log"

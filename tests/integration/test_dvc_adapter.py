@@ -1,0 +1,126 @@
+"""What Retort expects of DVC, held against the installed DVC with toy stages that take no time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retort import versioning
+from retort.config import load_config
+from retort.errors import RETRY, StageError, StorageError
+from retort.graph import STAGES, tasks
+from retort.workspace import create
+
+
+def workspace(toy, name="toy", changes=()):
+    root = Path("runs") / name
+    config = load_config(toy.file, changes=changes)
+    create(root, config, home=Path(), remote="runs/.remote", cache=Path(f"runs/.cache-{name}"))
+    return root
+
+
+def test_every_task_of_the_graph_runs_once_and_then_nothing_does(toy):
+    made = toy()
+    root = workspace(made)
+    every = {task.address for stage in STAGES for task in tasks(made.config, stage)}
+    assert set(versioning.reproduce(root)) == every
+    assert sorted(made.ran()) == sorted(every)
+    assert versioning.reproduce(root) == []
+    assert made.ran() == []
+    assert versioning.status(root) == {}
+
+
+def test_a_changed_ppo_parameter_reruns_ppo_and_what_follows_only(toy):
+    made = toy()
+    versioning.reproduce(workspace(made))
+    made.ran()
+    versioning.reproduce(workspace(made, changes=["ppo.iterations=7"]))
+    assert sorted(made.ran()) == [
+        "evaluate@ppo-heldout",
+        "evaluate@sft_equal_compute-heldout",
+        "ppo",
+        "report",
+        "sft_equal_compute",
+    ]
+
+
+def test_a_failed_stage_gives_its_exit_code_and_keeps_what_was_done(toy, monkeypatch, capfd):
+    made = toy()
+    monkeypatch.setenv("TOY_FAIL", "reward:65")
+    with pytest.raises(StageError) as failure:
+        versioning.reproduce(workspace(made))
+    assert (failure.value.task, failure.value.exit_code) == ("reward", 65)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("retort: reward was told to fail.") == 1
+    assert "Traceback" not in shown.err
+    done = made.ran()
+    monkeypatch.delenv("TOY_FAIL")
+    versioning.reproduce(workspace(made))
+    assert set(made.ran()).isdisjoint(set(done) - {"reward"})
+
+
+def test_a_stage_ended_by_a_signal_may_be_tried_again(toy):
+    made = toy()
+    command = Path(made.log.parent / "bin/retort")
+    command.write_text("#!/bin/sh\nkill -9 $$\n")
+    with pytest.raises(StageError) as failure:
+        versioning.reproduce(workspace(made))
+    assert failure.value.exit_code == RETRY
+
+
+def test_another_machine_fetches_everything_that_was_pushed(toy):
+    made = toy()
+    root = workspace(made)
+    versioning.reproduce(root)
+    versioning.push(root)
+    other = workspace(made, "other")
+    versioning.write_lock(other, versioning.read_lock(root))
+    versioning.fetch(other)
+    assert versioning.status(other) == {}
+    assert (other / "outputs/models/ppo/content.txt").read_bytes() == (
+        root / "outputs/models/ppo/content.txt"
+    ).read_bytes()
+
+
+def test_what_is_not_in_the_remote_is_a_storage_error(toy):
+    made = toy()
+    root = workspace(made)
+    versioning.reproduce(root)
+    other = workspace(made, "other")
+    versioning.write_lock(other, versioning.read_lock(root))
+    with pytest.raises(StorageError):
+        versioning.fetch(other)
+
+
+def test_curves_of_every_training_stage_are_plots_over_steps(toy):
+    root = workspace(toy())
+    versioning.reproduce(root)
+    shown = subprocess.run(
+        [sys.executable, "-m", "dvc", "plots", "show", "--json"], cwd=root, capture_output=True, check=True, text=True
+    )
+    plots = json.loads(shown.stdout)["data"]
+    for stage in ("sft", "reward", "ppo", "sft_equal_compute"):
+        (plot,) = plots[f"dvc.yaml::curves/{stage}/plots/metrics"]
+        assert plot["content"]["encoding"]["x"]["field"] == "step"
+        assert [row["loss"] for row in plot["content"]["data"]["values"]] == ["2.0", "1.0"]
+
+
+def test_a_second_dvc_in_one_workspace_is_refused_with_the_reason(toy):
+    from dvc.repo import Repo
+
+    root = workspace(toy())
+    with Repo(str(root)) as repo, repo.lock, pytest.raises(StorageError, match="another DVC process"):
+        versioning.status(root)
+
+
+def test_the_lock_holds_every_parameter_of_a_stage_and_no_other(toy):
+    made = toy()
+    root = workspace(made)
+    versioning.reproduce(root)
+    entry = versioning.read_lock(root)["votes"]
+    assert set(entry["params"]["params.yaml"]) == {"answer", "teacher_responses.shards", "votes"}
+    assert yaml.safe_load((root / "params.yaml").read_text())["votes"] == entry["params"]["params.yaml"]["votes"]
