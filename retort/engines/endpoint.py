@@ -1,0 +1,198 @@
+"""The `openai` engine: any OpenAI-compatible endpoint, many requests under way at once.
+
+The client of the `openai` package retries what may pass (408, 409, 429, 5xx, timeouts, lost connections) with
+exponential backoff and jitter, and waits as long as a Retry-After header asks; this module bounds how many
+requests are under way and says what to do when an endpoint refuses for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from retort.config.data import SamplingConfig
+from retort.engines.base import Key, Request, Response
+from retort.errors import ConfigError, EngineError, InputError
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+    from openai.types.chat import ChatCompletion
+
+_FINISH = {"stop": "stop", "length": "length"}
+"""Finish reasons that mean the same everywhere; others (a content filter, a tool call) become `unknown`."""
+
+
+class EndpointEngine:
+    """Asks the chat completions of one endpoint."""
+
+    parameters: int | None = None
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key_env: str | None = "OPENAI_API_KEY",
+        concurrency: int = 32,
+        max_retries: int = 6,
+        timeout_s: float = 120.0,
+        prices: tuple[float, float] = (0.0, 0.0),
+        name: str | None = None,
+    ) -> None:
+        """Say which endpoint; nothing is sent yet.
+
+        Args:
+            base_url: Address, ending in /v1.
+            model: Name of the model there.
+            api_key_env: Environment variable with the key; None for a server that needs none.
+            concurrency: Requests under way at once.
+            max_retries: Attempts after the first.
+            timeout_s: Seconds until one attempt is given up.
+            prices: Price of a million prompt tokens and of a million response tokens.
+            name: Name of the model in tables, where it differs from `model`.
+        """
+        self.model, self.prices = name or model, prices
+        self._asked_for, self._base_url, self._api_key_env = model, base_url, api_key_env
+        self._concurrency, self._max_retries, self._timeout_s = concurrency, max_retries, timeout_s
+        self._limit_field = "max_tokens"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: AsyncOpenAI | None = None
+
+    def __enter__(self) -> Self:
+        """Open the client.
+
+        Raises:
+            ConfigError: the environment variable with the key is not set.
+        """
+        from openai import AsyncOpenAI
+
+        key = "none"
+        if self._api_key_env is not None:
+            key = os.environ.get(self._api_key_env, "")
+            if not key:
+                raise ConfigError(
+                    f"environment variable {self._api_key_env} is not set: it must hold the key for {self._base_url}. "
+                    "Set it (to any word for a server that needs no key), or name another one as teacher.api_key_env."
+                )
+        self._loop = asyncio.new_event_loop()
+        self._client = AsyncOpenAI(
+            base_url=self._base_url, api_key=key, max_retries=self._max_retries, timeout=self._timeout_s
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        if self._loop is not None and self._client is not None:
+            self._loop.run_until_complete(self._client.close())
+            self._loop.close()
+        self._loop = self._client = None
+
+    def count(self, requests: Sequence[Request]) -> int:
+        """One response a request."""
+        return len(requests)
+
+    def generate(
+        self, requests: Sequence[Request], sampling: SamplingConfig, done: Collection[Key] = ()
+    ) -> Iterator[list[Response]]:
+        """Ask for every request that is not done; see `Engine.generate`. Yields responses as they arrive."""
+        assert self._loop is not None, "the engine is used in a with block"
+        waiting = iter([request for request in requests if request.key not in done])
+        under_way: set[asyncio.Task[Response]] = set()
+        try:
+            while True:
+                while len(under_way) < self._concurrency and (request := next(waiting, None)) is not None:
+                    under_way.add(self._loop.create_task(self._ask(request, sampling)))
+                if not under_way:
+                    return
+                arrived, under_way = self._loop.run_until_complete(
+                    asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                )
+                # Good responses first: one that failed must not take those beside it along.
+                good = [task.result() for task in arrived if task.exception() is None]
+                if good:
+                    yield good
+                for task in arrived:
+                    task.result()
+        finally:
+            for task in under_way:
+                task.cancel()
+            if under_way:
+                self._loop.run_until_complete(asyncio.wait(under_way))
+
+    async def _ask(self, request: Request, sampling: SamplingConfig) -> Response:
+        from openai import APIConnectionError, APIStatusError, BadRequestError
+
+        try:
+            try:
+                completion = await self._create(request, sampling)
+            except BadRequestError as error:
+                # OpenAI's newer models know the limit only under its newer name, other servers only the older one.
+                if self._limit_field == "max_completion_tokens" or "max_completion_tokens" not in str(error):
+                    raise
+                self._limit_field = "max_completion_tokens"
+                completion = await self._create(request, sampling)
+        except APIConnectionError as error:
+            raise EngineError(
+                f"{self._base_url}: no answer after {self._max_retries + 1} attempts ({error}). Check the address and "
+                "that the server runs; run the stage again to go on with what is missing."
+            ) from error
+        except APIStatusError as error:
+            raise self._explained(error, request) from error
+        return self._response(request, completion)
+
+    async def _create(self, request: Request, sampling: SamplingConfig) -> ChatCompletion:
+        assert self._client is not None, "the engine is used in a with block"
+        limit: dict[str, Any] = {self._limit_field: sampling.max_new_tokens}
+        completion: ChatCompletion = await self._client.chat.completions.create(
+            model=self._asked_for,
+            messages=[{"role": "user", "content": request.prompt}],
+            temperature=request.temperature,
+            top_p=sampling.top_p,
+            seed=request.seed,
+            **limit,
+        )
+        return completion
+
+    def _response(self, request: Request, completion: ChatCompletion) -> Response:
+        if not completion.choices:
+            raise EngineError(f"{self._base_url}: answered prompt {request.prompt_id!r} without choices. Run it again.")
+        choice, usage = completion.choices[0], completion.usage
+        return Response(
+            prompt_id=request.prompt_id,
+            sample=request.sample,
+            model=self.model,
+            temperature=request.temperature,
+            seed=request.seed,
+            response=choice.message.content or "",
+            finish_reason=_FINISH.get(choice.finish_reason or "", "unknown"),
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            response_tokens=usage.completion_tokens if usage else 0,
+        )
+
+    def _explained(self, error: APIStatusError, request: Request) -> Exception:
+        status, said = error.status_code, error.message
+        if status in (401, 403):
+            return ConfigError(
+                f"{self._base_url}: refuses the key in {self._api_key_env} ({said}). Put a valid one there."
+            )
+        if status == 404:
+            return ConfigError(
+                f"{self._base_url}: does not know model {self._asked_for!r} or the path ({said}). The address must end "
+                "in /v1, and teacher.model must be a name that GET /v1/models lists."
+            )
+        if status in (400, 413, 422):
+            return InputError(
+                f"the endpoint {self._base_url} refuses prompt {request.prompt_id!r} with status {status} ({said})",
+                file="outputs/prompts",
+                field="prompt",
+                remedy="Shorten or remove the prompt, or lower max_new_tokens",
+            )
+        return EngineError(
+            f"{self._base_url}: status {status} after {self._max_retries + 1} attempts ({said}). Lower "
+            "teacher.concurrency or wait; run the stage again to go on with what is missing."
+        )

@@ -1,0 +1,90 @@
+"""The local engine: what a response depends on, and resuming."""
+
+from __future__ import annotations
+
+import pytest
+
+from retort.config.data import SamplingConfig
+from retort.engines.base import derived_seed, plan_requests
+from retort.engines.local import LocalEngine
+from retort.engines.log import answer
+from retort.errors import EngineError, InputError
+
+SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=2, max_new_tokens=12, batch_size=4)
+PROMPTS = [{"prompt_id": f"p{index}", "prompt": "how many cards now ? " * (index % 3 + 1)} for index in range(6)]
+REQUESTS = plan_requests(PROMPTS, SAMPLING, seed=7, stage="teacher_responses")
+
+
+@pytest.fixture
+def engine(tiny_model_folder):
+    return LocalEngine(tiny_model_folder(), file="outputs/prompts")
+
+
+class Dies(LocalEngine):
+    """Stops after a number of batches, as a killed process does."""
+
+    batches = 2
+
+    def generate(self, requests, sampling, done=()):
+        for number, batch in enumerate(super().generate(requests, sampling, done)):
+            if number == self.batches:
+                raise EngineError("killed")
+            yield batch
+
+
+def test_a_request_plan_counts_samples_over_temperatures_and_seeds_each():
+    assert [(one.sample, one.temperature) for one in REQUESTS[:4]] == [(0, 0.0), (1, 0.0), (2, 1.0), (3, 1.0)]
+    assert len({one.seed for one in REQUESTS}) == len(REQUESTS)
+    assert REQUESTS[0].seed == derived_seed(7, "teacher_responses", "p0", 0)
+    assert REQUESTS[0].seed != plan_requests(PROMPTS, SAMPLING, seed=8, stage="teacher_responses")[0].seed
+    assert REQUESTS[0].seed != plan_requests(PROMPTS, SAMPLING, seed=7, stage="student_responses")[0].seed
+
+
+def test_every_request_is_answered_and_greedy_samples_agree(engine, tmp_path):
+    found = answer(engine, REQUESTS, SAMPLING, tmp_path / "log", words="teacher")
+    assert [one.key for one in found] == [one.key for one in REQUESTS]
+    by_key = {one.key: one for one in found}
+    for row in PROMPTS:
+        assert by_key[row["prompt_id"], 0].response == by_key[row["prompt_id"], 1].response
+    assert len({one.response for one in found if one.temperature == 1.0}) > 6
+    assert {one.finish_reason for one in found if one.response_tokens < 12} <= {"stop"}
+    assert {one.model for one in found} == {"llama-0"}
+
+
+def test_a_response_does_not_depend_on_who_is_asked_beside_it(engine):
+    together = {one.key: one for batch in engine.generate(REQUESTS, SAMPLING) for one in batch}
+    alone = next(one for batch in engine.generate(REQUESTS[2:3], SAMPLING) for one in batch)
+    assert alone == together[alone.key]
+
+
+def test_a_resumed_task_equals_an_uninterrupted_one(engine, tiny_model_folder, tmp_path):
+    whole = answer(engine, REQUESTS, SAMPLING, tmp_path / "whole", words="teacher")
+    log = tmp_path / "log"
+    killed = Dies(tiny_model_folder(), file="outputs/prompts")
+    with pytest.raises(EngineError, match="killed"):
+        answer(killed, REQUESTS, SAMPLING, log, words="teacher")
+    lines = log.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 8
+    # The second batch was half written when the process died.
+    log.write_bytes(b"".join(lines[:6]) + lines[6][:20])
+    assert answer(engine, REQUESTS, SAMPLING, log, words="teacher") == whole
+
+
+def test_batches_that_are_done_are_not_answered_again(engine, monkeypatch):
+    done = {one.key for batch in list(engine.generate(REQUESTS, SAMPLING))[:3] for one in batch}
+    again = [one.key for batch in engine.generate(REQUESTS, SAMPLING, done) for one in batch]
+    assert not done & set(again)
+    assert done | set(again) == {one.key for one in REQUESTS}
+
+
+def test_a_prompt_longer_than_the_context_is_refused_before_anything_is_generated(engine):
+    prompts = [*PROMPTS, {"prompt_id": "long", "prompt": "cards " * 300}]
+    requests = plan_requests(prompts, SAMPLING, seed=0, stage="teacher_responses")
+    with pytest.raises(InputError, match=r"outputs/prompts.*prompt 'long' has .* exceeds the model's context of 256"):
+        next(engine.generate(requests, SAMPLING))
+
+
+def test_the_end_token_is_not_part_of_the_text(engine):
+    for batch in engine.generate(REQUESTS, SAMPLING):
+        for one in batch:
+            assert "<|" not in one.response
