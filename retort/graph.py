@@ -81,6 +81,7 @@ STAGES: tuple[Stage, ...] = (
         "models",
         params=("teacher", "student"),
         outs=("outputs/models/teacher", "outputs/models/base"),
+        metrics=("metrics/models.json",),
     ),
     Stage(
         "teacher_responses",
@@ -188,6 +189,7 @@ STAGES: tuple[Stage, ...] = (
             "outputs/models/ppo",
             "outputs/evaluate/{model}-{benchmark}.parquet",
             "metrics/prompts.json",
+            "metrics/models.json",
             "metrics/teacher_responses-{shard}.json",
             "metrics/votes.json",
             "metrics/sft.json",
