@@ -1,0 +1,75 @@
+"""The model card: a Hugging Face README.md with the run's numbers in its front matter and in its text."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+import yaml
+
+from retort.report import words
+from retort.report.findings import Findings
+from retort.report.markdown import pair_table, result_table
+from retort.report.words import NAMES, percent
+
+
+def render_card(findings: Findings) -> str:
+    """The card as text."""
+    models = findings.stages.get("models", {})
+    teacher, student = (models.get(name) or {} for name in ("teacher", "student"))
+    final = findings.final_model
+    parts = [
+        f"---\n{_front_matter(findings, student)}---",
+        f"# {findings.title}",
+        words.headline(findings),
+        "This model was distilled from a larger one by transferring its responses and its rewards "
+        "([arXiv 2502.19557](https://arxiv.org/abs/2502.19557)); no human labels were used in training.",
+    ]
+    made = [f"- Teacher: {_origin(teacher)}", f"- Base student: {_origin(student)}", f"- This model: {NAMES[final]}"]
+    parts.append("\n".join(line for line in made if not line.endswith(": ")))
+    if findings.gate_passed is False:
+        parts.append("The reward model did not pass its gate, so PPO was skipped: this is the SFT student.")
+    for benchmark in findings.benchmarks:
+        parts += [f"## Results on {benchmark.name}", result_table(benchmark), pair_table(benchmark)]
+    parts += ["## Training", "\n".join(f"{number}. {step}" for number, step in enumerate(words.method(findings), 1))]
+    parts += ["## Limits", _limits(findings)]
+    return "\n\n".join(part for part in parts if part) + f"\n\nMade by Retort {metadata.version('retort')}.\n"
+
+
+def _origin(facts: dict[str, Any]) -> str:
+    """Name and pinned version of a model; the last part of a folder's name, since its place means nothing elsewhere."""
+    name = str(facts.get("model") or "")
+    if facts.get("content"):
+        return f"`{name.rstrip('/').rsplit('/', 1)[-1]}` (content {facts['content'][:12]})"
+    return f"`{name}`" + (f" (revision {facts['revision'][:12]})" if facts.get("revision") else "") if name else ""
+
+
+def _front_matter(findings: Findings, student: dict[str, Any]) -> str:
+    score = findings.primary.models.get(findings.final_model)
+    front: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["retort", "distillation", "sft" if findings.final_model == "sft" else "ppo"],
+    }
+    if student.get("revision"):  # only models of the hub have one
+        front["base_model"] = student["model"]
+    if score is not None:
+        result = {
+            "task": {"type": "text-generation"},
+            "dataset": {"name": findings.primary.name, "type": findings.primary.name},
+            "metrics": [{"type": "accuracy", "value": round(score.accuracy, 4)}],
+        }
+        front["model-index"] = [{"name": findings.title, "results": [result]}]
+    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+
+
+def _limits(findings: Findings) -> str:
+    score = findings.primary.models.get(findings.final_model)
+    text = "The model was trained on one kind of prompt and judged on the items above; elsewhere nothing is known. "
+    text += "Its training labels are majority votes of its teacher and carry the teacher's errors"
+    if findings.labels and findings.labels.accuracy is not None:
+        text += f" ({percent(1 - findings.labels.accuracy)} of them are wrong where that can be checked)"
+    text += "."
+    if score is not None and score.unparsed_rate:
+        text += f" No answer could be read from {percent(score.unparsed_rate)} of its responses."
+    return text

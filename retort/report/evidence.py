@@ -1,0 +1,241 @@
+"""Sections of the page that show the evidence: labels, reward model, training curves, samples."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from retort.report import words
+from retort.report.charts import Series, histogram, line_chart, plain, reliability_chart
+from retort.report.charts import percent as share
+from retort.report.curves import pick
+from retort.report.findings import Findings
+from retort.report.html import figure, figures, paragraphs, table
+from retort.report.words import decimals, percent
+
+_PPO_CURVES = (
+    (
+        "Learned reward",
+        ("reward", "reward_mean", "mean_reward"),
+        1,
+        "What PPO optimises: the reward model’s verdict on its rollouts.",
+    ),
+    (
+        "Agreement with the vote, held out",
+        ("agreement", "validation_agreement"),
+        2,
+        "What it is for: greedy answers on held-out prompts that equal the pseudo-label.",
+    ),
+    ("KL to the SFT student", ("kl",), 3, "Nats a response."),
+    ("Entropy of the policy", ("entropy",), 4, "Nats a token."),
+    ("Response length", ("response_tokens", "response_length"), 5, "Tokens a response."),
+)
+
+
+def labels_section(findings: Findings) -> str:
+    """How many prompts got a label, and how right the labels are."""
+    labels = findings.labels
+    if labels is None:
+        return ""
+    rows = [
+        ["Prompts voted on", f"{labels.prompts:,}"],
+        ["Labelled", f"{labels.labelled:,} ({percent(labels.coverage)})"],
+        ["Abstained", f"{labels.abstained:,} ({percent(labels.abstained / labels.prompts)})"],
+        ["Mean share of the winner", percent(labels.mean_share)],
+        ["Mean margin over the runner-up", percent(labels.mean_margin)],
+        ["Labels whose gold answer is known", f"{labels.known:,}"],
+        ["Of those, right", percent(labels.accuracy)],
+    ]
+    votes = findings.stages.get("votes", {})
+    if isinstance(votes.get("sample_accuracy"), float):
+        rows.append(["Single responses right, for comparison", percent(votes["sample_accuracy"])])
+    if isinstance(votes.get("unparsed_share"), float):
+        rows.append(["Responses without a readable answer", percent(votes["unparsed_share"])])
+    curve = line_chart(
+        [Series("labels right", [(point.coverage, point.accuracy) for point in labels.at_coverage], 1)],
+        label="Accuracy of the pseudo-labels against the share of prompts labelled",
+        x_label="prompts labelled",
+        x_format=share,
+        y_format=share,
+        dots=True,
+    )
+    spread = histogram(
+        [Series("prompts", labels.shares, 1)],
+        label="Distribution of the winner's share of the votes",
+        x_label="share of the responses that gave the winning answer",
+        width=0.1,
+        x_format=share,
+    )
+    return table(["Majority vote", ""], rows, kind="narrow") + figures(
+        figure(
+            "Accuracy at coverage",
+            curve,
+            "Each dot keeps only the labels with at least a certain share of the votes; the strictest is at the left.",
+        ),
+        figure("How united the votes are", spread, "Prompts by the winning answer’s share of the responses."),
+        _votes_by_number(votes),
+    )
+
+
+def _votes_by_number(votes: dict[str, Any]) -> str:
+    curves = [
+        Series(name, sorted((float(k), float(value)) for k, value in (votes.get(key) or {}).items()), colour)
+        for name, key, colour in (("vote is right", "maj_at_k", 1), ("some response is right", "pass_at_k", 2))
+    ]
+    chart = line_chart(
+        curves,
+        label="Accuracy of a vote over k responses, and the share of prompts with any right response among k",
+        x_label="responses",
+        y_format=share,
+        dots=True,
+    )
+    return figure(
+        "What more responses buy",
+        chart,
+        "A vote over k responses beside the best it could do: some response among k being right.",
+        legend=[(item.name, item.colour) for item in curves],
+    )
+
+
+def reward_section(findings: Findings) -> str:
+    """The gate's decision, scores by source and label, and calibration."""
+    metrics, reliability = findings.stages.get("reward", {}), findings.reliability
+    parts = []
+    if findings.gate_passed is not None:
+        parts.append(
+            paragraphs(
+                "The gate passed: PPO may trust this model."
+                if findings.gate_passed
+                else "The gate failed: PPO was skipped."
+            )
+        )
+        parts.append(paragraphs(*words.gate_reasons(findings)))
+    parts.append(_reward_table(metrics))
+    if reliability is not None:
+        drawn = []
+        for source, labels in reliability.histograms.items():
+            series = [
+                Series({1: "agrees with the vote", 0: "does not"}[label], points, {1: 1, 0: 2}[label])
+                for label, points in labels.items()
+            ]
+            drawn.append(
+                figure(
+                    f"Scores of {source} responses",
+                    histogram(
+                        series,
+                        label=f"Distribution of reward scores of {source} responses by label",
+                        x_label="score (probability of agreeing)",
+                        width=0.05,
+                    ),
+                    legend=[(item.name, item.colour) for item in series],
+                )
+            )
+        bins = [("against the vote", reliability.by_label, 1), ("against the truth", reliability.by_gold, 2)]
+        bins = [entry for entry in bins if entry[1]]
+        drawn.append(
+            figure(
+                "Reliability",
+                reliability_chart(
+                    [
+                        Series(name, [(item.predicted, item.observed) for item in found], colour)
+                        for name, found, colour in bins
+                    ],
+                    label="Predicted probability against the observed share",
+                    counts=[[item.n for item in found] for _, found, _ in bins],
+                ),
+                f"{reliability.n:,} held-out responses in 15 bins; larger dots hold more. On the dashed line, "
+                "80 % means 80 %.",
+                legend=[(name, colour) for name, _, colour in bins],
+            )
+        )
+        parts.append(figures(*drawn))
+    return "".join(parts)
+
+
+def _reward_table(metrics: dict[str, Any]) -> str:
+    groups = {f"{name} responses": found for name, found in (metrics.get("by_source") or {}).items()}
+    groups["all, against gold answers"] = metrics.get("truth")
+    rows = [
+        [name, f"{found['n']:,}", *(decimals(found[key]) for key in ("auc", "accuracy", "brier", "calibration_error"))]
+        for name, found in groups.items()
+        if found
+    ]
+    head = ["Held-out prompts", "n", "AUC", "Accuracy", "Brier score", "Calibration error"]
+    return table(head, rows) if rows else ""
+
+
+def curves_section(findings: Findings) -> str:
+    """PPO's reward beside what it is for, then the rest of its curves and SFT's loss."""
+    ppo, sft = findings.curves.get("ppo", {}), findings.curves.get("sft", {})
+    kept = findings.stages.get("ppo", {}).get("best_iteration")
+    mark = (float(kept), "kept") if isinstance(kept, int) else None
+    drawn = []
+    for title, names, colour, caption in _PPO_CURVES:
+        curve = pick(ppo, *names)
+        chart = line_chart(
+            [Series(title, curve, colour)],
+            label=f"PPO: {title} by iteration",
+            x_label="iteration",
+            x_mark=mark if curve else None,
+            dots=len(curve) <= 40,
+            y_format=share if "agreement" in names else plain,
+        )
+        drawn.append(figure(title, chart, caption))
+    loss = pick(sft, "loss")
+    rows = _ppo_words(findings)
+    text = paragraphs(
+        "PPO follows the learned reward; whether that is worth following shows in the agreement with the vote on "
+        "prompts held out of training. Where the first rises and the second falls, the reward model is being "
+        "exploited. The checkpoint with the best agreement is kept."
+        if any(drawn)
+        else "",
+        *rows,
+    )
+    sft_figure = figure(
+        "SFT: training loss",
+        line_chart([Series("loss", loss, 1)], label="SFT training loss by step", x_label="optimizer step"),
+        "Cross-entropy a response token.",
+    )
+    return text + figures(*drawn, sft_figure)
+
+
+def _ppo_words(findings: Findings) -> list[str]:
+    metrics = findings.stages.get("ppo", {})
+    if isinstance(metrics.get("best_iteration"), int) and isinstance(metrics.get("iterations"), int):
+        return [f"Kept: iteration {metrics['best_iteration']} of {metrics['iterations']}."]
+    return []
+
+
+def samples_section(findings: Findings, count: int) -> str:
+    """Items on which the SFT and the PPO student differ, then others, with both responses."""
+    found = words.changes(findings)
+    if findings.gate_passed is False or not found or not count:
+        return ""
+    mended, broken = found.get((False, True), []), found.get((True, False), [])
+    same = found.get((True, True), []) + found.get((False, False), [])
+    right, wrong = (len(found.get((both, both), [])) for both in (True, False))
+    total = len(mended) + len(broken) + len(same)
+    shown = mended[: -(-count // 2)] + broken[: max(count // 3, 1)]
+    shown = (shown + same)[:count]
+    text = paragraphs(
+        f"Of {total:,} items, PPO mended {len(mended):,} that the SFT student got wrong and broke {len(broken):,} that "
+        f"it got right; {right:,} stayed right and {wrong:,} stayed wrong. "
+        "Shown are the first of each kind, in the order of the test set."
+    )
+    return text + "".join(_sample(findings, before, after) for before, after in shown)
+
+
+def _mark(correct: bool) -> str:
+    return '<span class="good">right</span>' if correct else '<span class="bad">wrong</span>'
+
+
+def _sample(findings: Findings, before: dict[str, Any], after: dict[str, Any]) -> str:
+    prompt = findings.prompts.get(before["item_id"], f"Item {before['item_id']}")
+    sides = "".join(
+        f"<div><h4>{name}: {_mark(row['correct'])}</h4><pre>{escape(row['response']) or '(empty)'}</pre></div>"
+        for name, row in (("SFT student", before), ("PPO student", after))
+    )
+    return (
+        f'<div class="sample"><p>{escape(prompt)} <span class="soft">Gold answer: {escape(before["answer"])}</span></p>'
+        f'<div class="pair">{sides}</div></div>'
+    )

@@ -1,0 +1,276 @@
+"""The report as one self-contained HTML page: no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata, resources
+
+from retort.report import words
+from retort.report.charts import Interval, interval_chart
+from retort.report.costs import Cost, costs
+from retort.report.evidence import curves_section, labels_section, reward_section, samples_section
+from retort.report.findings import ORDER, Benchmark, Findings
+from retort.report.html import escape, figure, figures, paragraphs, section, table, tile
+from retort.report.lineage import Artifact
+from retort.report.words import NAMES, percent
+
+_COLOURS = {"teacher": 5, "base": 5, "sft": 1, "ppo": 2, "sft_equal_compute": 3}
+_PAIRS_SHOWN = ("ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_sft_equal_compute")
+
+
+def render_page(
+    findings: Findings, *, samples: int, seconds: Mapping[str, float] | None = None, lineage: Sequence[Artifact] = ()
+) -> str:
+    """The whole page as text.
+
+    Args:
+        samples: Items shown with both students' responses.
+        seconds: Wall time by stage on this machine.
+        lineage: Content hashes of the artifacts.
+    """
+    parts = [
+        section("results", "Results", _results(findings)),
+        section("method", "What was done, and whether the claim held", _method(findings)),
+        section("labels", "Pseudo-labels", labels_section(findings)),
+        section("reward", "Reward model", reward_section(findings)),
+        section("training", "Training", curves_section(findings)),
+        section("samples", "Responses before and after PPO", samples_section(findings, samples)),
+        section("cost", "Cost", _cost(costs(findings.stages, seconds))),
+        section("lineage", "Lineage", _lineage(lineage)),
+    ]
+    shown = [part for part in parts if part]
+    style = resources.files("retort.report").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(findings.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        + _header(findings, shown)
+        + "\n".join(shown)
+        + f"\n<footer>Written by Retort {metadata.version('retort')}. Shares are of items; intervals are 95 %.</footer>"
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _header(findings: Findings, sections: Sequence[str]) -> str:
+    links = "".join(_link(part) for part in sections)
+    banner = ""
+    if findings.gate_passed is False:
+        reasons = "".join(f"<p>{escape(reason)}</p>" for reason in words.gate_reasons(findings))
+        banner = (
+            '<div class="banner"><p><strong>The reward model did not pass its gate. PPO was skipped, and the SFT '
+            f"student is this run’s result.</strong></p>{reasons}</div>"
+        )
+    return (
+        f"<header><h1>{escape(findings.title)}</h1>"
+        f'<p class="lead">{escape(words.headline(findings))}</p>{banner}{_tiles(findings)}<nav>{links}</nav></header>\n'
+    )
+
+
+def _link(part: str) -> str:
+    name = part.partition('id="')[2].partition('"')[0]
+    title = part.partition("<h2>")[2].partition("</h2>")[0]
+    return f'<a href="#{name}">{title}</a>'
+
+
+def _tiles(findings: Findings) -> str:
+    models, paired = findings.primary.models, findings.primary.paired
+    tiles = []
+    final = findings.final_model
+    if final in models:
+        tiles.append(
+            tile(percent(models[final].accuracy), f"{NAMES[final]}, {findings.primary.name}, n = {models[final].n:,}")
+        )
+    for key in ("ppo_minus_sft", "ppo_minus_teacher"):
+        if key in paired and findings.gate_passed is not False:
+            pair = paired[key]
+            kind = {"above": "good", "below": "bad", "open": "open"}[pair.verdict]
+            interval = f"points, {words.points(pair.low)} to {words.points(pair.high)}"
+            tiles.append(tile(words.points(pair.difference), f"{words.pair_name(key)}: {interval}", kind))
+    if findings.labels and findings.labels.accuracy is not None:
+        tiles.append(
+            tile(
+                percent(findings.labels.accuracy),
+                f"of pseudo-labels right, {percent(findings.labels.coverage)} of prompts labelled",
+            )
+        )
+    auc = findings.stages.get("reward", {}).get("auc")
+    if isinstance(auc, float):
+        tiles.append(tile(f"{auc:.3f}", "AUC of the reward model on held-out prompts"))
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _results(findings: Findings) -> str:
+    primary = findings.primary
+    parts = [_result_table(primary, findings.final_model)]
+    rows = [
+        Interval(
+            NAMES[name],
+            primary.models[name].accuracy,
+            primary.models[name].low,
+            primary.models[name].high,
+            percent(primary.models[name].accuracy),
+            _COLOURS[name],
+        )
+        for name in ORDER
+        if name in primary.models and (name != "base" or len(primary.models) == 1)
+    ]
+    pairs = [
+        Interval(
+            _short(key),
+            primary.paired[key].difference,
+            primary.paired[key].low,
+            primary.paired[key].high,
+            words.difference(primary.paired[key]),
+            2,
+        )
+        for key in _PAIRS_SHOWN
+        if key in primary.paired and findings.gate_passed is not False
+    ]
+    accuracy = interval_chart(
+        rows,
+        label="Accuracy of each model with 95 % Wilson intervals",
+        x_format=lambda value: f"{100 * value:g} %",
+        zero=False,
+    )
+    differences = interval_chart(
+        pairs, label="Paired differences of accuracy with 95 % intervals", x_format=_tick_points, zero=True
+    )
+    left_out = " The base student is left out of the picture." if len(rows) < len(primary.models) else ""
+    parts.append(
+        figures(
+            figure("Accuracy", accuracy, f"Dots are accuracies, bars 95 % Wilson intervals.{left_out}"),
+            figure(
+                "Paired differences",
+                differences,
+                "Percentage points on the same items, with 95 % intervals. A bar clear of the zero line is a "
+                "difference that the items show.",
+            ),
+        )
+    )
+    for other in findings.benchmarks[1:]:
+        parts.append(f"<h3>{escape(other.name)}</h3>" + _result_table(other, findings.final_model) + _pair_table(other))
+    return "".join(parts)
+
+
+def _result_table(benchmark: Benchmark, final: str) -> str:
+    names = [name for name in ORDER if name in benchmark.models]
+    scores = [benchmark.models[name] for name in names]
+    columns = [
+        ("Model", [NAMES[name] for name in names]),
+        ("Accuracy", [percent(score.accuracy) for score in scores]),
+        ("95 % interval", [f"{100 * score.low:.1f} – {100 * score.high:.1f}" for score in scores]),
+        ("By the official rule", [percent(score.official_accuracy) for score in scores]),
+        ("Unparsed", [percent(score.unparsed_rate) for score in scores]),
+        ("Cut off", [percent(score.cut_off_rate) for score in scores]),
+        ("Tokens a response", [f"{score.mean_response_tokens:.1f}" for score in scores]),
+        ("n", [f"{score.n:,}" for score in scores]),
+    ]
+    if columns[1][1] == columns[3][1]:
+        del columns[3]
+    return table(
+        [head for head, _ in columns],
+        list(zip(*(cells for _, cells in columns), strict=True)),
+        caption=f"Greedy answers on {benchmark.name}",
+        strong=names.index(final) if final in names else None,
+    )
+
+
+def _pair_table(benchmark: Benchmark) -> str:
+    rows = [
+        [
+            words.pair_name(key),
+            words.points(pair.difference),
+            f"{words.points(pair.low)} to {words.points(pair.high)}",
+            f"{pair.n:,}",
+        ]
+        for key, pair in benchmark.paired.items()
+    ]
+    return table(["Paired difference", "Points", "95 % interval", "n"], rows) if rows else ""
+
+
+def _tick_points(value: float) -> str:
+    return f"{100 * value:+g}".replace("-", "−") if value else "0"
+
+
+def _short(key: str) -> str:
+    return {
+        "ppo_minus_sft": "PPO − SFT",
+        "ppo_minus_teacher": "PPO − teacher",
+        "ppo_minus_sft_equal_compute": "PPO − more SFT",
+    }[key]
+
+
+def _method(findings: Findings) -> str:
+    steps = "".join(f"<li>{escape(step)}</li>" for step in words.method(findings))
+    return (
+        f"<ol>{steps}</ol>"
+        + "<h3>The claim</h3><ul>"
+        + "".join(f"<li>{escape(line)}</li>" for line in words.claim(findings))
+        + "</ul>"
+    )
+
+
+def _cost(rows: Sequence[Cost]) -> str:
+    if not rows:
+        return ""
+    flops = [row.flops or 0.0 for row in rows]
+    seconds = [row.seconds or 0.0 for row in rows]
+    lines = [
+        [
+            row.stage,
+            "–" if row.tokens is None else f"{row.tokens:,}",
+            words.flops(row.flops),
+            "–" if not row.flops else percent(row.flops / sum(flops)),
+            "–" if row.seconds is None else duration(row.seconds),
+        ]
+        for row in rows
+    ]
+    if any(seconds):
+        total_tokens = sum(row.tokens or 0 for row in rows)
+        lines.append(["all", f"{total_tokens:,}", words.flops(sum(flops)), "", duration(sum(seconds))])
+    return table(
+        ["Stage", "Tokens", "FLOPs", "Share of FLOPs", "Wall time"],
+        lines,
+        strong=len(lines) - 1 if any(seconds) else None,
+    ) + paragraphs(
+        "Tokens are those that a model read or wrote; FLOPs are estimated from them and the model’s size. Wall times "
+        "are of the last time each stage ran on this machine, summed over its tasks; a stage served from the cache "
+        "keeps its old one.",
+        kind="soft",
+    )
+
+
+def _lineage(artifacts: Sequence[Artifact]) -> str:
+    if not artifacts:
+        return ""
+    rows = [
+        [
+            item.task,
+            item.path,
+            item.digest.removesuffix(".dir")[:12],
+            "–" if item.files is None else str(item.files),
+            "–" if item.size is None else f"{item.size:,}",
+        ]
+        for item in artifacts
+    ]
+    intro = paragraphs(
+        "Each artifact is stored under the hash of its content. dvc.lock holds the full hashes with those of the code, "
+        "parameters and inputs that made it; `dvc pull` fetches exactly these."
+    )
+    return (
+        intro
+        + f"<details><summary>{len(rows)} artifacts</summary>"
+        + table(["Task", "Artifact", "MD5 (first 12)", "Files", "Bytes"], rows, left=3)
+        + "</details>"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `41 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

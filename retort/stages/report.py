@@ -1,0 +1,73 @@
+"""Stage `report`: the run's numbers, Markdown and model card, versioned; and an HTML page beside them, which is not.
+
+The page also shows wall times and the lineage, which differ between runs of the same content, so it lies outside
+`outputs`, at `report.html` in the workspace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retort.config import RetortConfig, load_keys
+from retort.files import atomic_path, write_json, write_text
+from retort.graph import BY_NAME
+from retort.paths import Paths
+from retort.stages.context import Context
+
+PAGE = "report.html"
+"""Name of the page in the workspace."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """The numbers that a run is judged by, on its primary benchmark."""
+
+    benchmark: str
+    final_model: str
+    gate_passed: bool | None
+    models: dict[str, dict[str, Any]]
+    paired: dict[str, dict[str, Any]]
+
+
+def run(context: Context) -> ReportResult:
+    """Write `outputs/report` and the page.
+
+    Raises:
+        InputError: a table or metrics file that the report needs is missing or malformed.
+    """
+    from retort.report.card import render_card
+    from retort.report.findings import gather
+    from retort.report.markdown import render_markdown
+
+    findings = gather(context.paths, context.config)
+    metrics = findings.as_metrics()
+    with atomic_path(context.paths.report) as folder:
+        write_json(folder / "metrics.json", metrics)
+        write_text(folder / "report.md", render_markdown(findings))
+        write_text(folder / "model_card.md", render_card(findings))
+    write_page(context.paths, context.config)
+    return ReportResult(**{name: metrics[name] for name in ReportResult.__dataclass_fields__})
+
+
+def write_page(paths: Paths, config: RetortConfig | None = None) -> Path:
+    """Render the page from what lies in the workspace, and return its path.
+
+    Raises:
+        InputError: a table or metrics file that the page needs is missing or malformed.
+    """
+    from retort.report.costs import wall_times
+    from retort.report.findings import gather
+    from retort.report.lineage import read_lineage
+    from retort.report.page import render_page
+
+    config = config or load_keys(paths.root / "params.yaml", BY_NAME["report"].params)
+    page = render_page(
+        gather(paths, config),
+        samples=config.report.samples,
+        seconds=wall_times(paths.root / ".retort/timings"),
+        lineage=read_lineage(paths.root / "dvc.lock"),
+    )
+    write_text(paths.root / PAGE, page)
+    return paths.root / PAGE
