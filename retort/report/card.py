@@ -29,7 +29,7 @@ def render_card(findings: Findings) -> str:
     parts.append("\n".join(line for line in made if not line.endswith(": ")))
     if findings.gate_passed is False:
         parts.append("The reward model did not pass its gate, so PPO was skipped: this is the SFT student.")
-    for benchmark in findings.benchmarks:
+    for benchmark in findings.shown:
         parts += [f"## Results on {benchmark.name}", result_table(benchmark), pair_table(benchmark)]
     parts += ["## Training", "\n".join(f"{number}. {step}" for number, step in enumerate(words.method(findings), 1))]
     parts += ["## Limits", _limits(findings)]

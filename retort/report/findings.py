@@ -102,6 +102,20 @@ class Findings:
         return self.benchmarks[0]
 
     @property
+    def shown(self) -> list[Benchmark]:
+        """The benchmarks without the PPO student where PPO was skipped: its folder holds the SFT student then."""
+        if self.gate_passed is not False:
+            return self.benchmarks
+        return [
+            Benchmark(
+                item.name,
+                {name: found for name, found in item.models.items() if name != "ppo"},
+                {name: found for name, found in item.paired.items() if "ppo" not in PAIRS[name]},
+            )
+            for item in self.benchmarks
+        ]
+
+    @property
     def gate_passed(self) -> bool | None:
         """Whether the reward model was good enough for PPO; None when it says nothing."""
         return self.stages.get("reward", {}).get("gate_passed")

@@ -15,7 +15,7 @@ def render_markdown(findings: Findings) -> str:
     parts = [f"# {findings.title}", words.headline(findings)]
     if findings.gate_passed is False:
         parts += ["**The reward model did not pass its gate; PPO was skipped.**", *words.gate_reasons(findings)]
-    for benchmark in findings.benchmarks:
+    for benchmark in findings.shown:
         parts += [f"## Results on {benchmark.name}", result_table(benchmark), pair_table(benchmark)]
     parts += [
         "## What was done",

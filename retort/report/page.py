@@ -100,7 +100,7 @@ def _tiles(findings: Findings) -> str:
 
 
 def _results(findings: Findings) -> str:
-    primary = findings.primary
+    primary = findings.shown[0]
     parts = [_result_table(primary, findings.final_model)]
     rows = [
         Interval(
@@ -124,7 +124,7 @@ def _results(findings: Findings) -> str:
             2,
         )
         for key in _PAIRS_SHOWN
-        if key in primary.paired and findings.gate_passed is not False
+        if key in primary.paired
     ]
     accuracy = interval_chart(
         rows,
@@ -147,7 +147,7 @@ def _results(findings: Findings) -> str:
             ),
         )
     )
-    for other in findings.benchmarks[1:]:
+    for other in findings.shown[1:]:
         parts.append(f"<h3>{escape(other.name)}</h3>" + _result_table(other, findings.final_model) + _pair_table(other))
     return "".join(parts)
 
