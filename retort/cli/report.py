@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,24 +17,36 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Print the last run's result and where its report is."""
-    from retort.errors import InputError
     from retort.paths import Paths
     from retort.report.export import export_student
+
+    metrics = show_report(workspace, as_json=as_json)
+    if export is not None:
+        export_student(Paths(workspace), metrics["final_model"], export)
+        if not as_json:
+            print(f"Student: {export} ({metrics['final_model']})")
+
+
+def show_report(root: Path, *, as_json: bool) -> dict[str, Any]:
+    """Draw the page of the workspace `root` again, print its metrics and return them.
+
+    Raises:
+        InputError: there is no report yet, or a table that it needs is missing or malformed.
+    """
+    from retort.errors import InputError
+    from retort.paths import Paths
     from retort.report.terminal import result_lines
     from retort.stages.report import write_page
 
-    paths = Paths(workspace)
+    paths = Paths(root)
     file = paths.report / "metrics.json"
     if not file.exists():
         raise InputError("does not exist", file=file, remedy="Run `retort run` first")
-    metrics = json.loads(file.read_text(encoding="utf-8"))
+    metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     page = write_page(paths)
-    if export is not None:
-        export_student(paths, metrics["final_model"], export)
     if as_json:
         print(json.dumps(metrics, sort_keys=True))
-        return
-    print("\n".join(result_lines(metrics)))
-    print(f"\nReport: {page}")
-    if export is not None:
-        print(f"Student: {export} ({metrics['final_model']})")
+    else:
+        print("\n".join(result_lines(metrics)))
+        print(f"\nReport: {page}")
+    return metrics

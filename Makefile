@@ -1,0 +1,45 @@
+# Everything here works from a bare checkout with Python 3.11 or 3.12 and make; `.venv` is made from the lock.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+STAMP := .venv/.installed
+# One thread a process: two test processes with two threads each would fight over two cores.
+TEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint lock docs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv from the lock; does nothing when it is up to date
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "Python 3.11 or 3.12 is needed, not %d.%d: make install PYTHON=/path/to/python3.11" % v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test "$$($(BIN)/uv --version 2>/dev/null | cut -d' ' -f2)" = $(UV_VERSION) || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements-dev.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: install ## Run the whole method on the embedded task; prints the result and where the report is
+	$(BIN)/retort run
+
+test: install ## Lint, types and every test that needs neither GPU nor network
+	@$(MAKE) --no-print-directory lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS)
+
+lint: install ## Ruff (lint and format) and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lock: ## Resolve pyproject.toml into the hashed requirements files
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
+
+docs: install ## Write the generated pages under docs/reference again
+	$(BIN)/python -m docs.generate
+
+clean: ## Remove the environment and caches; outputs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
