@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 REFERENCE = "reference.json"
 
+_GENERIC = ("TokenizersBackend", "PreTrainedTokenizerFast")
+"""Tokenizer classes that are wholly described by `tokenizer.json`."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -125,13 +128,25 @@ def load_tokenizer(folder: Path, *, training: bool = True) -> PreTrainedTokenize
     Raises:
         ModelError: no tokenizer, no EOS token, no pad token, pad token = EOS (students), or no chat template.
     """
-    from transformers import AutoTokenizer
-
     reference = read_reference(folder)
+    return referenced_tokenizer(reference, model_source(folder, reference), training=training)
+
+
+def referenced_tokenizer(reference: Reference, source: str, *, training: bool = True) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of `reference` from `source`, a folder or hub id, with the reference's corrections.
+
+    Raises:
+        ModelError: as `load_tokenizer`.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
     try:
-        found: Any = AutoTokenizer.from_pretrained(
-            model_source(folder, reference), revision=reference.revision, padding_side="left"
-        )
+        # AutoTokenizer overrides a generic tokenizer by the architecture's own class for some architectures (Qwen2),
+        # which splits text otherwise and adds a token that the model has no embedding for.
+        generic = get_tokenizer_config(source, revision=reference.revision).get("tokenizer_class") in _GENERIC
+        kind: Any = PreTrainedTokenizerFast if generic else AutoTokenizer
+        found: Any = kind.from_pretrained(source, revision=reference.revision, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{reference.model}: transformers cannot load its tokenizer: {error}") from error
     tokenizer: PreTrainedTokenizerFast = found
