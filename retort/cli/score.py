@@ -1,1 +1,37 @@
-def score() -> None: ...
+"""`retort score TASK FILE`: score recorded responses to a benchmark."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def score(
+    task: Annotated[Literal["gsm8k", "gsm_plus", "mmlu_pro"], typer.Argument(help="Benchmark.")],
+    file: Annotated[Path, typer.Argument(help="Responses: JSON lines, a JSON array or Parquet, gzipped or not.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all scores as JSON.")] = False,
+) -> None:
+    """Score responses by Retort's reading and by the benchmark's published rules."""
+    from retort.data.benchmarks import read_items
+    from retort.text.score import score as score_items
+
+    scores = score_items(task, read_items(task, file))
+    if as_json:
+        print(json.dumps(asdict(scores), sort_keys=True))
+        return
+    print(f"{task}: {scores.rows} responses")
+    print(f"accuracy            {scores.accuracy:8.3%}   {scores.unparsed} unparsed ({scores.unparsed_share:.2%})")
+    for rule, value in scores.official_accuracies.items():
+        mark = "   official_accuracy" if rule == scores.official_rule else ""
+        print(f"  {rule:<17} {value:8.3%}{mark}")
+    if scores.label_agreement is not None:
+        print(f"labels in the file  {scores.label_accuracy:8.3%}")
+        print(f"label agreement     {scores.label_agreement:8.3%}   {scores.label_agreements}/{scores.labels}")
+    if len(scores.by_model) > 1:
+        for model, value in scores.by_model.items():
+            print(f"  {model:<17} {value:8.3%}")
+    print("read by             " + ", ".join(f"{rule} {count}" for rule, count in scores.rules.items()))
