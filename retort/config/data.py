@@ -69,7 +69,7 @@ class PromptsConfig(Strict):
     ngram: int = Field(13, ge=3)
     """Length in words of the n-grams that count as contamination."""
     max_overlap: float = Field(0.5, ge=0, le=1)
-    """Share of a prompt's n-grams found in one benchmark item above which the prompt is dropped."""
+    """Share of n-grams, of the shorter of the two, that a prompt may have in common with one benchmark item."""
     contaminated: Literal["drop", "report"] = "drop"
     """Drop contaminated training prompts, or keep them and say so (to study a benchmark's own questions)."""
 
