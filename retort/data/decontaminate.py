@@ -40,45 +40,44 @@ class BenchmarkIndex:
 
     def __init__(self, files: Sequence[str], root: Path, ngram: int):
         self._ngram = ngram
-        self._items: list[tuple[str, int, str, int]] = []
-        self._whole: dict[str, int] = {}
+        self._items: list[tuple[int, int, str, int]] = []
+        self._whole: dict[str, list[int]] = defaultdict(list)
         self._holders: dict[int, list[int]] = defaultdict(list)
-        for file in files:
+        self.files = list(files)
+        for place, file in enumerate(files):
+            seen: set[str] = set()
             for row, field, question in _questions(file, root):
-                self._add(file, row, field, question)
+                words = words_of(question)
+                key = " ".join(words)
+                if words and key not in seen:
+                    seen.add(key)
+                    self._add(place, row, field, words, key)
 
-    def _add(self, file: str, row: int, field: str, question: str) -> None:
-        words = words_of(question)
-        key = " ".join(words)
-        if not words or key in self._whole:
-            return
+    def _add(self, place: int, row: int, field: str, words: list[str], key: str) -> None:
         number = len(self._items)
-        self._whole[key] = number
         grams = _grams(words, self._ngram)
-        self._items.append((file, row, field, len(grams)))
+        self._items.append((place, row, field, len(grams)))
+        self._whole[key].append(number)
         for gram in grams:
             self._holders[gram].append(number)
 
-    def closest(self, prompt: str) -> Overlap | None:
-        """The item that overlaps `prompt` most, or None where no n-gram is shared.
+    def overlaps(self, prompt: str) -> list[Overlap]:
+        """The item of each file that overlaps `prompt` most, the greatest overlap first; only files with any.
 
         A prompt that wraps an item in other words, and one that is part of an item, both overlap it wholly. Texts
         shorter than an n-gram overlap only when they are equal.
         """
         words = words_of(prompt)
-        equal = self._whole.get(" ".join(words))
-        if equal is not None:
-            return self._overlap(equal, 1.0)
+        shares = dict.fromkeys(self._whole.get(" ".join(words), ()), 1.0)
         grams = _grams(words, self._ngram)
         shared = Counter(number for gram in grams for number in self._holders.get(gram, ()))
-        if not shared:
-            return None
-        share, number = max((count / min(len(grams), self._items[item][3]), -item) for item, count in shared.items())
-        return self._overlap(-number, share)
-
-    def _overlap(self, number: int, share: float) -> Overlap:
-        file, row, field, _ = self._items[number]
-        return Overlap(file, row, field, share)
+        for number, count in shared.items():
+            shares.setdefault(number, count / min(len(grams), self._items[number][3]))
+        best: dict[int, Overlap] = {}
+        for number in sorted(shares, key=lambda number: (-shares[number], number)):
+            place, row, field, _ = self._items[number]
+            best.setdefault(place, Overlap(self.files[place], row, field, shares[number]))
+        return list(best.values())
 
 
 def _grams(words: list[str], size: int) -> set[int]:

@@ -13,9 +13,11 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _WORD = re.compile(r"\w+(?:[.,]\d+)*")
 _SHINGLE = 5
+_FEW = 16
 _PERMUTATIONS = 128
 _MINHASH_SEED = 1
 
@@ -85,22 +87,52 @@ def _near_duplicates(
     if len(indices) == 1:
         progress()
         return []
-    from datasketch import MinHash, MinHashLSH
-
-    # missing a duplicate costs more than looking at one candidate too many: each is verified below
-    index_of = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
+    candidates = _All() if len(indices) <= _FEW else _Sketches(threshold)
     kept: dict[int, frozenset[str]] = {}
     found: list[Duplicate] = []
     for index in indices:
         grams = shingles(texts[index])
-        sketch = MinHash(num_perm=_PERMUTATIONS, seed=_MINHASH_SEED, hashfunc=zlib.crc32)
-        sketch.update_batch([gram.encode() for gram in grams])
-        similar = [(jaccard(grams, kept[other]), -other) for other in index_of.query(sketch)]
+        similar = [(jaccard(grams, kept[other]), -other) for other in candidates.like(grams)]
         closest = max(similar, default=(0.0, 0))
         if closest[0] >= threshold:
             found.append(Duplicate(index, -closest[1], closest[0], exact=False))
         else:
-            index_of.insert(index, sketch)
+            candidates.add(index)
             kept[index] = grams
         progress()
     return found
+
+
+class _All:
+    """Every text is a candidate: quicker than sketches for a few."""
+
+    def __init__(self) -> None:
+        self._indices: list[int] = []
+
+    def like(self, _: frozenset[str]) -> list[int]:
+        return self._indices
+
+    def add(self, index: int) -> None:
+        self._indices.append(index)
+
+
+class _Sketches:
+    """MinHash sketches in an index for locality-sensitive hashing."""
+
+    def __init__(self, threshold: float) -> None:
+        from datasketch import MinHash, MinHashLSH
+
+        self._sketch_of = MinHash
+        # missing a duplicate costs more than looking at one candidate too many: each is verified
+        self._index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
+        self._last: Any = None
+
+    def like(self, grams: frozenset[str]) -> list[int]:
+        self._last = self._sketch_of(num_perm=_PERMUTATIONS, seed=_MINHASH_SEED, hashfunc=zlib.crc32)
+        self._last.update_batch([gram.encode() for gram in grams])
+        found: list[int] = self._index.query(self._last)
+        return found
+
+    def add(self, index: int) -> None:
+        """Add the text that was last asked about."""
+        self._index.insert(index, self._last)

@@ -13,6 +13,7 @@ from retort.data.decontaminate import BenchmarkIndex
 from retort.data.deduplicate import find_duplicates
 from retort.data.sources import Prompt, load_prompts
 from retort.data.split import Splits, split_prompts
+from retort.errors import ConfigError
 from retort.files import atomic_path, write_text
 from retort.progress import Progress
 from retort.stages.context import Context
@@ -42,7 +43,7 @@ class PromptsResult:
     with_answer: int
     """Kept prompts with a gold answer."""
     contamination: dict[str, dict[str, float]]
-    """For each benchmark file: overlapping prompts, how many of them equal an item, their share of all loaded."""
+    """For each benchmark file: overlapping prompts, how many overlap an item wholly, their share of all loaded."""
 
 
 def run(context: Context) -> PromptsResult:
@@ -71,9 +72,14 @@ def run(context: Context) -> PromptsResult:
         _find_contaminated(prompts, remarks, config, root)
     dropped = {index for index, remark in remarks.items() if remark["reason"] != "contaminated_kept"}
     kept = [prompt for index, prompt in enumerate(prompts) if index not in dropped]
-    splits = split_prompts(
-        kept, seed=context.config.seed, validation=config.validation, test=config.test, limit=config.limit
-    )
+    try:
+        splits = split_prompts(
+            kept, seed=context.config.seed, validation=config.validation, test=config.test, limit=config.limit
+        )
+    except ConfigError as error:
+        reasons = Counter(remarks[index]["reason"] for index in sorted(dropped))
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+        raise ConfigError(f"{error} Of {len(prompts)} rows were dropped: {why}.") from error
     _write(context.paths.prompts("train").parent, prompts, splits, remarks)
     return _result(prompts, splits, remarks)
 
@@ -88,12 +94,11 @@ def _find_contaminated(
             # the test split may be a benchmark's own questions: nothing is trained or chosen on it
             if index in remarks or prompt.use == "test":
                 continue
-            overlap = benchmarks.closest(prompt.prompt)
-            if overlap is not None and overlap.share > config.max_overlap:
+            overlaps = [overlap for overlap in benchmarks.overlaps(prompt.prompt) if overlap.share > config.max_overlap]
+            if overlaps:
                 remarks[index] = {
                     "reason": "contaminated" if config.contaminated == "drop" else "contaminated_kept",
-                    "of": {"file": overlap.file, "row": overlap.row, "field": overlap.field},
-                    "overlap": round(overlap.share, 4),
+                    "overlaps": [{**asdict(overlap), "share": round(overlap.share, 4)} for overlap in overlaps],
                 }
 
 
@@ -123,10 +128,10 @@ def _result(prompts: list[Prompt], splits: Splits, remarks: dict[int, dict[str, 
     kept = [*splits.train, *splits.validation, *splits.test]
     contamination: dict[str, dict[str, float]] = {}
     for remark in remarks.values():
-        if remark["reason"].startswith("contaminated"):
-            figures = contamination.setdefault(remark["of"]["file"], {"prompts": 0, "equal": 0, "share_of_loaded": 0.0})
+        for overlap in remark.get("overlaps", ()):
+            figures = contamination.setdefault(overlap["file"], {"prompts": 0, "whole": 0, "share_of_loaded": 0.0})
             figures["prompts"] += 1
-            figures["equal"] += remark["overlap"] == 1
+            figures["whole"] += overlap["share"] == 1
             figures["share_of_loaded"] = figures["prompts"] / len(prompts)
     return PromptsResult(
         loaded=len(prompts),
