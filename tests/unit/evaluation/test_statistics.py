@@ -1,0 +1,121 @@
+"""Intervals and tests against published or hand-computed numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from retort.evaluation.statistics import (
+    mcnemar_exact,
+    minimum_detectable_difference,
+    paired_difference,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_equals_newcombe_1998_table_1_method_3(successes, n, low, high):
+    assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_interval_ends_exactly_at_0_and_1():
+    assert wilson_interval(0, 7)[0] == 0.0
+    assert wilson_interval(7, 7)[1] == 1.0
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
+def test_what_is_no_proportion_is_refused(successes, n):
+    with pytest.raises(ValueError, match="no proportion"):
+        wilson_interval(successes, n)
+
+
+def test_paired_difference_has_the_standard_error_of_the_paired_differences():
+    # 1,000 items: 80 only a, 40 only b. Mean (80 - 40)/1000 = 0.04; variance 0.12 - 0.0016 = 0.1184;
+    # standard error sqrt(0.1184 / 1000) = 0.010881; 0.04 +- 1.96 x 0.010881 = 0.0187 to 0.0613.
+    a, b = [1] * 80 + [0] * 40 + [1] * 880, [0] * 80 + [1] * 40 + [1] * 880
+    found = paired_difference(a, b)
+    assert found.difference == pytest.approx(0.04)
+    assert (found.low, found.high) == pytest.approx((0.0187, 0.0613), abs=0.0015)
+    assert (found.n, found.groups) == (1000, 1000)
+
+
+def test_paired_difference_changes_sign_with_its_arguments():
+    a, b = [1, 1, 1, 0, 0], [0, 1, 0, 0, 1]
+    one, other = paired_difference(a, b), paired_difference(b, a)
+    assert one.difference == pytest.approx(0.2)
+    assert other.difference == pytest.approx(-0.2)
+
+
+def test_copies_of_an_item_in_its_group_add_no_evidence():
+    chance = np.random.default_rng(0)
+    a, b = (chance.random(200) < 0.6).tolist(), (chance.random(200) < 0.5).tolist()
+    once = paired_difference(a, b)
+    eight = paired_difference(a * 8, b * 8, list(range(200)) * 8)
+    apart = paired_difference(a * 8, b * 8)
+    assert eight.groups == 200
+    assert (eight.difference, eight.low, eight.high) == pytest.approx((once.difference, once.low, once.high), abs=0.005)
+    # Without groups the same copies would shrink the interval by sqrt(8).
+    assert (once.high - once.low) / (apart.high - apart.low) == pytest.approx(math.sqrt(8), rel=0.1)
+
+
+def test_groups_of_different_size_weigh_by_their_items():
+    # One group of 3 with differences 1, one group of 1 with difference 0: the mean is 3/4, resamples are 0, 3/4 or 1.
+    found = paired_difference([1, 1, 1, 0], [0, 0, 0, 0], ["x", "x", "x", "y"])
+    assert found.difference == pytest.approx(0.75)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_the_interval_covers_the_truth_about_95_times_in_100():
+    chance = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        a, b = (chance.random(300) < 0.7).tolist(), (chance.random(300) < 0.6).tolist()
+        found = paired_difference(a, b)
+        covered += found.low <= 0.1 <= found.high
+    # Binomial(200, 0.95): mean 190, standard deviation 3.1; four of them either side.
+    assert 178 <= covered <= 200
+
+
+def test_the_same_scores_give_the_same_interval():
+    a, b = [1, 0, 1, 1], [0, 0, 1, 0]
+    assert paired_difference(a, b) == paired_difference(a, b)
+
+
+def test_unequal_lengths_are_refused():
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_difference([1], [1, 0])
+
+
+def test_mcnemar_counts_the_binomial_tail_of_discordant_pairs():
+    # 6 against 16: 2 (1 + 22 + 231 + 1540 + 7315 + 26334 + 74613) / 2^22 = 220112 / 4194304 = 0.05248.
+    a = [True] * 6 + [False] * 16 + [True] * 50
+    b = [False] * 6 + [True] * 16 + [True] * 50
+    assert mcnemar_exact(a, b) == pytest.approx(0.05248, abs=1e-5)
+    assert mcnemar_exact(b, a) == mcnemar_exact(a, b)
+
+
+def test_mcnemar_of_models_that_agree_or_tie_is_1():
+    assert mcnemar_exact([True, False], [True, False]) == 1.0
+    assert mcnemar_exact([True, False], [False, True]) == 1.0
+
+
+def test_mcnemar_works_for_thousands_of_discordant_pairs():
+    # 1,000 against 1,100: z = 100 / sqrt(2100) = 2.182, continuity-corrected 99/45.826 = 2.160, two-sided p = 0.0308.
+    a, b = [True] * 1000 + [False] * 1100, [False] * 1000 + [True] * 1100
+    assert mcnemar_exact(a, b) == pytest.approx(0.0308, abs=0.0003)
+
+
+def test_minimum_detectable_difference_solves_connors_sample_size():
+    # d = 0.2, x = 0.05: (1.95996 x 0.447214 + 0.841621 x sqrt(0.2 - 0.0025))^2 / 0.0025
+    # = (0.876521 + 0.374023)^2 / 0.0025 = 625.5 items.
+    assert minimum_detectable_difference(625, 0.2) == pytest.approx(0.05, abs=5e-5)
+
+
+def test_four_times_the_items_find_about_half_the_difference():
+    ratio = minimum_detectable_difference(1000, 0.1) / minimum_detectable_difference(4000, 0.1)
+    assert ratio == pytest.approx(2, rel=0.01)
