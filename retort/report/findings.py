@@ -20,7 +20,7 @@ from retort.paths import Paths
 from retort.report.curves import Curve, read_curves
 from retort.report.labels import Labels, summarise_votes
 from retort.report.reward import Reliability, summarise_reward
-from retort.tables import RESULTS, VOTES, Rows, read_table
+from retort.tables import PROMPTS, RESULTS, VOTES, Rows, read_table
 
 PAIRS = {
     "ppo_minus_sft": ("ppo", "sft"),
@@ -236,8 +236,8 @@ _COSTS = ("cost", "flops")
 def _add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Sum counts and costs over shards, keep words that all share, and drop rates, which cannot be summed."""
     added: dict[str, Any] = {}
-    for key in shards[0]:
-        values = [shard.get(key) for shard in shards]
+    for key in dict.fromkeys(key for shard in shards for key in shard):
+        values = [shard[key] for shard in shards if key in shard]
         if key in _COSTS or all(type(value) is int for value in values):
             added[key] = sum(value or 0 for value in values)
         elif all(isinstance(value, dict) for value in values):
@@ -248,8 +248,6 @@ def _add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _prompt_texts(paths: Paths) -> dict[str, str]:
-    from retort.tables import PROMPTS
-
     file = paths.prompts("test")
     if not file.exists():
         return {}
