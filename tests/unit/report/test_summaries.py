@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from retort.files import write_json
+from retort.paths import Paths
 from retort.report.costs import costs, wall_times
 from retort.report.curves import pick, read_curves
 from retort.report.findings import _add_up
 from retort.report.labels import AtCoverage, summarise_votes
 from retort.report.lineage import read_lineage
-from retort.report.reward import calibration_bins
+from retort.report.reward import calibration_bins, summarise_reward
 
 
 def vote(share: float, correct: bool | None, *, abstained: bool = False) -> dict:
@@ -30,10 +32,10 @@ def test_accuracy_at_coverage_keeps_the_most_united_votes_first() -> None:
 
 
 def test_histogram_of_shares_counts_every_prompt_once() -> None:
-    labels = summarise_votes([vote(share, None) for share in (0.0, 0.125, 0.3, 0.3, 1.0)])
+    labels = summarise_votes([vote(share, None) for share in (0.0, 0.125, 0.699999988, 0.7, 1.0)])
     assert sum(share for _, share in labels.shares) == pytest.approx(1)
-    # 0.3 falls into the bin that starts there although 0.3 * 10 is 3 only up to rounding
-    assert dict(labels.shares)[0.3] == pytest.approx(2 / 5)
+    # 0.7 as float32 is 0.699999988: it belongs to the bin that starts at 0.7 all the same
+    assert dict(labels.shares)[0.7] == pytest.approx(2 / 5)
     assert dict(labels.shares)[0.9] == pytest.approx(1 / 5)
 
 
@@ -95,3 +97,10 @@ def test_lineage_lists_every_output_with_its_hash(tmp_path: Path) -> None:
     lock.write_text("stages:\n  votes:\n    outs:\n    - path: outputs/votes\n      md5: abc.dir\n      size: 5\n")
     (found,) = read_lineage(lock)
     assert (found.task, found.path, found.digest, found.size) == ("votes", "outputs/votes", "abc.dir", 5)
+
+
+def test_scores_that_chose_or_calibrated_the_model_are_not_counted(finished_run: Callable[..., Path]) -> None:
+    found = summarise_reward(Paths(finished_run()).model("reward") / "validation.parquet")
+    assert found is not None
+    assert found.n == 6  # 3 of each source's 4 rows are in the gate's part
+    assert min(entry.predicted for entry in found.by_label) == pytest.approx(0.2)
