@@ -66,7 +66,7 @@ def write_page(paths: Paths, config: RetortConfig | None = None) -> Path:
     page = render_page(
         gather(paths, config),
         samples=config.report.samples,
-        seconds=wall_times(paths.root / ".retort/timings"),
+        seconds=wall_times(paths.timing("report").parent),
         lineage=read_lineage(paths.root / "dvc.lock"),
     )
     write_text(paths.root / PAGE, page)
