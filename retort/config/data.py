@@ -43,6 +43,9 @@ class BenchmarkConfig(Strict):
     """The benchmark's file; not for `heldout`."""
     limit: int | None = Field(None, ge=1)
     """Use only the first rows."""
+    prompt: str | None = Field(None, pattern=r"\{question\}")
+    """Text that is sent, with {question} (and {options} for `mmlu_pro`) in it. Left out: the bare question, as in
+    training; for `mmlu_pro` the lettered options and how to end the answer as well."""
 
     @model_validator(mode="after")
     def _file_benchmarks_name_a_file(self) -> BenchmarkConfig:
