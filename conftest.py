@@ -63,7 +63,7 @@ class Toy:
         return lines
 
 
-@pytest.fixture()
+@pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toy]:
     """Make a toy run: `toy()` with the graph's defaults, `toy(ppo={...})` with other sections."""
 

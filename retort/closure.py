@@ -8,9 +8,12 @@ runs but not what it computes: changing how a progress line looks must not retra
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+from retort.files import content_hash
 
 PACKAGE = Path(__file__).parent
 
@@ -84,3 +87,11 @@ def _imports(name: str, file: Path, package: Path) -> Iterator[str]:
 def _does_something(file: Path) -> bool:
     body = ast.parse(file.read_text(encoding="utf-8")).body
     return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def code_hash(files: Iterable[str]) -> str:
+    """SHA-256 of files of the package, named as `closure` names them."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file} {content_hash(PACKAGE.parent / file)}\n".encode())
+    return digest.hexdigest()

@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,18 @@ def fetch(root: Path, paths: Sequence[str] = ()) -> None:
     """
     with _opened(root) as repo:
         repo.pull(list(paths) or None)
+        # DVC leaves metrics that are kept in git to git; those of a run elsewhere are in its remote alone.
+        for out in () if paths else repo.index.outs:
+            if not out.use_cache and out.hash_info and out.changed_checksum():
+                out.use_cache = True
+                repo.cloud.pull([out.hash_info])
+                out.checkout(force=True)
+
+
+def remote(root: Path) -> str:
+    """Folder or address of the workspace's remote."""
+    with _opened(root) as repo:
+        return str(repo.config["remote"][repo.config["core"]["remote"]]["url"])
 
 
 def push(root: Path) -> None:
@@ -108,18 +120,22 @@ def status(root: Path) -> dict[str, Any]:
         return changed
 
 
-def store(root: Path, path: Path, name: str) -> Entry:
-    """Put the file or folder `path` into the workspace's remote; return its entry under the path `name`."""
+def store(root: Path, names: Iterable[str]) -> dict[str, Entry]:
+    """Put files and folders of the workspace, by their names there, into its remote; return their entries."""
     from dvc_data.hashfile.build import build
     from dvc_data.hashfile.transfer import transfer
 
+    entries: dict[str, Entry] = {}
     with _opened(root) as repo:
         cache = repo.cache.local
-        staging, meta, tree = build(cache, str(path.resolve()), cache.fs, "md5")
-        transfer(staging, cache, {tree.hash_info}, shallow=False)
-        repo.cloud.push([tree.hash_info])
-        entry = {"path": name, "hash": "md5", "md5": tree.hash_info.value, "size": meta.size}
-        return entry | ({"nfiles": meta.nfiles} if meta.nfiles is not None else {})
+        for name in names:
+            staging, meta, tree = build(cache, str(Path(name).resolve()), cache.fs, "md5")
+            transfer(staging, cache, {tree.hash_info}, shallow=False)
+            contents = [found for _, _, found in tree] if tree.hash_info.isdir else []
+            repo.cloud.push([tree.hash_info, *contents])
+            entries[name] = {"path": name, "hash": "md5", "md5": tree.hash_info.value, "size": meta.size}
+            entries[name] |= {"nfiles": meta.nfiles} if meta.nfiles is not None else {}
+    return entries
 
 
 def write_inputs(root: Path, entries: Sequence[Entry]) -> None:

@@ -30,7 +30,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
-    from retort.cli.report import show_report
+    from retort.cli.report import report
 
     root = _workspace(config, name, changes or [])
     # Stages are commands of this very installation, also where its environment was not activated.
@@ -45,7 +45,7 @@ def run(
 
         ran = run_locally(root)
     print(f"{root}: {f'{len(ran)} tasks ran' if ran else 'nothing has changed since the last run'}", file=sys.stderr)
-    show_report(root, as_json=as_json)
+    report(workspace=root, export=None, as_json=as_json)
 
 
 def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Path:

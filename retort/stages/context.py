@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retort.closure import PACKAGE
+from retort.closure import code_hash
 from retort.config import RetortConfig, load_keys
 from retort.errors import ConfigError
 from retort.files import content_hash, write_json
@@ -57,7 +57,7 @@ class Context:
             for key in ("shard", "model", "benchmark"):
                 names = names.replace("{" + key + "}", self.task.values.get(key, "*"))
             parts += [[str(path), content_hash(path)] for path in sorted((self.paths.root / folder).glob(names))]
-        parts += [[file, content_hash(PACKAGE.parent / file)] for file in self.task.stage.code()]
+        parts.append(code_hash(self.task.stage.code()))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -104,7 +104,7 @@ def test_curves_of_every_training_stage_are_plots_over_steps(toy):
     )
     plots = json.loads(shown.stdout)["data"]
     for stage in ("sft", "reward", "ppo", "sft_equal_compute"):
-        (plot,) = plots[f"dvc.yaml::curves/{stage}/plots/metrics"]
+        (plot,) = plots[f"curves/{stage}/plots/metrics/loss.tsv"]
         assert plot["content"]["encoding"]["x"]["field"] == "step"
         assert [row["loss"] for row in plot["content"]["data"]["values"]] == ["2.0", "1.0"]
 

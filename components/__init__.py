@@ -1,0 +1,1 @@
+"""Kubeflow components: one folder a stage, each a thin wrapper of the packaged library."""

@@ -1,0 +1,1 @@
+"""Component that merges the fragments of several tasks."""

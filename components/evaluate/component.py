@@ -1,0 +1,24 @@
+"""Component of stage `evaluate`."""
+
+from kfp import dsl
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def evaluate(settings: str, remote: str, item: str, prompts: str, model: str) -> str:
+    """Evaluate one model on one benchmark.
+
+    Args:
+        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
+        remote: Folder or address of the object store that DVC keeps contents in.
+        item: Model and benchmark, as `ppo-heldout`.
+        prompts: Fragment of `prompts`: its outputs by content hash.
+        model: Fragment of the stage that made the model.
+
+    Returns:
+        Fragment of the task: its outputs by content hash, for the tasks that read them.
+    """
+    from retort.pod import run
+
+    return run("evaluate", settings, remote, [prompts, model], item)

@@ -1,0 +1,26 @@
+"""Component of stage `ppo`."""
+
+from kfp import dsl
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def ppo(settings: str, remote: str, prompts: str, models: str, votes: str, sft: str, reward: str) -> str:
+    """Refine the student against the reward model, if that passed its gate.
+
+    Args:
+        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
+        remote: Folder or address of the object store that DVC keeps contents in.
+        prompts: Fragment of `prompts`: its outputs by content hash.
+        models: Fragment of `models`: its outputs by content hash.
+        votes: Fragment of `votes`: its outputs by content hash.
+        sft: Fragment of `sft`: its outputs by content hash.
+        reward: Fragment of `reward`: its outputs by content hash.
+
+    Returns:
+        Fragment of the task: its outputs by content hash, for the tasks that read them.
+    """
+    from retort.pod import run
+
+    return run("ppo", settings, remote, [prompts, models, votes, sft, reward])

@@ -1,0 +1,24 @@
+"""Component of stage `reward`."""
+
+from kfp import dsl
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def reward(settings: str, remote: str, models: str, sft: str, reward_data: str) -> str:
+    """Train the pointwise reward model and measure it against its gate.
+
+    Args:
+        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
+        remote: Folder or address of the object store that DVC keeps contents in.
+        models: Fragment of `models`: its outputs by content hash.
+        sft: Fragment of `sft`: its outputs by content hash.
+        reward_data: Fragment of `reward_data`: its outputs by content hash.
+
+    Returns:
+        Fragment of the task: its outputs by content hash, for the tasks that read them.
+    """
+    from retort.pod import run
+
+    return run("reward", settings, remote, [models, sft, reward_data])

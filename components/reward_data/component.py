@@ -1,0 +1,32 @@
+"""Component of stage `reward_data`."""
+
+from kfp import dsl
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def reward_data(
+    settings: str,
+    remote: str,
+    prompts: str,
+    teacher_responses: str,
+    votes: str,
+    student_responses: str,
+) -> str:
+    """Label both models' responses by the votes, for the reward model.
+
+    Args:
+        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
+        remote: Folder or address of the object store that DVC keeps contents in.
+        prompts: Fragment of `prompts`: its outputs by content hash.
+        teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
+        votes: Fragment of `votes`: its outputs by content hash.
+        student_responses: Merged fragments of `student_responses`: their outputs by content hash.
+
+    Returns:
+        Fragment of the task: its outputs by content hash, for the tasks that read them.
+    """
+    from retort.pod import run
+
+    return run("reward_data", settings, remote, [prompts, teacher_responses, votes, student_responses])

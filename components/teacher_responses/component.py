@@ -1,0 +1,24 @@
+"""Component of stage `teacher_responses`."""
+
+from kfp import dsl
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def teacher_responses(settings: str, remote: str, item: str, prompts: str, models: str) -> str:
+    """Sample one shard of the teacher's responses.
+
+    Args:
+        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
+        remote: Folder or address of the object store that DVC keeps contents in.
+        item: Number of the shard.
+        prompts: Fragment of `prompts`: its outputs by content hash.
+        models: Fragment of `models`: its outputs by content hash.
+
+    Returns:
+        Fragment of the task: its outputs by content hash, for the tasks that read them.
+    """
+    from retort.pod import run
+
+    return run("teacher_responses", settings, remote, [prompts, models], item)

@@ -1,0 +1,1 @@
+"""The Kubeflow graph: the same stages, edges and parameters as `dvc.yaml`."""

@@ -1,0 +1,33 @@
+"""Compiling the pipeline, and the arguments with which a configuration is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.distil import build
+from retort.config import RetortConfig
+from retort.graph import STAGES
+from retort.pod import settings
+from retort.versioning import Entry
+
+
+def compile(config: RetortConfig, path: Path) -> None:  # noqa: A001 - named as kfp's verb
+    """Write the pipeline of `config` to `path` as YAML for Kubeflow."""
+    from kfp import compiler
+
+    compiler.Compiler().compile(build(config), str(path))
+
+
+def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path()) -> dict[str, Any]:
+    """Arguments of a run of `config`.
+
+    Args:
+        config: The run's configuration.
+        remote: Folder or address of the object store, as tasks reach it.
+        files: DVC's entries of the run's source files, which must be in that store (`retort.versioning.store`).
+        root: Folder that the configuration's paths start from.
+    """
+    told = {f"{stage.name}_settings": settings(config, stage, files, root) for stage in STAGES}
+    return {"remote": remote, **told}

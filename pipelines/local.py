@@ -1,0 +1,74 @@
+"""Running the very pipeline on this machine with `kfp.local`: the same components, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+from pipelines.compile import arguments
+from pipelines.distil import build
+from retort import versioning
+from retort.closure import PACKAGE
+from retort.config import RetortConfig, load_config
+from retort.errors import StageError, StorageError
+from retort.graph import STAGES, source_files, tasks
+from retort.pod import Fragment, decode
+
+
+def run_locally(root: Path) -> list[str]:
+    """Run the workspace's configuration through `kfp.local`; return the tasks whose record changed.
+
+    What the tasks made comes back as under DVC: the merged `dvc.lock` is written to the workspace and everything
+    that it names is fetched.
+
+    Raises:
+        StageError: a task failed; it has said why on stderr.
+        StorageError: the pipeline ended but is not whole.
+    """
+    config = load_config(root / "params.yaml")
+    names = {name for stage in STAGES for name in source_files(config, stage, root)}
+    shipped = sorted(name for name in names if not name.startswith(f"{PACKAGE.name}/"))
+    files = versioning.store(root, shipped)
+    given = arguments(config, remote=versioning.remote(root), files=files, root=root)
+    before = versioning.read_lock(root)
+    lock = _run(config, given, (root / ".retort").resolve())
+    expected = {task.address for stage in STAGES for task in tasks(config, stage)}
+    if lost := expected.symmetric_difference(lock):
+        # kfp.local ends with success when it skips what it cannot evaluate.
+        raise StorageError(f"{root}: the pipeline ended, but these tasks did not run: {', '.join(sorted(lost))}.")
+    versioning.write_lock(root, lock)
+    versioning.fetch(root)
+    if changed := versioning.status(root):
+        raise StorageError(f"{root}: differs from what the pipeline recorded: {changed}. Did a source file change?")
+    return [address for address, entry in lock.items() if before.get(address) != entry]
+
+
+def _run(config: RetortConfig, given: dict[str, object], private: Path) -> Fragment:
+    from kfp import local
+
+    failure = private / "failure.json"
+    failure.unlink(missing_ok=True)
+    os.environ |= {
+        "RETORT_STATE": str(private / "state"),
+        "RETORT_TIMINGS": str(private / "timings"),
+        "RETORT_FAILURE": str(failure),
+    }
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(private / "kfp"),
+        workspace_root=str(private / "kfp"),
+        enable_caching=True,
+    )
+    with versioning.stdout_on_stderr(), warnings.catch_warnings():
+        # kfp.local warns that it starts no image and grants no resources; that is its nature.
+        warnings.filterwarnings("ignore", message="You may be attemping")
+        try:
+            # A local failure is shown at once: its cause will not go away by waiting.
+            return decode(build(config, retries=0)(**given).output)
+        except RuntimeError as error:
+            if failure.exists():
+                said = json.loads(failure.read_text(encoding="utf-8"))
+                raise StageError(said["task"], said["exit_code"]) from error
+            raise StorageError(f"kfp.local: {error}") from error

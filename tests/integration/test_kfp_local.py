@@ -1,0 +1,48 @@
+"""The compiled pipeline, run on this machine with toy stages: same tasks, same records, same contents as under DVC."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.local import run_locally
+from retort import versioning
+from retort.errors import StageError
+from retort.workspace import create
+
+
+def workspace(toy, name):
+    root = Path("runs") / name
+    create(root, toy.config, home=Path(), remote=f"runs/.remote-{name}", cache=Path(f"runs/.cache-{name}"))
+    return root
+
+
+def test_local_kubeflow_gives_what_dvc_gives_and_a_second_run_does_nothing(toy):
+    made = toy()
+    by_dvc, by_kfp = workspace(made, "dvc"), workspace(made, "kfp")
+    versioning.reproduce(by_dvc)
+    expected = made.ran()
+    assert sorted(run_locally(by_kfp)) == sorted(expected)
+    assert sorted(made.ran()) == sorted(expected)
+    assert versioning.read_lock(by_kfp) == versioning.read_lock(by_dvc)
+    assert versioning.status(by_kfp) == {}
+    report = "outputs/report/content.txt"
+    assert (by_kfp / report).read_bytes() == (by_dvc / report).read_bytes()
+    assert run_locally(by_kfp) == []
+    assert versioning.reproduce(by_kfp) == []
+    assert made.ran() == []
+
+
+def test_a_failed_task_gives_its_exit_code_and_keeps_what_was_done(toy, monkeypatch, capfd):
+    made = toy()
+    root = workspace(made, "kfp")
+    monkeypatch.setenv("TOY_FAIL", "votes:65")
+    with pytest.raises(StageError) as failure:
+        run_locally(root)
+    assert (failure.value.task, failure.value.exit_code) == ("votes", 65)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("retort: votes was told to fail.") == 1
+    done = made.ran()
+    monkeypatch.delenv("TOY_FAIL")
+    run_locally(root)
+    assert set(made.ran()).isdisjoint(set(done) - {"votes"})
