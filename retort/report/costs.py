@@ -18,6 +18,8 @@ class Cost:
     stage: str
     tokens: int | None
     flops: float | None
+    price: float | None = None
+    """In the unit of the configured prices; None where nothing was paid."""
     seconds: float | None = None
     """Wall time, summed over the stage's tasks; differs from run to run, so only the page shows it."""
 
@@ -28,7 +30,9 @@ def costs(stages: Mapping[str, Mapping[str, Any]], seconds: Mapping[str, float] 
     for stage in STAGES:
         metrics = stages.get(stage.name, {})
         metrics = {**metrics, **(metrics.get("trained") or {})}  # SFT stages keep theirs one level down
-        row = Cost(stage.name, _tokens(metrics), _flops(metrics), (seconds or {}).get(stage.name))
+        row = Cost(
+            stage.name, _tokens(metrics), _flops(metrics), metrics.get("cost") or None, (seconds or {}).get(stage.name)
+        )
         if (row.tokens, row.flops, row.seconds) != (None, None, None):
             rows.append(row)
     return rows

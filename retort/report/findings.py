@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from retort.config import RetortConfig
+from retort.config.data import BenchmarkConfig
 from retort.errors import InputError
+from retort.evaluation.benchmarks import load_questions
 from retort.evaluation.statistics import paired_difference, wilson_interval
 from retort.graph import BY_NAME, tasks
 from retort.paths import Paths
@@ -94,7 +96,7 @@ class Findings:
     results: dict[str, Rows] = field(repr=False)
     """Per-item results of the primary benchmark by model, for samples."""
     prompts: dict[str, str] = field(repr=False)
-    """Text of the test prompts by id."""
+    """Questions of the primary benchmark by item."""
 
     @property
     def primary(self) -> Benchmark:
@@ -170,7 +172,7 @@ def gather(paths: Paths, config: RetortConfig) -> Findings:
         stages=_stage_metrics(paths, config),
         curves={stage: read_curves(paths.curves(stage)) for stage in ("sft", "ppo")},
         results=results[names[0]],
-        prompts=_prompt_texts(paths),
+        prompts=_prompt_texts(paths, config.evaluate.benchmarks[0]),
     )
 
 
@@ -217,18 +219,19 @@ def _compare(name: str, results: dict[str, Rows]) -> Benchmark:
 
 
 def _stage_metrics(paths: Paths, config: RetortConfig) -> dict[str, dict[str, Any]]:
-    """Metrics of every stage but `evaluate`, whose tables are read instead."""
+    """Metrics of every stage; of `evaluate` only what it cost, for its tables are read instead."""
     found: dict[str, dict[str, Any]] = {}
     for name, stage in BY_NAME.items():
-        if not stage.metrics or name == "evaluate":
-            continue
         files = [paths.metrics("-".join([name, *task.values.values()])) for task in tasks(config, stage)]
-        read = [_read_json(file) for file in files if file.exists()]
+        read = [_read_json(file) for file in files if stage.metrics and file.exists()]
+        if name == "evaluate":
+            read = [{key: values[key] for key in _EVALUATION_COSTS if key in values} for values in read]
         if read:
             found[name] = read[0] if len(read) == 1 else _add_up(read)
     return found
 
 
+_EVALUATION_COSTS = ("prompt_tokens", "response_tokens", "flops", "cost")
 _COSTS = ("cost", "flops")
 """Measures with a fraction that add up over shards."""
 
@@ -247,11 +250,15 @@ def _add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return added
 
 
-def _prompt_texts(paths: Paths) -> dict[str, str]:
-    file = paths.prompts("test")
-    if not file.exists():
+def _prompt_texts(paths: Paths, benchmark: BenchmarkConfig) -> dict[str, str]:
+    """Questions of a benchmark by item; none where its file is elsewhere, as in a pod: they illustrate the page only."""
+    if benchmark.task == "heldout":
+        file = paths.prompts("test")
+        return {row["prompt_id"]: row["prompt"] for row in read_table(file, PROMPTS)} if file.exists() else {}
+    if benchmark.path is None or not (paths.root / benchmark.path).exists():
         return {}
-    return {row["prompt_id"]: row["prompt"] for row in read_table(file, PROMPTS)}
+    questions = load_questions(benchmark, paths.root, paths.prompts("test"))
+    return {question.item_id: question.prompt for question in questions}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

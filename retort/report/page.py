@@ -213,31 +213,29 @@ def _method(findings: Findings) -> str:
 def _cost(rows: Sequence[Cost]) -> str:
     if not rows:
         return ""
-    flops = [row.flops or 0.0 for row in rows]
-    seconds = [row.seconds or 0.0 for row in rows]
-    lines = [
-        [
-            row.stage,
-            "–" if row.tokens is None else f"{row.tokens:,}",
-            words.flops(row.flops),
-            "–" if not row.flops else percent(row.flops / sum(flops)),
-            "–" if row.seconds is None else duration(row.seconds),
-        ]
-        for row in rows
+    flops, seconds, price = (sum(getattr(row, name) or 0.0 for row in rows) for name in ("flops", "seconds", "price"))
+    columns = [
+        ("Stage", [row.stage for row in rows], "all"),
+        ("Tokens", [_number(row.tokens) for row in rows], _number(sum(row.tokens or 0 for row in rows))),
+        ("FLOPs", [words.flops(row.flops or None) for row in rows], words.flops(flops)),
+        ("Share of FLOPs", [percent(row.flops / flops if row.flops else None) for row in rows], ""),
     ]
-    if any(seconds):
-        total_tokens = sum(row.tokens or 0 for row in rows)
-        lines.append(["all", f"{total_tokens:,}", words.flops(sum(flops)), "", duration(sum(seconds))])
-    return table(
-        ["Stage", "Tokens", "FLOPs", "Share of FLOPs", "Wall time"],
-        lines,
-        strong=len(lines) - 1 if any(seconds) else None,
-    ) + paragraphs(
+    if price:
+        columns.append(("Price", ["–" if row.price is None else f"{row.price:.2f}" for row in rows], f"{price:.2f}"))
+    if seconds:
+        times = ["–" if row.seconds is None else duration(row.seconds) for row in rows]
+        columns.append(("Wall time", times, duration(seconds)))
+    lines = list(zip(*([*cells, total] for _, cells, total in columns), strict=True))
+    return table([head for head, _, _ in columns], lines, strong=len(rows)) + paragraphs(
         "Tokens are those that a model read or wrote; FLOPs are estimated from them and the model’s size. Wall times "
         "are of the last time each stage ran on this machine, summed over its tasks; a stage served from the cache "
         "keeps its old one.",
         kind="soft",
     )
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
 
 
 def _lineage(artifacts: Sequence[Artifact]) -> str:
@@ -248,8 +246,8 @@ def _lineage(artifacts: Sequence[Artifact]) -> str:
             item.task,
             item.path,
             item.digest.removesuffix(".dir")[:12],
-            "–" if item.files is None else str(item.files),
-            "–" if item.size is None else f"{item.size:,}",
+            _number(item.files),
+            _number(item.size),
         ]
         for item in artifacts
     ]
