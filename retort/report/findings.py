@@ -251,7 +251,7 @@ def _add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _prompt_texts(paths: Paths, benchmark: BenchmarkConfig) -> dict[str, str]:
-    """Questions of a benchmark by item; none where its file is elsewhere, as in a pod: they illustrate the page only."""
+    """Questions of a benchmark by item; none where its file is elsewhere, as in a pod: only the page shows them."""
     if benchmark.task == "heldout":
         file = paths.prompts("test")
         return {row["prompt_id"]: row["prompt"] for row in read_table(file, PROMPTS)} if file.exists() else {}

@@ -58,7 +58,8 @@ def finished_run(tmp_path: Path) -> Callable[..., Path]:
         paths = Paths(root)
         names = [f"bench{number}" for number in range(benchmarks)]
         root.mkdir()
-        listed = ", ".join(f"{{name: {name}, task: gsm8k, path: {name}.jsonl}}" for name in names)
+        rest = [f"{{name: {name}, task: gsm8k, path: away.jsonl}}" for name in names[1:]]
+        listed = ", ".join([f"{{name: {names[0]}}}", *rest])
         (root / "params.yaml").write_text(PARAMS.format(models=", ".join(models), benchmarks=listed))
         for model, correct in models.items():
             for name in names:
