@@ -1,0 +1,74 @@
+"""Documentation that can be checked: examples of configurations, command lines, and names of code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from retort.config import load_config
+
+ROOT = Path(__file__).parents[2]
+DOCS = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+BASE = """\
+teacher: {type: transformers, model: teacher}
+student: {model: base}
+prompts: {sources: [{path: prompts.jsonl}]}
+"""
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """Code blocks of one language, with where they are."""
+    found = []
+    for file in DOCS:
+        for number, block in enumerate(
+            re.findall(rf"^```{kind}\n(.*?)^```", file.read_text(), re.MULTILINE | re.DOTALL)
+        ):
+            found.append((f"{file.relative_to(ROOT)}[{number}]", block))
+    return found
+
+
+def options() -> dict[str, set[str]]:
+    """Options of each verb, from the generated reference."""
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    parts = re.split(r"^## retort (\w+)$", text, flags=re.MULTILINE)[1:]
+    return {verb: set(re.findall(r"`(--[\w-]+)", body)) for verb, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@pytest.mark.parametrize(("place", "block"), blocks("yaml"), ids=lambda value: value if "[" in value[:60] else "")
+def test_configuration_examples_are_valid(place: str, block: str, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "example.yaml").write_text(block)
+    load_config(tmp_path / "base.yaml", tmp_path / "example.yaml")
+
+
+def test_commands_in_documents_exist_with_their_options() -> None:
+    known = options()
+    assert {"run", "report", "vote"} <= set(known)
+    for place, block in blocks("bash"):
+        for verb, rest in re.findall(r"^(?:\.venv/bin/)?retort (\w+)([^#\n]*)", block, re.MULTILINE):
+            assert verb in known, f"{place}: retort {verb}"
+            assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= known[verb], f"{place}: retort {verb}{rest}"
+
+
+def test_settings_changed_on_a_command_line_exist(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(BASE)
+    changes = [change for _, block in blocks("bash") for change in re.findall(r"--set (\S+)", block)]
+    assert changes
+    load_config(tmp_path / "base.yaml", changes=changes)
+
+
+def test_make_targets_in_documents_exist() -> None:
+    targets = set(re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    used = {target for _, block in blocks("bash") for target in re.findall(r"^make (\w+)", block, re.MULTILINE)}
+    assert used <= targets
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
+def test_files_and_functions_named_in_documents_exist(file: Path) -> None:
+    for path, name in re.findall(r"`((?:retort|tests|components|pipelines)/[\w./]+)(?:::(\w+))?`", file.read_text()):
+        place = ROOT / path
+        assert place.exists(), f"{path} does not exist"
+        if name:
+            assert re.search(rf"^(def|class) {name}\b", place.read_text(), re.MULTILINE), f"{path} has no {name}"
