@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from retort.text.spans import Span, bold_spans, boxed_spans, last_paragraph, tag_spans
+from retort.text.spans import Span, bold_spans, boxed_spans, last_matches, last_paragraph, tag_spans
 
 _OPEN = r"(?:[\s*_`$({\[\"'\u201c\u2018:]|\\[(\[]|\\(?:text|mathbf|boxed|mathrm|textbf)\{){0,10}+"
 _SECOND = r"\)?[*_]{0,2},?\s{0,2}(?:and|or|&|,)\s{0,2}(?:option\s|choice\s)?\(?[A-Z](?![\w'\u2019])"
@@ -78,10 +78,8 @@ def _first(text: str, region: Span, pattern: re.Pattern[str], rule: str) -> Choi
 
 
 def _last(text: str, region: Span, pattern: re.Pattern[str], rule: str) -> Choice | None:
-    found = None
-    for match in pattern.finditer(text, region.start, region.end):
-        found = _choice(match, rule)
-    return found
+    found = last_matches(pattern, text, region)
+    return _choice(found[0], rule) if found else None
 
 
 def _choice(match: re.Match[str], rule: str) -> Choice:

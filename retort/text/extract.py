@@ -6,7 +6,8 @@ closed `</think>`, up to where a base model runs on into another question.
 
 number: `hash` (`#### 18`, the first), `a_line` (a line `A: 18`, the last), `boxed` (the last), `tag`
     (`<answer>18</answer>`), `statement` ("the answer is 18", the last), `bold` (the last bold number of the last
-    paragraph), `last_number` (nothing marks an answer: the last number, as the published "flexible" rules do).
+    paragraph), `last_number` (nothing marks an answer: the last number, as the published "flexible" rules do; of the
+    last 16,000 characters).
 choice: `statement` ("the answer is (B)", "Answer: B", "the correct option is B"), `boxed`, `tag`, `hash`, `bold`,
     `option` ("the closest option is (B)", "option B is correct"), `closing` (the text ends in "(B)" or is a letter).
 expression: `boxed`, `tag`, `hash`, `statement`, `formula` (the last formula of the last paragraph).
@@ -21,11 +22,22 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from retort.config.data import AnswerType
 from retort.text.choices import read_choice
 from retort.text.numbers import Number, find_number, numbers_in
-from retort.text.spans import Span, bold_spans, boxed_spans, last_paragraph, line_after, narrow, sentence_of, tag_spans
+from retort.text.spans import (
+    Span,
+    bold_spans,
+    boxed_spans,
+    last_matches,
+    last_paragraph,
+    line_after,
+    narrow,
+    sentence_of,
+    tag_spans,
+)
 
 
 @dataclass(frozen=True)
@@ -78,10 +90,13 @@ _OPERATOR = re.compile(
 )
 _EQUALS = re.compile(r"=|\u2248|\\approx")
 _LONGEST_UNITS = 30
+_MOST_HASHES = 256
+_WINDOWS = (1_000, 16_000)
+_EDGE = 100
 
 
 def _number_hash(text: str, region: Span) -> _Read:
-    for match in _HASH.finditer(text, region.start, region.end):
+    for match in islice(_HASH.finditer(text, region.start, region.end), _MOST_HASHES):
         line = line_after(text, match.end(), region.end)
         number = find_number(text, line.start, line.end)
         # "#### 2. Count the apples" and "#### 3 days:" are headings of Markdown, not answers
@@ -126,15 +141,22 @@ def _number_bold(text: str, region: Span) -> _Read:
 
 
 def _last_number(text: str, region: Span) -> _Read:
-    return next(iter(deque(numbers_in(text, region.start, region.end), maxlen=1)), None)
+    for window in _WINDOWS:
+        start = max(region.start, region.end - window)
+        numbers = deque(numbers_in(text, start, region.end), maxlen=1)
+        # one at the window's edge might be the rest of a longer one
+        if numbers and (start == region.start or numbers[0].start > start + _EDGE):
+            return numbers[0]
+    return None
 
 
 def _last(text: str, region: Span, marker: re.Pattern[str], read: Callable[[str, Span], _Read]) -> _Read:
     """The number at the last marker that one can be read at."""
-    found = None
-    for match in marker.finditer(text, region.start, region.end):
-        found = read(text, line_after(text, match.end(), region.end)) or found
-    return found
+    for match in last_matches(marker, text, region):
+        found = read(text, line_after(text, match.end(), region.end))
+        if found is not None:
+            return found
+    return None
 
 
 def _short(text: str, line: Span) -> _Read:
@@ -184,7 +206,7 @@ def _words(text: str, span: Span) -> _Read:
 
 
 def _words_hash(text: str, region: Span) -> _Read:
-    for match in _HASH.finditer(text, region.start, region.end):
+    for match in islice(_HASH.finditer(text, region.start, region.end), _MOST_HASHES):
         found = _words(text, line_after(text, match.end(), region.end))
         if found is not None:
             return found
@@ -202,13 +224,12 @@ def _words_tag(text: str, region: Span) -> _Read:
 
 
 def _words_statement(text: str, region: Span) -> _Read:
-    found = None
-    for marker in (_STATEMENT, _LABEL):
-        for match in marker.finditer(text, region.start, region.end):
-            stated = _words(text, sentence_of(text, line_after(text, match.end(), region.end)))
-            if stated is not None and (found is None or stated.start > found.start):
-                found = stated
-    return found
+    found = [_last(text, region, marker, _words_of_sentence) for marker in (_STATEMENT, _LABEL)]
+    return max((one for one in found if one is not None), key=lambda one: one.start, default=None)
+
+
+def _words_of_sentence(text: str, line: Span) -> _Read:
+    return _words(text, sentence_of(text, line))
 
 
 def _formula(text: str, region: Span) -> _Read:

@@ -28,7 +28,7 @@ _NUMBER = re.compile(
     (?P<percent>[ ]?\\?%|[ ]percent\b)?+
     (?:[ ](?P<magnitude>thousand|million|billion|trillion)\b)?+
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _BEFORE = re.compile(
     r"(?:[\s*_`({\[~≈:]|\$(?=[^$\d]|\$)|\\[(\[]|\\(?:text|mathbf|boxed|mathrm)\{|=|"
@@ -76,7 +76,7 @@ def _number(match: re.Match[str]) -> Number | None:
     elif parts["whole"] is not None:
         body = _mixed(parts["whole"], parts["mixed_top"], parts["mixed_bottom"])
     else:
-        integer = re.sub(r"\D", "", parts["integer"] or "")
+        integer = re.sub("[^0-9]", "", parts["integer"] or "")
         if parts["mixed"] is not None and parts["decimals"] is None:
             top, _, bottom = parts["mixed"].partition("/")
             body = _mixed(integer, top, bottom)

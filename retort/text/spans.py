@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import NamedTuple
 
 _FURTHER_QUESTION = re.compile(
@@ -13,11 +14,12 @@ _FURTHER_QUESTION = re.compile(
 _BOXED = re.compile(r"\\(?:boxed|fbox)[ \t]{0,3}\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*|__([^_\n]{1,300})__")
-_TAG = re.compile(r"<answer>(.{0,2000}?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
-_BLANK_LINE = re.compile(r"\n[ \t]{0,40}\n")
+_TAG_START = re.compile(r"<answer>")
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*_\"'”)]|$)|[;\n]")
 _CANDIDATES = 16
 _LONGEST_BOX = 2000
+_LONGEST_LINE = 500
+_LONGEST_PARAGRAPH = 4000
 
 
 class Span(NamedTuple):
@@ -48,9 +50,10 @@ def narrow(text: str) -> Span:
 
 
 def line_after(text: str, start: int, end: int) -> Span:
-    """What is left of the line at `start`; the next line that is not blank where that is nothing."""
+    """What is left of the line at `start`, or the next line that is not blank; at most 500 characters of it."""
     while start < end and text[start] in " \t\r\n*_`":
         start += 1
+    end = min(end, start + _LONGEST_LINE)
     stop = text.find("\n", start, end)
     return Span(start, end if stop < 0 else stop)
 
@@ -64,11 +67,12 @@ def sentence_of(text: str, span: Span) -> Span:
 
 
 def last_paragraph(text: str, region: Span) -> Span:
-    """The region's last paragraph: what follows its last blank line."""
+    """The region's last paragraph: what follows its last blank line; at most its last 4000 characters."""
     end = region.end
     while end > region.start and text[end - 1].isspace():
         end -= 1
-    start = max(region.start, text.rfind("\n\n", region.start, end))
+    start = max(region.start, end - _LONGEST_PARAGRAPH)
+    start = max(start, text.rfind("\n\n", start, end))
     return Span(start, end)
 
 
@@ -76,9 +80,8 @@ def boxed_spans(text: str, region: Span) -> list[Span]:
     r"""Contents of the last `\boxed{...}` with balanced braces, in order; only the last 16 are looked at."""
     if "\\boxed" not in text and "\\fbox" not in text:
         return []
-    starts = [match.end() for match in _BOXED.finditer(text, region.start, region.end)][-_CANDIDATES:]
     spans = []
-    for start in starts:
+    for start in (match.end() for match in reversed(last_matches(_BOXED, text, region))):
         depth = 1
         for match in _BRACE.finditer(text, start, min(region.end, start + _LONGEST_BOX)):
             depth += {"{": 1, "}": -1}.get(match.group(), 0)
@@ -86,6 +89,11 @@ def boxed_spans(text: str, region: Span) -> list[Span]:
                 spans.append(Span(start, match.start()))
                 break
     return spans
+
+
+def last_matches(pattern: re.Pattern[str], text: str, region: Span) -> list[re.Match[str]]:
+    """The last 16 matches in a region, the last one first: what bounds the time that markers without answers take."""
+    return list(reversed(deque(pattern.finditer(text, region.start, region.end), maxlen=_CANDIDATES)))
 
 
 def bold_spans(text: str, region: Span) -> list[Span]:
@@ -97,10 +105,9 @@ def tag_spans(text: str, region: Span) -> list[Span]:
     """Contents of `<answer>` elements, in order; one that is cut off ends where the text does."""
     if "<answer>" not in text:
         return []
-    starts = [match.start() for match in re.finditer("<answer>", text[region.start : region.end])][-_CANDIDATES:]
     spans = []
-    for start in starts:
-        match = _TAG.match(text, region.start + start, region.end)
-        if match:
-            spans.append(Span(*match.span(1)))
+    for opening in reversed(last_matches(_TAG_START, text, region)):
+        end = min(region.end, opening.end() + _LONGEST_BOX)
+        stop = text.find("</answer>", opening.end(), end)
+        spans.append(Span(opening.end(), end if stop < 0 else stop))
     return spans
