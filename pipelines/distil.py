@@ -108,7 +108,7 @@ def build(config: RetortConfig, *, retries: int = 3) -> Any:
         evaluate = on.cpu(run.collect(fragments=evaluated)).output
         trained = {"sft": sft, "reward": reward, "ppo": ppo, "sft_equal_compute": more_sft}
         data = {"student_responses": student, "reward_data": reward_data, "evaluate": evaluate}
-        report = on.cpu(run.report(settings=report_settings, **labelled, **trained, **data, **at)).output
+        report = on.cpu(run.report(settings=report_settings, models=models, **labelled, **trained, **data, **at)).output
         everything = [models, report, *labelled.values(), *trained.values(), *data.values()]
         return on.cpu(run.collect(fragments=everything)).output
 

@@ -10,6 +10,7 @@ def report(
     settings: str,
     remote: str,
     prompts: str,
+    models: str,
     teacher_responses: str,
     votes: str,
     sft: str,
@@ -26,6 +27,7 @@ def report(
         settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
         remote: Folder or address of the object store that DVC keeps contents in.
         prompts: Fragment of `prompts`: its outputs by content hash.
+        models: Fragment of `models`: its outputs by content hash.
         teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
         votes: Fragment of `votes`: its outputs by content hash.
         sft: Fragment of `sft`: its outputs by content hash.
@@ -43,6 +45,7 @@ def report(
 
     upstream = [
         prompts,
+        models,
         teacher_responses,
         votes,
         sft,
