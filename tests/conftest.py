@@ -69,7 +69,7 @@ def tiny_config(architecture: str, vocabulary: int, pad: int, eos: int):
     return {"llama": LlamaConfig, "qwen2": Qwen2Config}[architecture](**shape, **tokens)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_model(tiny_tokenizer) -> Callable:
     """`tiny_model(architecture="llama", seed=0)`: a model with random weights, large enough to be far from uniform."""
 

@@ -1,1 +1,34 @@
-def doctor() -> None: ...
+"""`retort doctor`: say what is missing on this machine and how to get it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retort.errors import MissingToolError
+
+
+def doctor(
+    workspace: Annotated[Path, typer.Option(help="Folder with params.yaml and .dvc.")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON object.")] = False,
+) -> None:
+    """Check this machine; the exit code is 69 when something is missing that every run needs."""
+    from retort.doctor import examine
+
+    checks = examine(workspace)
+    missing = [check.name for check in checks if check.status == "missing"]
+    if as_json:
+        print(json.dumps({"ready": not missing, "checks": [asdict(check) for check in checks]}, sort_keys=True))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            print(f"{check.status:<8}  {check.name:<{width}}  {check.found}")
+            if check.remedy:
+                print(f"{'':<8}  {'':<{width}}  -> {check.remedy}")
+        print("Ready." if not missing else f"Missing: {', '.join(missing)}.")
+    if missing:
+        raise typer.Exit(MissingToolError.exit_code)

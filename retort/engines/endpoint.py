@@ -175,7 +175,7 @@ class EndpointEngine:
         )
 
     def _explained(self, error: APIStatusError, request: Request) -> Exception:
-        status, said = error.status_code, error.message
+        status, said = error.status_code, error.response.text[:500].strip() or error.message
         if status in (401, 403):
             return ConfigError(
                 f"{self._base_url}: refuses the key in {self._api_key_env} ({said}). Put a valid one there."
@@ -190,7 +190,8 @@ class EndpointEngine:
                 f"the endpoint {self._base_url} refuses prompt {request.prompt_id!r} with status {status} ({said})",
                 file="outputs/prompts",
                 field="prompt",
-                remedy="Shorten or remove the prompt, or lower max_new_tokens",
+                remedy="If it names the length: shorten or remove the prompt, or lower max_new_tokens. If it names "
+                f"the model {self._asked_for!r} or a setting: correct that in the configuration",
             )
         return EngineError(
             f"{self._base_url}: status {status} after {self._max_retries + 1} attempts ({said}). Lower "

@@ -96,6 +96,8 @@ class VLLMEngine(EndpointEngine):
             "--tensor-parallel-size": self._config.tensor_parallel,
             "--gpu-memory-utilization": self._config.gpu_memory_utilization,
             "--max-num-seqs": self._config.concurrency,
+            # Not the model's own sampling defaults (top-k, repetition penalty): only what the run says.
+            "--generation-config": "vllm",
         }
         if reference.revision is not None:
             flags |= {"--revision": reference.revision, "--tokenizer-revision": reference.revision}

@@ -1,0 +1,133 @@
+"""The endpoint engine against a real server: `transformers serve` on a tiny model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retort import tables
+from retort.config.data import SamplingConfig
+from retort.engines.base import plan_requests
+from retort.engines.endpoint import EndpointEngine
+from retort.engines.local import LocalEngine
+from retort.errors import RetortError
+from retort.stages.context import run_stage
+
+pytestmark = pytest.mark.timeout(600)
+"""The server imports for half a minute, and longer on a machine that is busy."""
+
+SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=1, max_new_tokens=8)
+PROMPTS = [{"prompt_id": f"p{index}", "prompt": f"{index} cards ?"} for index in range(4)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, tiny_tokenizer, tiny_model):
+    """Base URL of `transformers serve` and the folder of the model it serves."""
+    folder = tmp_path_factory.mktemp("served") / "model"
+    model = tiny_model()
+    # Random weights never end a text: from token 20 on, each step multiplies the end token's score.
+    model.generation_config.exponential_decay_length_penalty = (20, 5.0)
+    model.save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    program = shutil.which("transformers", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert program, "transformers[serving] is a development dependency"
+    log = (folder.parent / "log").open("wb")
+    process = subprocess.Popen(
+        [program, "serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        _wait(process, port, folder.parent / "log")
+        yield f"http://127.0.0.1:{port}/v1", folder
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def _wait(process, port, log):
+    deadline = time.monotonic() + 500
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise AssertionError(f"transformers serve did not answer: {log.read_text()}")
+
+
+def ask(url, model, **more):
+    with EndpointEngine(url, model, api_key_env=None, concurrency=2, **more) as engine:
+        requests = plan_requests(PROMPTS, SAMPLING, seed=0, stage="teacher_responses")
+        return {response.key: response for batch in engine.generate(requests, SAMPLING) for response in batch}
+
+
+def test_greedy_answers_equal_the_local_engine_s(server):
+    url, folder = server
+    requests = plan_requests(PROMPTS, SAMPLING, seed=0, stage="teacher_responses")
+    local = {
+        response.key: response
+        for batch in LocalEngine(folder, file="x").generate(requests, SAMPLING)
+        for response in batch
+    }
+    served = ask(url, str(folder))
+    assert served.keys() == local.keys()
+    for key, response in served.items():
+        assert response.prompt_tokens == local[key].prompt_tokens
+        assert 0 < response.response_tokens <= SAMPLING.max_new_tokens
+        assert response.finish_reason in ("stop", "length")
+        if response.temperature == 0:
+            # A served text may be stripped of surrounding white space.
+            assert response.response.strip() == local[key].response.strip()
+
+
+def test_the_stage_asks_the_server_and_counts_tokens_and_cost(server, tmp_path, tiny_model_folder, monkeypatch):
+    url, folder = server
+    monkeypatch.setenv("RETORT_TEST_KEY", "any")
+    tiny_model_folder(name="student")
+    rows = [row | {"answer": None, "source": "x", "row": 1} for row in PROMPTS]
+    tables.write_table(tmp_path / "outputs/prompts/train.parquet", rows[:3], tables.PROMPTS)
+    tables.write_table(tmp_path / "outputs/prompts/validation.parquet", rows[3:], tables.PROMPTS)
+    teacher = {
+        "type": "openai",
+        "base_url": url,
+        "model": str(folder),
+        "api_key_env": "RETORT_TEST_KEY",
+        "concurrency": 2,
+        "prompt_cost": 1.0,
+        "response_cost": 10.0,
+    }
+    sampling = {"temperatures": [1.0], "samples": 2, "max_new_tokens": 60}
+    params = {"seed": 0, "teacher": teacher, "student": {"model": "student"}, "teacher_responses": sampling}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    run_stage("models", {}, tmp_path)
+    metrics = run_stage("teacher_responses", {"shard": "0"}, tmp_path)
+    table = tables.read_table(tmp_path / "outputs/teacher_responses/shard-0.parquet", tables.RESPONSES)
+    assert [row["prompt_id"] for row in table] == [f"p{index}" for index in range(4) for _ in range(2)]
+    assert metrics["prompt_tokens"] == sum(row["prompt_tokens"] for row in table) > 0
+    expected = (metrics["prompt_tokens"] + 10 * metrics["response_tokens"]) / 1e6
+    assert metrics["cost"] == pytest.approx(expected)
+    assert metrics["flops"] == 0
+
+
+def test_a_model_that_the_server_does_not_have_is_named_and_not_retried(server, tmp_path):
+    url, _ = server
+    with pytest.raises(RetortError, match="no-such-model") as caught:
+        ask(url, str(tmp_path / "no-such-model"), max_retries=0)
+    assert caught.value.exit_code in (64, 65)

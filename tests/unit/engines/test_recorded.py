@@ -1,0 +1,137 @@
+"""The recorded engine: three formats, matching, and malformed files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from retort import tables
+from retort.config.data import SamplingConfig
+from retort.engines.base import plan_requests
+from retort.engines.recorded import RecordedEngine
+from retort.errors import InputError
+
+SAMPLING = SamplingConfig(temperatures=[1.0], samples=1)
+PROMPTS = [{"prompt_id": "a", "prompt": "How  many\ncards ?"}, {"prompt_id": "b", "prompt": "How many eggs ?"}]
+REQUESTS = plan_requests(PROMPTS, SAMPLING, seed=0, stage="teacher_responses")
+
+
+def write(tmp_path, rows):
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def answers(path, form, done=()):
+    engine = RecordedEngine(path, form)
+    return [response for batch in engine.generate(REQUESTS, SAMPLING, done) for response in batch]
+
+
+def test_rows_match_by_id_or_by_text_however_it_is_spaced(tmp_path):
+    path = write(tmp_path, [{"prompt_id": "b", "response": "2"}, {"prompt": "How many cards ?", "response": "1"}])
+    assert [(one.prompt_id, one.response) for one in answers(path, "responses")] == [("a", "1"), ("b", "2")]
+
+
+def test_a_row_with_a_foreign_id_still_matches_by_its_text(tmp_path):
+    path = write(tmp_path, [{"prompt_id": "theirs", "prompt": "How many eggs ?", "response": "2"}])
+    assert [one.prompt_id for one in answers(path, "responses")] == ["b"]
+
+
+def test_all_responses_to_a_prompt_are_numbered_in_the_order_of_the_file(tmp_path):
+    path = write(tmp_path, [{"prompt_id": "a", "response": str(number)} for number in range(12)])
+    found = answers(path, "responses")
+    assert [(one.sample, one.response) for one in found] == [(number, str(number)) for number in range(12)]
+    assert RecordedEngine(path, "responses").count(REQUESTS) == 12
+
+
+def test_what_the_file_knows_is_kept_and_what_it_does_not_is_marked(tmp_path):
+    known = {"model": "m", "temperature": 0.5, "seed": 3, "finish_reason": "length", "response_tokens": 9}
+    path = write(tmp_path, [{"prompt_id": "a", "response": "1"} | known, {"prompt_id": "b", "response": "2"}])
+    first, second = answers(path, "responses")
+    assert (first.model, first.temperature, first.seed, first.finish_reason) == ("m", 0.5, 3, "length")
+    assert (first.prompt_tokens, first.response_tokens) == (0, 9)
+    assert (second.model, second.temperature, second.seed, second.finish_reason) == ("recorded", -1, -1, "unknown")
+
+
+def test_a_table_that_a_response_stage_wrote_can_be_read_back(tmp_path):
+    row = {"prompt_id": "a", "sample": 0, "source": "teacher", "model": "m", "temperature": 0.7, "seed": 5}
+    row |= {"response": "1", "finish_reason": "stop", "prompt_tokens": 4, "response_tokens": 2}
+    tables.write_table(tmp_path / "t.parquet", [row], tables.RESPONSES)
+    (one,) = answers(tmp_path / "t.parquet", "responses")
+    assert (one.response, one.seed, one.finish_reason) == ("1", 5, "stop")
+    assert one.temperature == pytest.approx(0.7)
+
+
+def test_example_solutions_are_one_sample_a_model(tmp_path):
+    row = {
+        "question": "How many cards ?",
+        "ground_truth": "A: 1",
+        "6b_finetuning": {"is_correct": False, "solution": "A: 2"},
+        "175b_verification": {"is_correct": True, "solution": "A: 1"},
+    }
+    path = tmp_path / "solutions.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(row).encode()))
+    found = answers(path, "gsm8k_solutions")
+    assert [(one.sample, one.model, one.response) for one in found] == [
+        (0, "6b_finetuning", "A: 2"),
+        (1, "175b_verification", "A: 1"),
+    ]
+
+
+def batch_row(custom_id, content="1", status=200, **more):
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
+    body = {"model": "big", "choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
+    return {"custom_id": custom_id, "response": {"status_code": status, "body": body}, "error": None} | more
+
+
+def test_a_batch_file_gives_samples_by_custom_id_and_leaves_failures_out(tmp_path):
+    rows = [batch_row("a#0", "1"), batch_row("a#1", "2"), batch_row("a#2", status=500)]
+    rows += [batch_row("b", error={"code": "expired"}, response=None)]
+    found = answers(write(tmp_path, rows), "openai_batch")
+    assert [(one.prompt_id, one.sample, one.response) for one in found] == [("a", 0, "1"), ("a", 1, "2")]
+    assert (found[0].model, found[0].finish_reason, found[0].prompt_tokens, found[0].response_tokens) == (
+        "big",
+        "stop",
+        5,
+        7,
+    )
+
+
+def test_what_is_done_is_not_given_again(tmp_path):
+    path = write(tmp_path, [{"prompt_id": "a", "response": str(number)} for number in range(3)])
+    assert [one.sample for one in answers(path, "responses", {("a", 1)})] == [0, 2]
+
+
+def test_a_file_for_other_prompts_is_refused(tmp_path):
+    path = write(tmp_path, [{"prompt_id": "z", "response": "1"}])
+    with pytest.raises(InputError, match=r"answers.jsonl: holds no response to any of the 2 prompts"):
+        answers(path, "responses")
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "words"),
+    [
+        ("responses", {"response": "1"}, r"row 2, field 'prompt': is missing, and so is 'prompt_id'"),
+        ("responses", {"prompt_id": "a"}, r"row 2, field 'response': is missing"),
+        ("responses", {"prompt_id": "a", "response": 4}, r"row 2, field 'response': is a int, not text"),
+        (
+            "responses",
+            {"prompt_id": "a", "response": "4", "temperature": "hot"},
+            r"row 2, field 'temperature': is 'hot', not a number",
+        ),
+        ("gsm8k_solutions", {"question": "x"}, r"row 2: has no model's solution"),
+        ("gsm8k_solutions", {"question": "x", "m": {"text": "1"}}, r"row 2, field 'm.solution': is missing"),
+        ("openai_batch", {"id": "x"}, r"row 2, field 'custom_id': is missing"),
+        ("openai_batch", {"custom_id": "a", "response": {"status_code": 200}}, r"field 'response.body.choices'"),
+    ],
+)
+def test_a_malformed_row_is_named_with_its_field(tmp_path, form, row, words):
+    good = {
+        "responses": {"prompt_id": "a", "response": "1"},
+        "gsm8k_solutions": {"question": "q", "m": {"solution": "1"}},
+        "openai_batch": batch_row("a"),
+    }[form]
+    with pytest.raises(InputError, match=words):
+        answers(write(tmp_path, [good, row]), form)
