@@ -52,8 +52,8 @@ class Curves:
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"{name} is {value} at step {step}. Lower the learning rate, or look for empty or extreme examples; "
-                    "the checkpoint before this step is kept."
+                    f"{name} is {value} at step {step}. Lower the learning rate, or look for empty or extreme "
+                    "examples; the checkpoint before this step is kept."
                 )
         with self._rows.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, "figures": figures}) + "\n")

@@ -150,6 +150,7 @@ STAGES: tuple[Stage, ...] = (
             "outputs/models/teacher",
             "outputs/models/sft",
             "outputs/models/reward",
+            "metrics/reward.json",
         ),
         outs=("outputs/models/ppo",),
         metrics=("metrics/ppo.json",),

@@ -127,15 +127,25 @@ class PPOConfig(OptimizerConfig):
     """Half-width of the interval that value predictions are clipped to; off when left out."""
     critic_learning_rate: float | None = Field(None, gt=0)
     """Learning rate of the critic; the policy's when left out."""
+    critic_head_learning_rate: float | None = Field(None, gt=0)
+    """Learning rate of the critic's new head; that of its trunk when left out."""
+    critic_head_size: int = Field(64, ge=1)
+    """Hidden width of that head."""
     critic_warmup: int = Field(5, ge=0)
     """Iterations that train the critic alone."""
+    critic_warmup_epochs: int = Field(4, ge=1)
+    """Passes over a rollout in those."""
     gamma: float = Field(1.0, gt=0, le=1)
     """Discount a token."""
     lam: float = Field(0.95, ge=0, le=1)
-    """Lambda of generalised advantage estimation (Schulman et al. 2016, eq. 16)."""
+    """Lambda of generalised advantage estimation for the policy (Schulman et al. 2016, eq. 16): low where the critic
+    is good, so that the advantage of a slip does not reach the tokens before it."""
+    critic_lam: float = Field(1.0, ge=0, le=1)
+    """Lambda of the critic's returns; 1 is Monte Carlo, which cannot flatter itself (decoupled GAE, Yuan et al. 2025,
+    arXiv 2503.01491, §3.2)."""
     whiten_advantages: bool = True
     """Shift and scale a rollout's advantages to mean 0, variance 1."""
-    prompt_baseline: bool = True
+    prompt_baseline: bool = False
     """Subtract from a response's score the mean score of the other responses to its prompt (RLOO, Ahmadian et al.
     2024, eq. 7), so that the critic only explains what happens within a prompt."""
     missing_eos_penalty: float = Field(0.5, ge=0)

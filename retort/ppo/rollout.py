@@ -12,6 +12,7 @@ from torch import Tensor
 from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
 from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, token_logprobs
+from retort.reward.features import prefix_features
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -45,6 +46,10 @@ class Parts:
     prompts: list[Prompt]
     held_out: list[Prompt]
 
+    def shared_judges(self) -> list[str]:
+        """The reward model's judges that see the very tokens that the policy writes."""
+        return [name for name, judge in self.reward.judges.items() if judge.reads_like(self.tokenizer)]
+
     @property
     def device(self) -> torch.device:
         """Where policy and critic are."""
@@ -60,6 +65,8 @@ class Rollout:
     """Log-probability of each response token when it was sampled."""
     reference_BT: Tensor
     """The same under the reference."""
+    features_BTF: Tensor
+    """What the critic sees beside its trunk's hidden states."""
     values_BT: Tensor
     """The critic's value of the state that each token was chosen in."""
     scores_B: Tensor
@@ -91,13 +98,22 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     logprobs[batch.response_mask_BT.bool()] = torch.tensor(
         [value for s in samples for value in s.logprobs], device=parts.device
     )
+    judged = {
+        name: frozen_logprobs(parts.reward.judges[name].model, batch, temperature=1.0) for name in parts.shared_judges()
+    }
+    # The reference is the SFT student; where that is also a judge, its likelihood is known already.
+    at_one = config.temperature == 1.0 and "sft" in judged
+    reference = judged["sft"] if at_one else frozen_logprobs(parts.reference, batch, temperature=config.temperature)
+    pooled = [prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in judged.values()]
+    features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=parts.device)
     finished = torch.tensor([s.finished for s in samples])
-    scores = score(parts, prompts, samples) - config.missing_eos_penalty * (~finished).float()
+    scores = _scores(parts, prompts, samples, batch, judged) - config.missing_eos_penalty * (~finished).float()
     return Rollout(
         batch=batch,
         logprobs_BT=logprobs,
-        reference_BT=_reference_logprobs(parts, batch, config.temperature),
-        values_BT=_values(parts, batch),
+        reference_BT=reference,
+        features_BTF=features,
+        values_BT=_values(parts, batch, features),
         scores_B=scores.to(parts.device),
         finished_B=finished.to(parts.device),
     )
@@ -121,27 +137,36 @@ def respond(
     )
 
 
-def score(parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> Tensor:
+def _scores(
+    parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, judged: dict[str, Tensor]
+) -> Tensor:
     """The reward model's probability of agreement for each response, shape (B,), on the CPU."""
     texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    mask = batch.response_mask_BT.bool()
+    known = {
+        name: [row[keep].cpu() for row, keep in zip(logprobs_BT, mask, strict=True)]
+        for name, logprobs_BT in judged.items()
+    }
     return parts.reward.score(
-        [prompt.text for prompt in prompts], texts, [s.finished for s in samples], batch_size=SCORING_BATCH
+        [prompt.text for prompt in prompts], texts, [s.finished for s in samples], known=known, batch_size=SCORING_BATCH
     )
 
 
 @torch.no_grad()
-def _reference_logprobs(parts: Parts, batch: TokenBatch, temperature: float) -> Tensor:
-    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+def frozen_logprobs(model: PreTrainedModel, batch: TokenBatch, *, temperature: float) -> Tensor:
+    """Log-probability of each response token under a frozen model, shape (B, T)."""
+    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=batch.ids_BT.device)
     for index, part in _microbatches(batch):
-        found[index, : part.ids_BT.shape[1]] = token_logprobs(parts.reference, part, temperature=temperature)[0]
+        found[index, : part.ids_BT.shape[1]] = token_logprobs(model, part, temperature=temperature)[0]
     return found
 
 
 @torch.no_grad()
-def _values(parts: Parts, batch: TokenBatch) -> Tensor:
+def _values(parts: Parts, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
     found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
     for index, part in _microbatches(batch):
-        found[index, : part.ids_BT.shape[1]] = parts.critic(part)
+        length = part.ids_BT.shape[1]
+        found[index, :length] = parts.critic(part, features_BTF[index, :length])
     return found
 
 

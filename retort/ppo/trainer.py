@@ -1,5 +1,7 @@
-"""PPO: rollout, score, advantages, update, checkpoint. Keeps the policy that agrees best with the vote on held-out
-prompts, which needs no gold answers, and stops when that agreement no longer rises.
+"""PPO: rollout, score, advantages, update, checkpoint.
+
+Keeps the policy that agrees best with the vote on held-out prompts, which needs no gold answers, and stops when that
+agreement no longer rises.
 """
 
 from __future__ import annotations
@@ -132,21 +134,29 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
 
 
 def _optimizers(parts: Parts, config: PPOConfig) -> Optimizers:
-    def adamw(model: torch.nn.Module, rate: float) -> torch.optim.Optimizer:
-        trained = [p for p in model.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay, betas=(0.9, 0.95))
-
+    rate = config.critic_learning_rate or config.learning_rate
+    policy = [p for p in parts.policy.parameters() if p.requires_grad]
+    trunk = [p for p in parts.critic.trunk.parameters() if p.requires_grad]
+    critic = [
+        {"params": trunk, "lr": rate},
+        {"params": parts.critic.head_parameters(), "lr": config.critic_head_learning_rate or rate},
+    ]
     return Optimizers(
-        adamw(parts.policy, config.learning_rate),
-        adamw(parts.critic, config.critic_learning_rate or config.learning_rate),
+        torch.optim.AdamW(policy, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95)),
+        torch.optim.AdamW(critic, weight_decay=config.weight_decay, betas=(0.9, 0.95)),
     )
 
 
 def _set_learning_rates(config: PPOConfig, optimizers: Optimizers, iteration: int) -> None:
-    """Linear warm-up of the policy after the critic's, then constant."""
-    warm = min(1.0, max(0, iteration - config.critic_warmup + 1) / max(1, config.warmup_steps))
+    """Linear warm-up of the policy after the critic's, then linear decay to zero at the last iteration.
+
+    The SFT student comes out of a decayed schedule; a constant rate throws its precision away and never regains it.
+    """
+    done = max(0, iteration - config.critic_warmup)
+    warm = min(1.0, (done + 1) / max(1, config.warmup_steps))
+    decay = 1 - done / max(1, config.iterations - config.critic_warmup)
     for group in optimizers.policy.param_groups:
-        group["lr"] = config.learning_rate * warm
+        group["lr"] = config.learning_rate * warm * decay
 
 
 def _payload(parts: Parts, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:

@@ -55,10 +55,10 @@ def advantages(episodes: Rollout, config: PPOConfig, kl_coefficient: float) -> A
         leave_one_out(episodes.scores_B, config.responses_per_prompt) if config.prompt_baseline else episodes.scores_B
     )
     rewards = token_rewards(scores, kl, mask, kl_coefficient=kl_coefficient)
-    found = gae(rewards, episodes.values_BT, mask, gamma=config.gamma, lam=config.lam)
-    if config.whiten_advantages:
-        return Advantages(whiten(found.advantages, mask), found.returns)
-    return found
+    values = episodes.values_BT
+    found = gae(rewards, values, mask, gamma=config.gamma, lam=config.lam)
+    returns = gae(rewards, values, mask, gamma=config.gamma, lam=config.critic_lam).returns
+    return Advantages(whiten(found.advantages, mask) if config.whiten_advantages else found.advantages, returns)
 
 
 def update(
@@ -84,7 +84,7 @@ def update(
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
     sums: dict[str, float] = {}
     count = 0
-    for _ in range(config.epochs):
+    for _ in range(config.epochs if train_policy else config.critic_warmup_epochs):
         order = torch.randperm(len(episodes.scores_B), generator=generator)
         for index in order.split(config.minibatch_size):
             figures = _minibatch(parts, episodes, found, index.to(parts.device), config, optimizers, train_policy)
@@ -110,7 +110,7 @@ def _minibatch(
         batch = episodes.batch.rows(rows)
         length = batch.ids_BT.shape[1]
         mask = batch.response_mask_BT
-        values = parts.critic(batch)
+        values = parts.critic(batch, episodes.features_BTF[rows, :length])
         critic_loss = value_loss(
             values,
             episodes.values_BT[rows, :length],

@@ -48,6 +48,13 @@ class Judge:
             batch_size=batch_size,
         )
 
+    def reads_like(self, tokenizer: PreTrainedTokenizerFast) -> bool:
+        """Whether this judge sees the very tokens of `tokenizer`: one vocabulary and one chat template."""
+        return (
+            self.tokenizer.get_vocab() == tokenizer.get_vocab()
+            and self.tokenizer.chat_template == tokenizer.chat_template
+        )
+
 
 def pool(logprobs: Tensor) -> list[float]:
     """Pool one response's token log-probabilities (nats, shape (T,)) to the figures of `POOLED`.
@@ -67,23 +74,39 @@ def pool(logprobs: Tensor) -> list[float]:
     ]
 
 
-def features(
-    judges: Sequence[Judge],
-    prompts: Sequence[str],
-    responses: Sequence[str],
-    finished: Sequence[bool],
-    *,
-    batch_size: int = 64,
-) -> Tensor:
+def features(logprobs: Sequence[Sequence[Tensor]], responses: Sequence[str], finished: Sequence[bool]) -> Tensor:
     """Features of N responses: each judge's pooled likelihood, whether the response ended, its length.
 
+    Args:
+        logprobs: For each judge, the token log-probabilities of each response.
+        responses: The texts.
+        finished: Whether the model ended each itself.
+
     Returns:
-        Shape (N, len(judges) * len(POOLED) + 2), float32.
+        Shape (N, judges * len(POOLED) + 2), float32.
     """
-    columns = [
-        torch.tensor([pool(row) for row in judge.logprobs(prompts, responses, finished, batch_size=batch_size)])
-        for judge in judges
-    ]
+    columns = [torch.tensor([pool(row) for row in judge]).view(len(responses), -1) for judge in logprobs]
     ends = torch.tensor([[float(end)] for end in finished])
     lengths = torch.tensor([[float(len(response))] for response in responses]).log1p()
     return torch.cat([*columns, ends, lengths], dim=1)
+
+
+PREFIX = ("running_mean", "running_minimum", "latest")
+"""Figures that the token log-probabilities of a prefix are pooled to."""
+
+
+def prefix_features(logprobs_BT: Tensor, response_mask_BT: Tensor) -> Tensor:
+    """What a judge's likelihood says of a response so far, at the state in which each token is chosen.
+
+    Position t pools the log-probabilities of the response tokens before t; at the first one nothing is known and all
+    figures are 0, as for a text of likelihood one.
+
+    Returns:
+        Shape (B, T, len(PREFIX)), float32; 0 where the mask is 0.
+    """
+    mask = response_mask_BT.to(logprobs_BT.dtype)
+    kept = logprobs_BT * mask
+    count = mask.cumsum(dim=1).clamp(min=1)
+    after = torch.stack([kept.cumsum(dim=1) / count, kept.cummin(dim=1).values, kept], dim=2)
+    before = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], dim=1)
+    return before * mask.unsqueeze(2)

@@ -6,7 +6,7 @@ It takes text, not tokens, so policy, trunk and judges may each have a tokenizer
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,17 +81,45 @@ class RewardModel(nn.Module):
         return self.to_logit(self.from_hidden(last) + self.from_features(scaled)).squeeze(1)  # type: ignore[no-any-return]
 
     def features(
-        self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool], *, batch_size: int = 64
+        self,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        finished: Sequence[bool],
+        *,
+        known: Mapping[str, Sequence[Tensor]] | None = None,
+        batch_size: int = 64,
     ) -> Tensor:
-        """The judges' features of N responses, shape (N, F), not yet scaled."""
-        return features(list(self.judges.values()), prompts, responses, finished, batch_size=batch_size)
+        """The judges' features of N responses, shape (N, F), not yet scaled.
+
+        Args:
+            prompts: Users' messages.
+            responses: Responses to them.
+            finished: Whether the model ended each itself.
+            known: Token log-probabilities by judge where they were computed already.
+            batch_size: Rows of a forward pass.
+        """
+        known = known or {}
+        logprobs = [
+            known[name] if name in known else judge.logprobs(prompts, responses, finished, batch_size=batch_size)
+            for name, judge in self.judges.items()
+        ]
+        return features(logprobs, responses, finished)
 
     @torch.inference_mode()
     def score(
-        self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool], *, batch_size: int = 64
+        self,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        finished: Sequence[bool],
+        *,
+        known: Mapping[str, Sequence[Tensor]] | None = None,
+        batch_size: int = 64,
     ) -> Tensor:
-        """Calibrated probability that each response agrees with the vote, shape (N,), float32 on the CPU."""
-        table = self.features(prompts, responses, finished, batch_size=batch_size)
+        """Calibrated probability that each response agrees with the vote, shape (N,), float32 on the CPU.
+
+        The arguments are those of `features`.
+        """
+        table = self.features(prompts, responses, finished, known=known, batch_size=batch_size)
         tokens = [self.encode(*row) for row in zip(prompts, responses, finished, strict=True)]
         return self.score_tokens(tokens, table, batch_size=batch_size)
 

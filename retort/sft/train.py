@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retort.adapters import adapter_settings
 from retort.chat import prompt_ids, response_ids
 from retort.config.training import SFTConfig
 from retort.curves import Curves
@@ -79,7 +80,7 @@ def train_sft(
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             callbacks=[log],
-            peft_config=_adapters(config),
+            peft_config=adapter_settings(config.lora),
         )
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trained = trainer.model.merge_and_unload() if config.lora else trainer.model
@@ -146,20 +147,6 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
     )
 
 
-def _adapters(config: SFTConfig) -> Any:
-    if config.lora is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=config.lora.target_modules,
-        task_type="CAUSAL_LM",
-    )
-
-
 def _log(curves: Curves, progress: Progress) -> Any:
     from transformers import TrainerCallback
 
@@ -169,12 +156,12 @@ def _log(curves: Curves, progress: Progress) -> Any:
         def __init__(self) -> None:
             self.losses: list[float] = []
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
                 self.losses.append(logs["loss"])
                 curves.log(state.global_step, loss=logs["loss"], learning_rate=logs["learning_rate"])
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             progress.update(state.global_step - progress.done)
 
     return Log()

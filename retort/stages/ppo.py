@@ -1,0 +1,142 @@
+"""Stage `ppo`: refine the SFT student against the reward model, if the reward model passed its gate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retort.errors import InputError
+from retort.files import atomic_path
+from retort.stages.context import Context
+from retort.tables import PROMPTS, VOTES, Rows, read_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from retort.ppo.rollout import Parts, Prompt
+
+
+@dataclass(frozen=True)
+class PPOResult:
+    """Metrics of PPO."""
+
+    skipped: bool
+    """Whether the gate kept PPO from training; the student is then the SFT student."""
+    reasons: list[str]
+    """Why it was skipped."""
+    iterations: int = 0
+    episodes: int = 0
+    first_agreement: float | None = None
+    """Agreement with the vote on held-out prompts before the first update."""
+    best_agreement: float | None = None
+    best_iteration: int = 0
+    """Iteration whose policy is the result; 0 is the SFT student."""
+    stopped_early: bool = False
+    tokens: int = 0
+    """Tokens of all rollouts, prompts included."""
+    flops: float = 0.0
+    """Compute of rollouts, scoring and updates, 2 x parameters a forward token and 6 x a trained one."""
+
+
+def run(context: Context) -> PPOResult:
+    """Train with PPO, or pass the SFT student on where the reward model failed its gate.
+
+    Raises:
+        InputError: no held-out prompt has a vote, or a prompt is too long for the model.
+        TrainingError: a loss or gradient is not a finite number.
+    """
+    paths = context.paths
+    gate = json.loads(paths.metrics("reward").read_text(encoding="utf-8"))
+    if not gate["gate_passed"]:
+        with atomic_path(paths.model("ppo")) as folder:
+            shutil.copytree(paths.model("sft"), folder)
+        paths.curves("ppo").mkdir(parents=True, exist_ok=True)
+        return PPOResult(skipped=True, reasons=gate["gate_reasons"])
+
+    from retort.models import save_model
+    from retort.ppo.trainer import train
+
+    config, state_folder = context.config.ppo, context.state()
+    parts = _parts(context)
+    state = train(
+        parts,
+        config,
+        context.config.answer,
+        seed=context.config.seed,
+        state_folder=state_folder,
+        curves_folder=paths.curves("ppo"),
+    )
+    student = parts.policy.merge_and_unload() if config.lora else parts.policy
+    save_model(student, parts.tokenizer, paths.model("ppo"))
+    return PPOResult(
+        skipped=False,
+        reasons=[],
+        iterations=state.iteration,
+        episodes=state.iteration * config.prompts_per_iteration * config.responses_per_prompt,
+        first_agreement=state.first_agreement,
+        best_agreement=state.best_agreement,
+        best_iteration=state.best_iteration,
+        stopped_early=state.iteration < config.iterations,
+        tokens=state.tokens,
+        flops=state.flops,
+    )
+
+
+def _parts(context: Context) -> Parts:
+    from transformers import set_seed
+
+    from retort.adapters import with_adapters
+    from retort.models import context_length, load_model, load_tokenizer
+    from retort.ppo.critic import Critic
+    from retort.ppo.rollout import Parts
+    from retort.reward.model import RewardModel
+
+    config, paths = context.config.ppo, context.paths
+    set_seed(context.config.seed)
+    sft = paths.model("sft")
+    tokenizer, policy = load_tokenizer(sft), load_model(sft)
+    reward = RewardModel.load(paths.model("reward"), {name: paths.model(name) for name in ("teacher", "sft")})
+    shared = [judge for judge in reward.judges.values() if judge.reads_like(tokenizer)]
+    critic = Critic(load_model(sft), judges=len(shared), head_size=config.critic_head_size).to(policy.device)
+    reference = reward.judges["sft"].model if "sft" in reward.judges else load_model(sft)
+    limit = context_length(policy)
+    train_prompts = _prompts(context, tokenizer, "train", limit)
+    held_out = [prompt for prompt in _prompts(context, tokenizer, "validation", limit) if prompt.label is not None]
+    if not held_out:
+        raise InputError(
+            "no held-out prompt has a label: agreement with the vote cannot be watched",
+            file=paths.votes,
+            field="label",
+            remedy="Hold more prompts out (prompts.validation) or loosen votes.min_share",
+        )
+    if config.gradient_checkpointing:
+        policy.gradient_checkpointing_enable()
+        critic.trunk.gradient_checkpointing_enable()
+    return Parts(
+        policy=with_adapters(policy, config.lora),
+        critic=critic,
+        reference=reference,
+        reward=reward,
+        tokenizer=tokenizer,
+        prompts=train_prompts,
+        held_out=held_out[: config.validation_limit],
+    )
+
+
+def _prompts(context: Context, tokenizer: PreTrainedTokenizerFast, split: str, limit: int) -> list[Prompt]:
+    from retort.chat import check_prompt_length, prompt_ids
+    from retort.ppo.rollout import Prompt
+
+    file = context.paths.prompts(split)
+    rows: Rows = read_table(file, PROMPTS)
+    labels = {row["prompt_id"]: row["label"] for row in read_table(context.paths.votes, VOTES) if not row["abstained"]}
+    prompts = []
+    for row in rows:
+        ids = prompt_ids(tokenizer, row["prompt"])
+        check_prompt_length(
+            len(ids), context.config.ppo.max_new_tokens, limit, prompt_id=row["prompt_id"], file=str(file)
+        )
+        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, labels.get(row["prompt_id"])))
+    return prompts
