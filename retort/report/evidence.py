@@ -66,14 +66,15 @@ def labels_section(findings: Findings) -> str:
         width=0.1,
         x_format=share,
     )
-    return table(["Majority vote", ""], rows, kind="narrow") + figures(
+    return figures(
+        table(["Majority vote", ""], rows, kind="narrow"),
+        _votes_by_number(votes),
         figure(
             "Accuracy at coverage",
             curve,
             "Each dot keeps only the labels with at least a certain share of the votes; the strictest is at the left.",
         ),
         figure("How united the votes are", spread, "Prompts by the winning answer’s share of the responses."),
-        _votes_by_number(votes),
     )
 
 
