@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 
 from retort.config.data import SamplingConfig
@@ -36,14 +37,12 @@ def answer(
     found = read_log(log)
     with (
         Progress(words, total=engine.count(requests), unit="responses", done=len(found)) as progress,
-        log.open("ab") as stream,
+        log.open("ab", buffering=0) as stream,
     ):
         for batch in engine.generate(requests, sampling, found.keys()):
             fresh = [response for response in batch if response.key not in found]
             try:
-                stream.write(b"".join(json.dumps(asdict(response)).encode() + b"\n" for response in fresh))
-                stream.flush()
-                os.fsync(stream.fileno())
+                _append(stream, b"".join(json.dumps(asdict(response)).encode() + b"\n" for response in fresh))
             except OSError as error:
                 raise StorageError(
                     f"{log}: could not be written ({error.strerror}). Free space there and run the stage again; "
@@ -53,6 +52,13 @@ def answer(
             progress.update(len(fresh))
     place = {request.prompt_id: index for index, request in reversed(list(enumerate(requests)))}
     return sorted(found.values(), key=lambda response: (place[response.prompt_id], response.sample))
+
+
+def _append(stream: FileIO, data: bytes) -> None:
+    # Unbuffered: a buffer that a full disk refused would be written again on closing, hiding the error.
+    while data:
+        data = data[stream.write(data) :]
+    os.fsync(stream.fileno())
 
 
 def read_log(log: Path) -> dict[Key, Response]:

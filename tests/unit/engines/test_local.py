@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from retort.config.data import SamplingConfig
 from retort.engines.base import derived_seed, plan_requests
 from retort.engines.local import LocalEngine
 from retort.engines.log import answer
-from retort.errors import EngineError, InputError
+from retort.errors import EngineError, InputError, StorageError
 
 SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=2, max_new_tokens=12, batch_size=4)
 PROMPTS = [{"prompt_id": f"p{index}", "prompt": "how many cards now ? " * (index % 3 + 1)} for index in range(6)]
@@ -88,3 +90,18 @@ def test_the_end_token_is_not_part_of_the_text(engine):
     for batch in engine.generate(REQUESTS, SAMPLING):
         for one in batch:
             assert "<|" not in one.response
+
+
+def test_a_full_disk_keeps_the_responses_that_were_written(engine, tmp_path):
+    whole = answer(engine, REQUESTS, SAMPLING, tmp_path / "whole", words="teacher")
+    log = tmp_path / "log"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file of this process may grow beyond 2,000 bytes, which is in the middle of the second or third batch.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"log: could not be written .* responses so far are kept"):
+            answer(engine, REQUESTS, SAMPLING, log, words="teacher")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert log.stat().st_size == 2000
+    assert answer(engine, REQUESTS, SAMPLING, log, words="teacher") == whole
