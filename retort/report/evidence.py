@@ -183,14 +183,13 @@ def curves_section(findings: Findings) -> str:
         )
         drawn.append(figure(title, chart, caption))
     loss = pick(sft, "loss")
-    rows = _ppo_words(findings)
     text = paragraphs(
         "PPO follows the learned reward; whether that is worth following shows in the agreement with the vote on "
         "prompts held out of training. Where the first rises and the second falls, the reward model is being "
         "exploited. The checkpoint with the best agreement is kept."
         if any(drawn)
         else "",
-        *rows,
+        words.kept_checkpoint(findings) if any(drawn) else "",
     )
     sft_figure = figure(
         "SFT: training loss",
@@ -198,13 +197,6 @@ def curves_section(findings: Findings) -> str:
         "Cross-entropy a response token.",
     )
     return text + figures(*drawn, sft_figure)
-
-
-def _ppo_words(findings: Findings) -> list[str]:
-    metrics = findings.stages.get("ppo", {})
-    if isinstance(metrics.get("best_iteration"), int) and isinstance(metrics.get("iterations"), int):
-        return [f"Kept: iteration {metrics['best_iteration']} of {metrics['iterations']}."]
-    return []
 
 
 def samples_section(findings: Findings, count: int) -> str:

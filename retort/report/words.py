@@ -136,10 +136,24 @@ def method(findings: Findings) -> list[str]:
             "The gate stopped the run here: PPO against a reward model this weak would be learning its mistakes."
         )
     else:
-        steps.append(
-            "PPO refined the SFT student against the reward model, held close to the SFT student by a KL penalty."
-        )
+        words = "PPO refined the SFT student against the reward model, held close to the SFT student by a KL penalty."
+        steps.append(f"{words} {kept_checkpoint(findings)}".rstrip())
     return steps
+
+
+def kept_checkpoint(findings: Findings) -> str:
+    """Which PPO checkpoint is the result and how far it agrees with the vote on held-out prompts; empty if unsaid."""
+    ppo = findings.stages.get("ppo", {})
+    kept, last = ppo.get("best_iteration"), ppo.get("iterations")
+    if kept is None or not last:
+        return ""
+    if kept == 0:
+        return f"None of its {last} iterations agreed better with the vote on held-out prompts: it changed nothing."
+    text = f"Of {last} iterations the policy after number {kept} is kept"
+    if ppo.get("first_agreement") is not None and ppo.get("best_agreement") is not None:
+        before, after = percent(ppo["first_agreement"]), percent(ppo["best_agreement"])
+        text += f": it agrees with the vote on {after} of held-out prompts, the SFT student on {before}"
+    return text + (". Training stopped early." if ppo.get("stopped_early") else ".")
 
 
 def gate_reasons(findings: Findings) -> list[str]:

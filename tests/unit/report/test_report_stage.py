@@ -175,3 +175,10 @@ def test_card_front_matter_names_base_model_and_accuracy(finished_run: Make) -> 
     assert front["base_model"] == "acme/small"
     assert front["model-index"][0]["results"][0]["metrics"] == [{"type": "accuracy", "value": 0.9}]
     assert "(revision aaaaaaaaaaaa)" in card
+
+
+def test_ppo_that_never_agreed_better_than_sft_is_said_to_have_changed_nothing(finished_run: Make) -> None:
+    root = finished_run()
+    write_json(Paths(root).metrics("ppo"), {"skipped": False, "best_iteration": 0, "iterations": 30})
+    run_stage("report", {}, root)
+    assert "None of its 30 iterations agreed better" in (root / "outputs/report/report.md").read_text()
