@@ -105,7 +105,8 @@ def _minibatch(
 ) -> dict[str, float]:
     """One optimizer step of critic and policy; microbatches add up to exactly the minibatch's gradient."""
     total = episodes.batch.response_mask_BT[index].sum()
-    figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
+    watched = ("policy_loss", "clipped", "update_kl", "entropy") if train_policy else ()
+    figures = dict.fromkeys(("value_loss", *watched), 0.0)
     for rows in index.split(config.micro_batch_size or len(index)):
         batch = episodes.batch.rows(rows)
         length = batch.ids_BT.shape[1]
