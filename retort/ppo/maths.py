@@ -104,11 +104,12 @@ def gae(rewards_BT: Tensor, values_BT: Tensor, response_mask_BT: Tensor, *, gamm
     """
     mask = response_mask_BT.to(values_BT.dtype)
     values = torch.where(response_mask_BT.bool(), values_BT, torch.zeros_like(values_BT))
+    rewards = torch.where(response_mask_BT.bool(), rewards_BT, torch.zeros_like(rewards_BT))
     advantages = torch.zeros_like(values)
     next_value = torch.zeros_like(values[:, 0])
     next_advantage = torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
-        delta = rewards_BT[:, t] + gamma * next_value - values[:, t]
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
         advantages[:, t] = (delta + gamma * lam * next_advantage) * mask[:, t]
         next_value, next_advantage = values[:, t], advantages[:, t]
     return Advantages(advantages, torch.where(response_mask_BT.bool(), advantages + values, torch.zeros_like(values)))
@@ -168,6 +169,9 @@ def value_loss(
         clip: Largest change from `old_BT` that can lower the loss; None for the plain squared error.
         total_tokens: See `masked_mean`.
     """
+    # Zeroed before the square: what stands at padding must not become inf, and inf * 0 is nan in the gradient.
+    keep = response_mask_BT.bool()
+    new_BT, old_BT, returns_BT = (torch.where(keep, x, torch.zeros_like(x)) for x in (new_BT, old_BT, returns_BT))
     error = (new_BT - returns_BT) ** 2
     if clip is not None:
         near = old_BT + (new_BT - old_BT).clamp(-clip, clip)
