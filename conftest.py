@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from retort.config import RetortConfig, load_config
-from retort.graph import STAGES, expand, source_files, tasks
+from retort.graph import BY_NAME, STAGES, expand, source_files, task_of, tasks
 
 _TOY_COMMAND = """#!{python} -S
 import hashlib, json, os, pathlib, sys
@@ -115,3 +115,45 @@ def _command(config: RetortConfig, home: Path, folder: Path) -> Path:
     )
     command.chmod(0o755)
     return folder / "ran.log"
+
+
+@dataclass(frozen=True)
+class PodCheck:
+    """Runs a component's function as a pod would, with small upstream outputs that lie in a remote."""
+
+    toy: Toy
+
+    def check(self, component: Any, **item: str) -> None:
+        """Run `component` twice: the stage's command runs once, and both give the same fragment of its outputs."""
+        from retort import versioning
+        from retort.pod import decode, encode, settings
+        from retort.workspace import create
+
+        stage = BY_NAME[component.name.replace("-", "_")]
+        task = task_of(stage, item.get("item", ""))
+        root = self.toy.home / "runs/submit"
+        create(root, self.toy.config, home=self.toy.home, remote=str(root / "remote"), cache=root / "cache")
+        needs = [path.format(**task.values) for need in stage.deps for path in expand(self.toy.config, stage, need)]
+        for path in map(root.__truediv__, needs):
+            file = path if path.suffix else path / "content.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f'"{path.name}"')
+        sources = source_files(self.toy.config, stage, self.toy.home)
+        models = ["data/teacher", "data/student"]
+        entries = versioning.store(root, {*needs, *sources, *models})
+        made = encode({"upstream": {"outs": [entries[path] for path in needs]}})
+        names = set(component.component_spec.inputs) - {"settings", "item"}
+        told = settings(self.toy.config, stage, entries, remote=versioning.remote(root), root=self.toy.home)
+        call = {"settings": told, **item, **dict.fromkeys(names, made)}
+        first, second = (decode(component.python_func(**call)) for _ in range(2))
+        assert first == second
+        assert {out["path"] for out in first[task.address]["outs"]} == {
+            path.format(**task.values) for path in stage.written
+        }
+        assert self.toy.ran() == [task.address]
+
+
+@pytest.fixture
+def pod(toy: Callable[..., Toy]) -> PodCheck:
+    """Check a component."""
+    return PodCheck(toy())

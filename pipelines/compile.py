@@ -29,5 +29,4 @@ def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], 
         files: DVC's entries of the run's source files, which must be in that store (`retort.versioning.store`).
         root: Folder that the configuration's paths start from.
     """
-    told = {f"{stage.name}_settings": settings(config, stage, files, root) for stage in STAGES}
-    return {"remote": remote, **told}
+    return {f"{stage.name}_settings": settings(config, stage, files, remote=remote, root=root) for stage in STAGES}

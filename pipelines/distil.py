@@ -27,7 +27,6 @@ def build(config: RetortConfig, *, retries: int = 3) -> Any:
 
     @dsl.pipeline(name="retort-distil", description="Distil a teacher into a student by its responses and its rewards")
     def distil(
-        remote: str,
         prompts_settings: str,
         models_settings: str,
         teacher_responses_settings: str,
@@ -56,42 +55,35 @@ def build(config: RetortConfig, *, retries: int = 3) -> Any:
             "model_secret": model_secret,
         }
         on = Placement(retries=retries, **place)
-        at = {"remote": remote}
 
-        prompts = on.cpu(run.prompts(settings=prompts_settings, **at)).output
-        models = on.cpu(run.models(settings=models_settings, **at)).output
+        prompts = on.cpu(run.prompts(settings=prompts_settings)).output
+        models = on.cpu(run.models(settings=models_settings)).output
         teacher = teacher_shards(
             settings=teacher_responses_settings,
             items=items["teacher_responses"],
             prompts=prompts,
             model=models,
-            **at,
             **place,
         ).output
-        votes = on.cpu(run.votes(settings=votes_settings, prompts=prompts, teacher_responses=teacher, **at)).output
+        votes = on.cpu(run.votes(settings=votes_settings, prompts=prompts, teacher_responses=teacher)).output
         labelled = {"prompts": prompts, "teacher_responses": teacher, "votes": votes}
-        sft = on.gpu(run.sft(settings=sft_settings, models=models, **labelled, **at)).output
+        sft = on.gpu(run.sft(settings=sft_settings, models=models, **labelled)).output
         student = student_shards(
             settings=student_responses_settings,
             items=items["student_responses"],
             prompts=prompts,
             model=sft,
-            **at,
             **place,
         ).output
         reward_data = on.cpu(
-            run.reward_data(settings=reward_data_settings, student_responses=student, **labelled, **at)
+            run.reward_data(settings=reward_data_settings, student_responses=student, **labelled)
         ).output
-        reward = on.gpu(
-            run.reward(settings=reward_settings, models=models, sft=sft, reward_data=reward_data, **at)
-        ).output
+        reward = on.gpu(run.reward(settings=reward_settings, models=models, sft=sft, reward_data=reward_data)).output
         ppo = on.gpu(
-            run.ppo(settings=ppo_settings, prompts=prompts, models=models, votes=votes, sft=sft, reward=reward, **at)
+            run.ppo(settings=ppo_settings, prompts=prompts, models=models, votes=votes, sft=sft, reward=reward)
         ).output
         more_sft = on.gpu(
-            run.sft_equal_compute(
-                settings=sft_equal_compute_settings, models=models, sft=sft, ppo=ppo, **labelled, **at
-            )
+            run.sft_equal_compute(settings=sft_equal_compute_settings, models=models, sft=sft, ppo=ppo, **labelled)
         ).output
         makers = {"teacher": models, "base": models, "sft": sft, "ppo": ppo, "sft_equal_compute": more_sft}
         evaluated = [
@@ -100,7 +92,6 @@ def build(config: RetortConfig, *, retries: int = 3) -> Any:
                 items=[item for item in items["evaluate"] if item.split("-")[0] == model],
                 prompts=prompts,
                 model=makers[model],
-                **at,
                 **place,
             ).output
             for model in config.evaluate.models
@@ -108,7 +99,7 @@ def build(config: RetortConfig, *, retries: int = 3) -> Any:
         evaluate = on.cpu(run.collect(fragments=evaluated)).output
         trained = {"sft": sft, "reward": reward, "ppo": ppo, "sft_equal_compute": more_sft}
         data = {"student_responses": student, "reward_data": reward_data, "evaluate": evaluate}
-        report = on.cpu(run.report(settings=report_settings, models=models, **labelled, **trained, **data, **at)).output
+        report = on.cpu(run.report(settings=report_settings, models=models, **labelled, **trained, **data)).output
         everything = [models, report, *labelled.values(), *trained.values(), *data.values()]
         return on.cpu(run.collect(fragments=everything)).output
 
@@ -131,7 +122,6 @@ def _fan_out(component: Any, model_name: str, *, retries: int) -> Any:
     """
 
     def fan_out(
-        remote: str,
         settings: str,
         items: list,
         prompts: str,
@@ -148,7 +138,7 @@ def _fan_out(component: Any, model_name: str, *, retries: int) -> Any:
         )
         with dsl.ParallelFor(items) as item:
             upstream = {"prompts": prompts, model_name: model}
-            task = on.gpu(component(remote=remote, settings=settings, item=item, **upstream))
+            task = on.gpu(component(settings=settings, item=item, **upstream))
         return on.cpu(run.collect(fragments=dsl.Collected(task.output))).output
 
     return dsl.pipeline(fan_out, name=f"{component.name}-tasks")

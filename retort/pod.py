@@ -1,8 +1,8 @@
 """One task in a pod: through DVC, in a private workspace without git, so that pods and laptops cannot disagree.
 
-A pod is given strings only. `settings` says what the stage is (parameters, code, source files by content hash);
-each upstream task's *fragment* names its outputs by content hash; `remote` is where contents lie. What it gives back
-is its own fragment. Kubeflow's cache key is made of such strings, so it contains every hash that matters and nothing
+A pod is given strings only. `settings` says what the stage is (parameters, code, source files by content hash) and
+where contents lie; each upstream task's *fragment* names its outputs by content hash. What it gives back is its own
+fragment. Kubeflow's cache key is made of such strings, so it contains every hash that matters and nothing
 else: no file is uploaded twice, and the fragments of a run merge into the `dvc.lock` of the whole run.
 """
 
@@ -60,16 +60,20 @@ def merge(fragments: Sequence[str]) -> str:
     return encode(merged)
 
 
-def settings(config: RetortConfig, stage: Stage, files: Mapping[str, Entry], root: Path = Path()) -> str:
+def settings(
+    config: RetortConfig, stage: Stage, files: Mapping[str, Entry], *, remote: str, root: Path = Path()
+) -> str:
     """What a pod is told of `stage`, as JSON.
 
     Args:
         config: The run's whole configuration; the stage is told what it declares, or any change would void its cache.
         stage: The stage.
         files: DVC's entries of the source files that the run reads, by name; those of the package need none.
+        remote: Folder or address of the object store, as pods reach it.
         root: Folder that the configuration's paths start from.
     """
     told: dict[str, Any] = {
+        "remote": remote,
         "params": pick(resolved(config), stage.params),
         "code": code_hash(stage.code()),
         "reads": source_files(config, stage, root),
@@ -82,47 +86,45 @@ def settings(config: RetortConfig, stage: Stage, files: Mapping[str, Entry], roo
     return json.dumps(told, sort_keys=True)
 
 
-def run(stage: str, settings: str, remote: str, upstream: Sequence[str] = (), item: str = "") -> str:
+def run(stage: str, settings: str, upstream: Sequence[str] = (), item: str = "") -> str:
     """Run one task and return its fragment; what it wrote is in the remote then.
 
     Environment: RETORT_STATE, a folder that outlives the pod, lets a retried task resume; RETORT_TIMINGS receives
-    its wall time; RETORT_FAILURE names a file that receives the exit code of a failure.
+    its wall time; RETORT_FAILURE names a file that receives the exit code of the first failure.
 
     Args:
         stage: Name of the stage.
         settings: What `settings` made for it.
-        remote: Folder or address of the object store.
         upstream: Fragments of the tasks that it reads from.
         item: Matrix values of the task: `0`, `ppo-heldout`.
 
     Raises:
         SystemExit: the task failed; with the exit code of the error's class.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     task = task_of(BY_NAME[stage], item)
     try:
         with tempfile.TemporaryDirectory(prefix="retort-") as folder, _environment(settings, upstream):
             root = Path(folder)
-            _prepare(root, task, json.loads(settings), remote, upstream)
+            _prepare(root, task, json.loads(settings), upstream)
             versioning.reproduce_one(root, task.address)
             if (timings := os.environ.get("RETORT_TIMINGS")) and (made := root / ".retort/timings").exists():
                 shutil.copytree(made, timings, dirs_exist_ok=True)
             return encode({task.address: versioning.read_lock(root)[task.address]})
     except RetortError as error:
         _log.error("retort: %s", error)
-        if failure := os.environ.get("RETORT_FAILURE"):
+        if (failure := os.environ.get("RETORT_FAILURE")) and not Path(failure).exists():
             Path(failure).write_text(json.dumps({"task": task.address, "exit_code": error.exit_code}))
         raise SystemExit(error.exit_code) from error
 
 
-def _prepare(root: Path, task: Task, told: dict[str, Any], remote: str, upstream: Sequence[str]) -> None:
+def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[str]) -> None:
     """Make the workspace: nothing but what this task reads."""
     if told["code"] != code_hash(task.stage.code()):
         raise ConfigError(
             f"stage {task.stage.name}: this image holds other code than the machine that submitted the run, so its "
             "result would be recorded as what it is not. Build the image from the same commit, or submit from it."
         )
-    versioning.init(root, remote=remote, site_cache=root / ".dvc/site")
+    versioning.init(root, remote=told["remote"], site_cache=root / ".dvc/site")
     link(root / PACKAGE.name, PACKAGE)
     write_text(root / "params.yaml", yaml.safe_dump(told["params"], sort_keys=False))
     config = load_keys(root / "params.yaml", task.stage.params)

@@ -10,6 +10,7 @@ DVC writes its log to stdout; here all of that goes to stderr, as stdout is for 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -186,6 +187,8 @@ def _opened(root: Path) -> Iterator[Any]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    # DVC has handlers of its own; the root logger's, such as Kubeflow's, would show every line again.
+    logging.getLogger("dvc").propagate = False
     git = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
     # A source archive has the checkout's .dvc folder but no git.
     settings = None if git else {"core": {"no_scm": True}}
@@ -224,7 +227,8 @@ def stdout_on_stderr() -> Iterator[None]:
     kept = os.dup(1)
     try:
         os.dup2(2, 1)
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)

@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def evaluate(settings: str, remote: str, item: str, prompts: str, model: str) -> str:
+def evaluate(settings: str, item: str, prompts: str, model: str) -> str:
     """Evaluate one model on one benchmark.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         item: Model and benchmark, as `ppo-heldout`.
         prompts: Fragment of `prompts`: its outputs by content hash.
         model: Fragment of the stage that made the model.
@@ -21,4 +20,4 @@ def evaluate(settings: str, remote: str, item: str, prompts: str, model: str) ->
     """
     from retort.pod import run
 
-    return run("evaluate", settings, remote, [prompts, model], item)
+    return run("evaluate", settings, [prompts, model], item)

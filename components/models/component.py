@@ -6,16 +6,15 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def models(settings: str, remote: str) -> str:
+def models(settings: str) -> str:
     """Check teacher and base student, and pin what they are.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
 
     Returns:
         Fragment of the task: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod import run
 
-    return run("models", settings, remote)
+    return run("models", settings)

@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def ppo(settings: str, remote: str, prompts: str, models: str, votes: str, sft: str, reward: str) -> str:
+def ppo(settings: str, prompts: str, models: str, votes: str, sft: str, reward: str) -> str:
     """Refine the student against the reward model, if that passed its gate.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         prompts: Fragment of `prompts`: its outputs by content hash.
         models: Fragment of `models`: its outputs by content hash.
         votes: Fragment of `votes`: its outputs by content hash.
@@ -23,4 +22,4 @@ def ppo(settings: str, remote: str, prompts: str, models: str, votes: str, sft: 
     """
     from retort.pod import run
 
-    return run("ppo", settings, remote, [prompts, models, votes, sft, reward])
+    return run("ppo", settings, [prompts, models, votes, sft, reward])

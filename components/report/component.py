@@ -8,7 +8,6 @@ from components.images import TRAIN
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
 def report(
     settings: str,
-    remote: str,
     prompts: str,
     models: str,
     teacher_responses: str,
@@ -24,8 +23,7 @@ def report(
     """Write the run's report, numbers and model card.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         prompts: Fragment of `prompts`: its outputs by content hash.
         models: Fragment of `models`: its outputs by content hash.
         teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
@@ -56,4 +54,4 @@ def report(
         sft_equal_compute,
         evaluate,
     ]
-    return run("report", settings, remote, upstream)
+    return run("report", settings, upstream)

@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def reward(settings: str, remote: str, models: str, sft: str, reward_data: str) -> str:
+def reward(settings: str, models: str, sft: str, reward_data: str) -> str:
     """Train the pointwise reward model and measure it against its gate.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         models: Fragment of `models`: its outputs by content hash.
         sft: Fragment of `sft`: its outputs by content hash.
         reward_data: Fragment of `reward_data`: its outputs by content hash.
@@ -21,4 +20,4 @@ def reward(settings: str, remote: str, models: str, sft: str, reward_data: str) 
     """
     from retort.pod import run
 
-    return run("reward", settings, remote, [models, sft, reward_data])
+    return run("reward", settings, [models, sft, reward_data])

@@ -6,19 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def reward_data(
-    settings: str,
-    remote: str,
-    prompts: str,
-    teacher_responses: str,
-    votes: str,
-    student_responses: str,
-) -> str:
+def reward_data(settings: str, prompts: str, teacher_responses: str, votes: str, student_responses: str) -> str:
     """Label both models' responses by the votes, for the reward model.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         prompts: Fragment of `prompts`: its outputs by content hash.
         teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
         votes: Fragment of `votes`: its outputs by content hash.
@@ -29,4 +21,4 @@ def reward_data(
     """
     from retort.pod import run
 
-    return run("reward_data", settings, remote, [prompts, teacher_responses, votes, student_responses])
+    return run("reward_data", settings, [prompts, teacher_responses, votes, student_responses])

@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def sft(settings: str, remote: str, prompts: str, models: str, teacher_responses: str, votes: str) -> str:
+def sft(settings: str, prompts: str, models: str, teacher_responses: str, votes: str) -> str:
     """Fine-tune the base student on the teacher's responses that agree with the vote.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         prompts: Fragment of `prompts`: its outputs by content hash.
         models: Fragment of `models`: its outputs by content hash.
         teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
@@ -22,4 +21,4 @@ def sft(settings: str, remote: str, prompts: str, models: str, teacher_responses
     """
     from retort.pod import run
 
-    return run("sft", settings, remote, [prompts, models, teacher_responses, votes])
+    return run("sft", settings, [prompts, models, teacher_responses, votes])

@@ -8,7 +8,6 @@ from components.images import TRAIN
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
 def sft_equal_compute(
     settings: str,
-    remote: str,
     prompts: str,
     models: str,
     teacher_responses: str,
@@ -19,8 +18,7 @@ def sft_equal_compute(
     """Train the baseline: fine-tuning for as long as PPO took as well.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         prompts: Fragment of `prompts`: its outputs by content hash.
         models: Fragment of `models`: its outputs by content hash.
         teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
@@ -33,4 +31,4 @@ def sft_equal_compute(
     """
     from retort.pod import run
 
-    return run("sft_equal_compute", settings, remote, [prompts, models, teacher_responses, votes, sft, ppo])
+    return run("sft_equal_compute", settings, [prompts, models, teacher_responses, votes, sft, ppo])

@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def student_responses(settings: str, remote: str, item: str, prompts: str, sft: str) -> str:
+def student_responses(settings: str, item: str, prompts: str, sft: str) -> str:
     """Sample one shard of the fine-tuned student's responses.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         item: Number of the shard.
         prompts: Fragment of `prompts`: its outputs by content hash.
         sft: Fragment of `sft`: its outputs by content hash.
@@ -21,4 +20,4 @@ def student_responses(settings: str, remote: str, item: str, prompts: str, sft: 
     """
     from retort.pod import run
 
-    return run("student_responses", settings, remote, [prompts, sft], item)
+    return run("student_responses", settings, [prompts, sft], item)

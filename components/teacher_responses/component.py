@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def teacher_responses(settings: str, remote: str, item: str, prompts: str, models: str) -> str:
+def teacher_responses(settings: str, item: str, prompts: str, models: str) -> str:
     """Sample one shard of the teacher's responses.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         item: Number of the shard.
         prompts: Fragment of `prompts`: its outputs by content hash.
         models: Fragment of `models`: its outputs by content hash.
@@ -21,4 +20,4 @@ def teacher_responses(settings: str, remote: str, item: str, prompts: str, model
     """
     from retort.pod import run
 
-    return run("teacher_responses", settings, remote, [prompts, models], item)
+    return run("teacher_responses", settings, [prompts, models], item)

@@ -6,12 +6,11 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def votes(settings: str, remote: str, prompts: str, teacher_responses: str) -> str:
+def votes(settings: str, prompts: str, teacher_responses: str) -> str:
     """Vote on each prompt's answer: its pseudo-label.
 
     Args:
-        settings: Parameters, code hash and source files of the stage, as JSON (`retort.pod.settings`).
-        remote: Folder or address of the object store that DVC keeps contents in.
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         prompts: Fragment of `prompts`: its outputs by content hash.
         teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
 
@@ -20,4 +19,4 @@ def votes(settings: str, remote: str, prompts: str, teacher_responses: str) -> s
     """
     from retort.pod import run
 
-    return run("votes", settings, remote, [prompts, teacher_responses])
+    return run("votes", settings, [prompts, teacher_responses])

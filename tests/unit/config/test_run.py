@@ -1,0 +1,121 @@
+"""Reading configurations: overlays, changes, refusals that help."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from retort.config import RetortConfig, load_config, load_keys, resolved
+from retort.config.run import pick
+from retort.errors import ConfigError
+
+BASE = {
+    "teacher": {"type": "transformers", "model": "hub/teacher"},
+    "student": {"model": "hub/student"},
+    "prompts": {"sources": [{"path": "data/prompts.jsonl"}]},
+}
+
+
+def write(folder: Path, name: str, values: object) -> Path:
+    (folder / name).write_text(yaml.safe_dump(values))
+    return folder / name
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_name(tmp_path):
+    file = write(tmp_path, "a.yaml", BASE | {"ppo": {"iteration": 3}})
+    with pytest.raises(
+        ConfigError, match=r"a.yaml: 1 problem\(s\)\n  ppo: unknown key 'iteration'; did you mean 'iterations'"
+    ):
+        load_config(file)
+
+
+def test_overlays_merge_sections_key_by_key(tmp_path):
+    base = write(tmp_path, "a.yaml", BASE | {"ppo": {"iterations": 3, "clip": 0.1}})
+    overlay = write(tmp_path, "b.yaml", {"ppo": {"iterations": 5}})
+    config = load_config(base, overlay)
+    assert (config.ppo.iterations, config.ppo.clip) == (5, 0.1)
+
+
+def test_extends_names_a_file_beside(tmp_path):
+    write(tmp_path, "a.yaml", BASE | {"seed": 3})
+    assert load_config(write(tmp_path, "b.yaml", {"extends": "a.yaml", "answer": "text"})).seed == 3
+
+
+def test_another_type_of_teacher_replaces_the_whole_section(tmp_path):
+    base = write(tmp_path, "a.yaml", BASE)
+    overlay = write(
+        tmp_path, "b.yaml", {"teacher": {"type": "recorded", "path": "r.jsonl"}, "evaluate": {"models": ["sft"]}}
+    )
+    assert load_config(base, overlay).teacher.path == "r.jsonl"
+
+
+def test_changes_are_laid_over_everything(tmp_path):
+    config = load_config(write(tmp_path, "a.yaml", BASE), changes=["ppo.iterations=7", "evaluate.models=[sft, ppo]"])
+    assert config.ppo.iterations == 7
+    assert config.evaluate.models == ["sft", "ppo"]
+
+
+@pytest.mark.parametrize("change", ["ppo.iterations", "=3", "ppo=[", "ppo.iteratons=3"])
+def test_a_change_that_changes_nothing_is_refused(tmp_path, change):
+    with pytest.raises(ConfigError):
+        load_config(write(tmp_path, "a.yaml", BASE), changes=[change])
+
+
+def test_a_black_box_teacher_has_no_weights_to_start_from(tmp_path):
+    teacher = {"type": "openai", "base_url": "http://x/v1", "model": "m"}
+    file = write(tmp_path, "a.yaml", BASE | {"teacher": teacher, "reward": {"init": "teacher"}})
+    with pytest.raises(ConfigError, match="use 'sft'"):
+        load_config(file)
+
+
+def test_shards_count_from_zero(tmp_path):
+    with pytest.raises(ConfigError, match="shards must be"):
+        load_config(write(tmp_path, "a.yaml", BASE), changes=["teacher_responses.shards=[1, 2]"])
+
+
+def test_a_stage_sees_only_what_it_declares(tmp_path):
+    config = load_keys(write(tmp_path, "a.yaml", BASE | {"seed": 5}), ["seed", "teacher_responses.shards"])
+    assert config.seed == 5
+    assert config.teacher_responses.shards == [0]
+    with pytest.raises(AttributeError):
+        _ = config.ppo
+
+
+def test_pick_takes_sections_and_single_keys():
+    values = {"a": {"x": 1, "y": 2}, "b": 3, "c": 4}
+    assert pick(values, ["a.x", "b"]) == {"a": {"x": 1}, "b": 3}
+
+
+def test_a_resolved_configuration_loads_to_itself(tmp_path):
+    config = load_config(write(tmp_path, "a.yaml", BASE))
+    assert load_config(write(tmp_path, "b.yaml", resolved(config))) == config
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "a: [\n", None])
+def test_what_is_no_configuration_is_refused_by_name(tmp_path, text):
+    file = tmp_path / "a.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises((ConfigError, Exception), match=r"a\.yaml"):
+        load_config(file)
+
+
+def models(kind, seen):
+    for field in kind.model_fields.values():
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in seen:
+                seen.add(part)
+                models(part, seen)
+    return seen
+
+
+def test_every_field_says_what_it_means():
+    for kind in models(RetortConfig, {RetortConfig}):
+        for name, field in kind.model_fields.items():
+            assert field.description or name in ("type", "base_url"), f"{kind.__name__}.{name}"
+
+
+@pytest.mark.parametrize("file", sorted(Path("configs").rglob("*.yaml")), ids=str)
+def test_every_shipped_configuration_loads(file):
+    load_config(file)

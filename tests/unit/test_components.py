@@ -1,0 +1,28 @@
+"""Component folders: what is generated is in step, and what is declared is so."""
+
+from pathlib import Path
+
+import yaml
+
+from components import stages
+from components.generate import FOLDER, readme
+from retort.graph import STAGES
+
+
+def test_every_stage_has_a_component_and_collect_is_the_only_other():
+    assert set(stages.__all__) == {stage.name for stage in STAGES} | {"collect"}
+
+
+def test_readmes_follow_the_docstrings():
+    for name in stages.__all__:
+        assert (FOLDER / name / "README.md").read_text() == readme(getattr(stages, name)), name
+
+
+def test_metadata_names_the_component():
+    for name in stages.__all__:
+        assert yaml.safe_load((FOLDER / name / "metadata.yaml").read_text())["name"] == name
+
+
+def test_every_component_has_a_test():
+    for name in stages.__all__:
+        assert Path(FOLDER / name / f"tests/test_{name}_component.py").exists()
