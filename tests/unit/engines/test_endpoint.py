@@ -192,6 +192,8 @@ def test_a_task_that_fails_midway_goes_on_with_what_is_missing(serve, tmp_path):
         responses = answer(one, REQUESTS, SAMPLING, log, words="teacher")
     assert [response.key for response in responses] == [request.key for request in REQUESTS]
     assert len(server.bodies) - asked == len(REQUESTS) - len(kept)
+    # The half line is gone from the file: another kill, and the log would be read again.
+    assert read_log(log).keys() == {request.key for request in REQUESTS}
 
 
 def test_missing_text_is_an_empty_response(serve):
