@@ -80,9 +80,8 @@ def check_unicode(value: str, field: str, *, file: Path | str, row: int) -> None
 
 
 def _kind(value: object) -> str:
-    return {"NoneType": "null", "dict": "an object", "list": "a list"}.get(
-        type(value).__name__, f"a {type(value).__name__}"
-    )
+    names = {"NoneType": "null", "dict": "an object", "list": "a list", "str": "a string", "bool": "a boolean"}
+    return names.get(type(value).__name__, "a number")
 
 
 def _text_rows(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Record]]:

@@ -42,8 +42,8 @@ def same_answer(a: str, b: str, kind: AnswerType, *, time_limit: float = 5.0) ->
     """Whether two answers are equal in value.
 
     A percentage equals both readings of it: 50% = 0.5 and 50% = 50, for a question that asks "what percentage?" is
-    answered either way. Expressions are compared by math-verify in a process of its own, which is killed
-    after `time_limit` seconds; what could not be decided in time is not equal.
+    answered either way. Expressions are compared by math-verify in a process of its own, which is ended
+    after `time_limit` seconds of processor time; what could not be decided in time is not equal.
     """
     if canonical(a, kind) == canonical(b, kind):
         return True

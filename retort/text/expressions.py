@@ -1,22 +1,30 @@
 """Comparing mathematical expressions through math-verify, with a time limit that really ends it.
 
 SymPy can take forever, inside C code too, where no signal or thread reaches it. So it works in a process of its own,
-which is killed when its time is up and started again for the next question.
+which the kernel ends when its processor time is up, and which is started again for the next question. The limit is
+on processor time, so that a busy machine decides as an idle one does.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
+import resource
 import select
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
+_WALL = 30.0
+"""Wall time, as a multiple of the processor time allowed, after which a process that hangs is killed."""
 _LONGEST = 2000
+_MEMORY = 4 << 30
+"""Bytes of address space for a comparison: a tower of powers would take all there is before its time is up."""
 
 
 @dataclass
@@ -32,12 +40,12 @@ class _Worker:
             assert self.process is not None
             assert self.process.stdin is not None
             try:
-                self.process.stdin.write(json.dumps(question).encode() + b"\n")
+                self.process.stdin.write(json.dumps([*question, time_limit]).encode() + b"\n")
                 self.process.stdin.flush()
             except BrokenPipeError:
                 self.stop()
                 return False
-            return self._line(time_limit) == b"1"
+            return self._line(_WALL * time_limit) == b"1"
 
     def stop(self) -> None:
         """Kill the process, if this process started it."""
@@ -61,10 +69,10 @@ class _Worker:
         assert self.process is not None
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], time_limit)
-        if not ready:
+        line = self.process.stdout.readline().strip() if ready else b""
+        if not line:
             self.stop()
-            return b""
-        return self.process.stdout.readline().strip()
+        return line
 
 
 _WORKER = _Worker()
@@ -72,7 +80,7 @@ atexit.register(_WORKER.stop)
 
 
 def equivalent(a: str, b: str, time_limit: float) -> bool:
-    """Whether math-verify finds two expressions equivalent within `time_limit` seconds.
+    """Whether math-verify finds two expressions equivalent within `time_limit` seconds of processor time.
 
     The result is the same in either order: math-verify treats gold and answer differently, so both ways count.
     """
@@ -82,21 +90,27 @@ def equivalent(a: str, b: str, time_limit: float) -> bool:
 
 
 def _serve() -> None:
-    from math_verify import parse, verify
-
     out = sys.stdout.buffer
+    _verified("x+1", "1+x")  # loads what is loaded late
     out.write(b"ready\n")
     out.flush()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     for line in sys.stdin.buffer:
-        first, second = (
-            parse(f"${text.strip().strip('$')}$", parsing_timeout=None, raise_on_error=False)
-            for text in json.loads(line)
-        )
-        same = verify(first, second, timeout_seconds=None, raise_on_error=False) or verify(
-            second, first, timeout_seconds=None, raise_on_error=False
-        )
-        out.write(b"1\n" if same else b"0\n")
+        first, second, seconds = json.loads(line)
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
+        out.write(b"1\n" if _verified(first, second) else b"0\n")
         out.flush()
+
+
+def _verified(first: str, second: str) -> bool:
+    from math_verify import parse, verify
+
+    one, other = (
+        parse(f"${text.strip().strip('$')}$", parsing_timeout=None, raise_on_error=False) for text in (first, second)
+    )
+    return any(verify(*pair, timeout_seconds=None, raise_on_error=False) for pair in ((one, other), (other, one)))
 
 
 if __name__ == "__main__":
