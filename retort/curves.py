@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from retort.errors import TrainingError
+from retort.files import explain_writes
 
 
 class Curves:
@@ -48,6 +49,7 @@ class Curves:
 
         Raises:
             TrainingError: a figure is not a finite number; training cannot be trusted from here on.
+            StorageError: the disk is full; training resumes from its last checkpoint.
         """
         for name, value in figures.items():
             if not math.isfinite(value):
@@ -55,9 +57,10 @@ class Curves:
                     f"{name} is {value} at step {step}. Lower the learning rate, or look for empty or extreme "
                     "examples; the checkpoint before this step is kept."
                 )
-        with self._rows.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, "figures": figures}) + "\n")
-        self._write(step, figures)
+        with explain_writes(self._rows, kept="training goes on from its last checkpoint"):
+            with self._rows.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"step": step, "figures": figures}) + "\n")
+            self._write(step, figures)
         if self._accelerator is not None:
             self._accelerator.log(figures, step=step)
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)  # of a killed process that had this number
         yield temporary
         _replace(temporary, target)
     except OSError as error:
@@ -38,6 +39,49 @@ def atomic_path(target: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+@contextmanager
+def native_writes() -> Iterator[None]:
+    """Pass on as OSError what the native writers of torch and safetensors raise when a file cannot be written.
+
+    A full disk is a RuntimeError of the one and a SafetensorError of the other; `atomic_path` explains an OSError.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    except RuntimeError as error:
+        if not any(mark in str(error) for mark in _TORCH_WRITER):
+            raise
+        raise OSError(str(error)) from error
+
+
+_TORCH_WRITER = ("inline_container", "iostream error", "PytorchStreamWriter")
+"""What a RuntimeError of `torch.save` says when its file cannot be written; others are mistakes in what is computed."""
+
+
+@contextmanager
+def explain_writes(place: Path, *, kept: str) -> Iterator[None]:
+    """Explain a write that fails inside, in files that are not written atomically.
+
+    Args:
+        place: File or folder that is written to.
+        kept: What is not lost, as the end of a sentence.
+
+    Raises:
+        StorageError: the disk is full or the place cannot be written.
+    """
+    try:
+        with native_writes():
+            yield
+    except OSError as error:
+        raise StorageError(
+            f"{place}: could not be written ({error.strerror or error}). Free space or fix permissions there, then run "
+            f"the command again; {kept}."
+        ) from error
 
 
 def _replace(temporary: Path, target: Path) -> None:
@@ -54,7 +98,8 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made, it need not be removed
+            path.unlink()
 
 
 def write_text(target: Path, text: str) -> None:

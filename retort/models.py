@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retort.errors import ModelError
-from retort.files import atomic_path, write_json
+from retort.files import atomic_path, native_writes, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -185,7 +185,7 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerFast, name: str, training: bo
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write model and tokenizer to `folder` as safetensors, atomically."""
-    with atomic_path(folder) as temporary:
+    with atomic_path(folder) as temporary, native_writes():
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 

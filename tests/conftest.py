@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,22 @@ def tiny_model_folder(tmp_path, tiny_tokenizer, tiny_model) -> Callable[..., Pat
         return folder
 
     return make
+
+
+@pytest.fixture
+def limit_file_size() -> Callable:
+    """`with limit_file_size(count)`: the system really refuses to make a file longer than `count` bytes (EFBIG).
+
+    A stand-in for a full disk that needs no rights: writes fail in the same places, in Python and in native code.
+    """
+
+    @contextmanager
+    def limited(count: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from retort.chat import prompt_ids, response_ids
 from retort.errors import ModelError
-from retort.files import write_json
+from retort.files import native_writes, write_json
 from retort.likelihood import length_sorted_batches, pad_batch
 from retort.models import load_model, load_tokenizer
 from retort.reward.features import POOLED, Judge, features
@@ -138,12 +138,13 @@ class RewardModel(nn.Module):
         """Write trunk, tokenizer and head into `folder` (which the caller makes atomic)."""
         from safetensors.torch import save_file
 
-        self.trunk.save_pretrained(folder / "trunk")
-        self.tokenizer.save_pretrained(folder / "trunk")
         head = {
             name: value.contiguous().cpu() for name, value in self.state_dict().items() if not name.startswith("trunk.")
         }
-        save_file(head, folder / "head.safetensors")
+        with native_writes():
+            self.trunk.save_pretrained(folder / "trunk")
+            self.tokenizer.save_pretrained(folder / "trunk")
+            save_file(head, folder / "head.safetensors")
         write_json(folder / "reward.json", {"judges": list(self.judges), "head_size": self.head_size, "init": init})
 
     @classmethod
