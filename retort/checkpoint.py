@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from retort.files import atomic_path
+from retort.files import atomic_path, native_writes
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,13 @@ class Checkpoints:
 
     def save(self, step: int, payload: dict[str, Any]) -> None:
         """Write a checkpoint of `step` with the state of every random generator; older ones are pruned."""
-        whole = {"payload": payload, "torch_rng": torch.get_rng_state(), "python_rng": random.getstate()}
-        with atomic_path(self.folder / f"step-{step:08d}.pt") as temporary:
+        whole = {
+            "payload": payload,
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "python_rng": random.getstate(),
+        }
+        with atomic_path(self.folder / f"step-{step:08d}.pt") as temporary, native_writes():
             torch.save(whole, temporary)
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
@@ -36,10 +42,12 @@ class Checkpoints:
             try:
                 # The file is this machine's own resume state; optimizers and generators need no more than tensors.
                 whole = torch.load(file, weights_only=False, map_location="cpu")
-            except (RuntimeError, EOFError, OSError, ValueError):
+                payload: dict[str, Any] = whole["payload"]
+            except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
                 continue
             torch.set_rng_state(whole["torch_rng"])
             random.setstate(whole["python_rng"])
-            payload: dict[str, Any] = whole["payload"]
+            if torch.cuda.is_available() and len(whole["cuda_rng"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(whole["cuda_rng"])
             return payload
         return None
