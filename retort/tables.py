@@ -127,7 +127,8 @@ def read_table(path: Path, schema: pa.Schema, *, columns: Sequence[str] | None =
     """Read the table at `path` after checking it against `schema`.
 
     Raises:
-        InputError: the file is missing, is no Parquet, or lacks a field of the schema or has it in another type.
+        InputError: the file is missing, is no Parquet, lacks a field of the schema, has it in another type, or
+            has none of a required one in some row.
     """
     remedy = "Run the stage that writes it again (`retort run` does so when needed)"
     if not path.exists():
@@ -142,7 +143,15 @@ def read_table(path: Path, schema: pa.Schema, *, columns: Sequence[str] | None =
         if found.field(field.name).type != field.type:
             kinds = f"has type {found.field(field.name).type}, not {field.type}"
             raise InputError(kinds, file=path, field=field.name, remedy=remedy)
-    rows: Rows = pq.read_table(path, columns=list(columns) if columns else schema.names).to_pylist()
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns else schema.names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot be read ({error})", file=path, remedy=remedy) from error
+    for name in table.column_names:
+        if not schema.field(name).nullable and table[name].null_count:
+            row = table[name].is_null().index(True).as_py() + 1
+            raise InputError("is null", file=path, row=row, field=name, remedy=remedy)
+    rows: Rows = table.to_pylist()
     return rows
 
 
