@@ -1,0 +1,237 @@
+"""The training loop: it learns, it converges to the known optimum, it resumes bit for bit, it keeps the best."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from retort.chat import response_ids
+from retort.config.training import KLConfig
+from retort.engines.sampler import Sample
+from retort.errors import TrainingError
+from retort.ppo import trainer
+from retort.ppo.trainer import PPOState, train
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run(parts, config, name)`: trains with state and curves in folders of that name, made before as stages do."""
+
+    def run(parts, config, name="run"):
+        state = tmp_path / f"{name}-state"
+        state.mkdir(exist_ok=True)
+        return train(parts, config, "number", seed=0, state_folder=state, curves_folder=tmp_path / f"{name}-curves")
+
+    run.root = tmp_path
+    return run
+
+
+@pytest.fixture
+def killed_in(monkeypatch):
+    """`killed_in(iteration)`: the next run ends inside that iteration, once."""
+
+    def arm(iteration):
+        honest, state = trainer.update, {"armed": True}
+
+        def update(*args, **kwargs):
+            if state["armed"] and kwargs["iteration"] == iteration:
+                state["armed"] = False
+                raise KeyboardInterrupt
+            return honest(*args, **kwargs)
+
+        monkeypatch.setattr(trainer, "update", update)
+
+    return arm
+
+
+@pytest.mark.parametrize(("dies", "every"), [(3, 1), (3, 2), (1, 2), (0, 1)])
+def test_a_killed_run_that_is_started_again_equals_an_uninterrupted_one(
+    run, make_parts, ppo_config, weights, killed_in, dies, every
+):
+    config = ppo_config(iterations=5, checkpoint_every=every, kl=KLConfig(coefficient=0.1, target=1.0, horizon=50))
+    whole = make_parts()
+    expected = run(whole, config, "whole")
+    killed_in(dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_parts(), config, "killed")
+    torch.manual_seed(99)
+    again = make_parts()
+    found = run(again, config, "killed")
+    assert torch.equal(weights(again.policy), weights(whole.policy))
+    assert torch.equal(weights(again.critic), weights(whole.critic))
+    for name in ("iteration", "kl_coefficient", "best_agreement", "best_iteration", "first_agreement", "tokens"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.flops == pytest.approx(expected.flops)
+    assert files(run.root / "killed-curves") == files(run.root / "whole-curves")
+
+
+def test_a_policy_that_can_learn_does(run, make_parts, ppo_config):
+    # The answer is the prompt's first digit: half the reward for saying it, half for ending there.
+    def score(prompt, response, finished):
+        return 0.5 * (response[:1] == prompt[0]) + 0.5 * (finished and len(response) == 1)
+
+    parts = make_parts(score, judges=(), prompts=("12", "7", "345", "90"))
+    config = ppo_config(
+        iterations=40,
+        responses_per_prompt=32,
+        minibatch_size=64,
+        max_new_tokens=2,
+        learning_rate=1e-2,
+        evaluate_every=5,
+        kl=KLConfig(coefficient=0.0),
+    )
+    state = run(parts, config)
+    assert state.first_agreement <= 0.25
+    assert state.best_agreement == 1
+
+
+def test_ppo_converges_to_the_optimum_of_reward_minus_kl(make_parts, ppo_config):
+    # One token a response: E[r] - beta KL(pi || ref) is greatest at pi = ref exp(r / beta) / Z (Ziegler et al., eq. 3).
+    beta = 0.3
+
+    def reward(text):
+        return int(text) / 10 if text else 0.2
+
+    parts = make_parts(lambda _prompt, text, _finished: reward(text), judges=(), prompts=("12",))
+    config = ppo_config(
+        iterations=80,
+        prompts_per_iteration=1,
+        responses_per_prompt=256,
+        minibatch_size=256,
+        max_new_tokens=1,
+        missing_eos_penalty=0.0,
+        learning_rate=1e-2,
+        critic_warmup=0,
+        whiten_advantages=False,
+        prompt_baseline=True,
+        kl=KLConfig(coefficient=beta),
+    )
+    prompt = torch.tensor([parts.prompts[0].ids])
+
+    def next_token(model):
+        with torch.no_grad():
+            return model(prompt).logits[0, -1].softmax(0)
+
+    texts = [parts.tokenizer.decode([token], skip_special_tokens=True) for token in range(14)]
+    weighted = next_token(parts.reference) * torch.tensor([math.exp(reward(text) / beta) for text in texts])
+    optimum = weighted / weighted.sum()
+
+    def distance():
+        return 0.5 * (next_token(parts.policy) - optimum).abs().sum().item()
+
+    state = PPOState(kl_coefficient=beta, averaged_policy=trainer._weights(parts))
+    both = trainer._optimizers(parts, config)
+    assert distance() > 0.3
+    while state.iteration < config.iterations:
+        trainer._iterate(parts, config, both, state, seed=0)
+    assert distance() <= 0.05
+
+
+@pytest.fixture
+def scripted(monkeypatch, make_parts, weights):
+    """`scripted(counts)`: held-out responses are right for so many prompts, measurement by measurement."""
+
+    def script(counts):
+        parts, seen = make_parts(), []
+
+        def respond(given, prompts, config, **_):
+            right = counts[len(seen)]
+            seen.append(weights(given.policy))
+            texts = [prompt.label if i < right else "0" for i, prompt in enumerate(prompts)]
+            return [Sample(response_ids(given.tokenizer, text), [], True) for text in texts]
+
+        monkeypatch.setattr(trainer, "respond", respond)
+        return parts, seen
+
+    return script
+
+
+def test_the_best_policy_is_kept_and_training_stops_when_patience_ends(run, ppo_config, scripted, weights):
+    # Right of four: 2 at first, 3 after the second iteration, then three measurements without a new best.
+    parts, seen = scripted([2, 1, 3, 0, 3, 2, 4])
+    state = run(parts, ppo_config(iterations=10, patience=3, critic_warmup=0))
+    assert (state.first_agreement, state.best_agreement, state.best_iteration, state.iteration) == (0.5, 0.75, 2, 5)
+    assert torch.equal(weights(parts.policy), seen[2])
+    assert not torch.equal(seen[2], seen[5])
+
+
+def test_an_sft_student_that_was_never_beaten_is_the_result(run, ppo_config, scripted, weights):
+    parts, seen = scripted([4] + [3] * 9)
+    state = run(parts, ppo_config(iterations=3, critic_warmup=0))
+    assert (state.best_iteration, state.iteration) == (0, 3)
+    assert torch.equal(weights(parts.policy), seen[0])
+
+
+def test_the_warm_up_of_the_critic_does_not_use_up_patience(run, ppo_config, scripted):
+    parts, _ = scripted([2] * 10)
+    state = run(parts, ppo_config(iterations=10, patience=2, critic_warmup=3))
+    # Measured without a new best after iterations 4 and 5, the first two that moved the policy.
+    assert state.iteration == 5
+
+
+def test_responses_that_were_cut_off_do_not_agree(run, make_parts, ppo_config, monkeypatch):
+    parts = make_parts()
+
+    def respond(given, prompts, config, **_):
+        return [
+            Sample(response_ids(given.tokenizer, prompt.label, finished=i % 2 == 0), [], i % 2 == 0)
+            for i, prompt in enumerate(prompts)
+        ]
+
+    monkeypatch.setattr(trainer, "respond", respond)
+    assert run(parts, ppo_config(iterations=1)).first_agreement == 0.5
+
+
+def test_a_reward_that_is_not_a_number_ends_training_and_the_last_checkpoint_is_kept(run, make_parts, ppo_config):
+    calls = []
+
+    def score(prompt, text, finished):
+        calls.append(text)
+        return float("nan") if len(calls) > 32 else 0.5
+
+    with pytest.raises(TrainingError, match="the last checkpoint is kept"):
+        run(make_parts(score, judges=()), ppo_config())
+    # Two iterations of 16 episodes were whole.
+    kept = sorted(path.name for path in (run.root / "run-state").glob("step-*.pt"))
+    assert kept == ["step-00000001.pt", "step-00000002.pt"]
+
+
+def test_in_the_warm_up_of_the_critic_the_policy_keeps_its_weights_to_the_bit(make_parts, ppo_config, weights):
+    parts, config = make_parts(), ppo_config(critic_warmup=2, weight_decay=0.1)
+    policy, critic = weights(parts.policy), weights(parts.critic)
+    state, both = PPOState(averaged_policy=trainer._weights(parts)), trainer._optimizers(parts, config)
+    for _ in range(2):
+        trainer._iterate(parts, config, both, state, seed=0)
+    assert torch.equal(weights(parts.policy), policy)
+    assert not torch.equal(weights(parts.critic), critic)
+    trainer._iterate(parts, config, both, state, seed=0)
+    assert not torch.equal(weights(parts.policy), policy)
+
+
+def test_learning_rates_rise_then_fall_to_zero(make_parts, ppo_config):
+    parts = make_parts()
+    config = ppo_config(iterations=10, critic_warmup=2, warmup_steps=4, learning_rate=1.0)
+    both = trainer._optimizers(parts, config)
+    rates = []
+    for iteration in range(10):
+        trainer._set_learning_rates(config, both, iteration)
+        rates.append(both.policy.param_groups[0]["lr"])
+    # The policy rests in the critic's warm-up; then 1/4, 2/4, ... times decay 1 - done / 8.
+    expected = [0, 0, 0.25, 0.5 * 7 / 8, 0.75 * 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
+    assert rates == pytest.approx(expected)
+
+
+def test_flops_count_forward_and_training_passes(make_parts, ppo_config):
+    parts, config = make_parts(), ppo_config(epochs=3, critic_warmup=2, critic_warmup_epochs=5)
+    size = sum(p.numel() for p in parts.policy.parameters())  # every model here has this size
+    # Forward: policy, reference, critic, reward trunk and one judge, 2 each; training: 6 an epoch and model.
+    assert trainer._flops_per_token(parts, config, 5) == 2 * 5 * size + 6 * 3 * 2 * size
+    # In the critic's warm-up both passes are made as well, as often as the warm-up says.
+    assert trainer._flops_per_token(parts, config, 0) == 2 * 5 * size + 6 * 5 * 2 * size
