@@ -12,6 +12,7 @@ from retort.chat import prompt_ids, response_ids
 from retort.config.training import SFTConfig
 from retort.curves import Curves
 from retort.errors import TrainingError
+from retort.files import explain_writes
 from retort.models import load_model, load_tokenizer, model_size, save_model
 from retort.progress import Progress
 from retort.sft.examples import Example
@@ -69,23 +70,28 @@ def train_sft(
         )
     tokens = round(steps * config.batch_size * sum(len(row["input_ids"]) for row in rows) / len(rows))
     resume = last_checkpoint(state)
-    curves = Curves(
-        curves_folder, state, resume_step=int(resume.name.split("-")[1]) if resume else 0, tracker=config.tracker
-    )
-    with curves, Progress("sft", total=steps, unit="steps") as progress:
-        log = _log(curves, progress)
+    done = int(resume.name.split("-")[1]) if resume else 0
+    with (
+        Curves(curves_folder, state, resume_step=done, tracker=config.tracker) as curves,
+        Progress("sft", total=steps, unit="steps", done=done) as progress,
+    ):
         trainer = SFTTrainer(
             model=model,
             args=_arguments(config, steps=steps, seed=seed, state=state),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
-            callbacks=[log],
+            callbacks=[_log(curves, progress)],
             peft_config=adapter_settings(config.lora),
         )
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with explain_writes(state, kept="training goes on from its last checkpoint"):
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    # Of the whole course, what was trained before a kill included.
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    if not all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters()):
+        raise TrainingError(f"a weight is not a finite number after {steps} steps. Lower sft.learning_rate.")
     trained = trainer.model.merge_and_unload() if config.lora else trainer.model
     save_model(trained, tokenizer, out)
-    tail = log.losses[-max(1, len(log.losses) // 10) :]
+    tail = losses[-max(1, len(losses) // 10) :]
     return Trained(
         steps=steps,
         examples=len(rows),
@@ -153,12 +159,8 @@ def _log(curves: Curves, progress: Progress) -> Any:
     class Log(TrainerCallback):  # type: ignore[misc]
         """Passes the trainer's figures on to the curves; they refuse what is not finite."""
 
-        def __init__(self) -> None:
-            self.losses: list[float] = []
-
         def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
-                self.losses.append(logs["loss"])
                 curves.log(state.global_step, loss=logs["loss"], learning_rate=logs["learning_rate"])
 
         def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
