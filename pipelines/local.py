@@ -38,11 +38,14 @@ def run_locally(root: Path) -> list[str]:
     if lost := expected.symmetric_difference(lock):
         # kfp.local ends with success when it skips what it cannot evaluate.
         raise StorageError(f"{root}: the pipeline ended, but these tasks did not run: {', '.join(sorted(lost))}.")
-    versioning.write_lock(root, lock)
-    versioning.fetch(root)
-    if changed := versioning.status(root):
-        raise StorageError(f"{root}: differs from what the pipeline recorded: {changed}. Did a source file change?")
-    return [address for address, entry in lock.items() if before.get(address) != entry]
+    changed = [address for address, entry in lock.items() if before.get(address) != entry]
+    if changed:
+        versioning.write_lock(root, lock)
+    if versioning.status(root):
+        versioning.fetch(root)
+        if differs := versioning.status(root):
+            raise StorageError(f"{root}: differs from what the pipeline recorded: {differs}. Did a source file change?")
+    return changed
 
 
 def _run(config: RetortConfig, given: dict[str, object], private: Path) -> Fragment:

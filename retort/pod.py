@@ -130,14 +130,15 @@ def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[st
     config = load_keys(root / "params.yaml", task.stage.params)
     write_text(root / "dvc.yaml", task_yaml(config, task, told["reads"]))
     needs = {path.format(**task.values) for pattern in task.stage.deps for path in expand(config, task.stage, pattern)}
-    made = [out for fragment in upstream for entry in decode(fragment).values() for out in entry.get("outs", [])]
+    outs = (out for fragment in upstream for entry in decode(fragment).values() for out in entry.get("outs", []))
+    made = {out["path"]: out for out in outs if out["path"] in needs}
     behind = [file["path"] for file in told["files"] if file.get("behind") in needs]
     files = [
         {key: value for key, value in file.items() if key != "behind"}
         for file in told["files"]
         if file.get("behind", "") in ("", *needs)
     ]
-    versioning.write_inputs(root, [*(out for out in made if out["path"] in needs), *files])
+    versioning.write_inputs(root, [*made.values(), *files])
     if behind:
         versioning.fetch(root, behind)
 

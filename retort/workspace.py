@@ -8,6 +8,7 @@ can be compared and merged.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from retort.errors import ConfigError, InputError
 from retort.files import write_text
 from retort.graph import STAGES, Stage, Task, expand, matrix_values, source_files
 
+_PARAMS_HEADER = """\
+# The parameters of `dvc repro` in this checkout, every value written out so that DVC can compare it: change them here.
+# Made by `python -m retort.workspace {config}`; what the fields mean: docs/reference/configuration.md.
+"""
 _HEADER = "# Made by `retort run` from retort/graph.py and params.yaml; a test keeps it so. Do not edit.\n"
 
 
@@ -104,7 +109,7 @@ def refresh(root: Path) -> RetortConfig:
     if unsaid := sorted(set(resolved(config)) - set(values)):
         raise ConfigError(
             f"{root / 'params.yaml'}: lacks {', '.join(unsaid)}. DVC compares what is written there, so it must hold "
-            "every section: run `retort run --config params.yaml` to see them resolved under runs/."
+            "every section: `python -m retort.workspace configs/demo.yaml` writes the embedded default out in full."
         )
     check_sources(config, root)
     text = dvc_yaml(config, root=root, in_git=not _made_by_retort(root))
@@ -143,6 +148,13 @@ def create(root: Path, config: RetortConfig, *, home: Path, remote: str, cache: 
     write_text(root / "dvc.yaml", dvc_yaml(config, root=root, in_git=False))
 
 
+def adopt(config: Path, root: Path = Path()) -> None:
+    """Make the checkout's own `params.yaml` and `dvc.yaml` from the configuration `config`."""
+    header = _PARAMS_HEADER.format(config=config.as_posix())
+    write_text(root / "params.yaml", header + _dump(resolved(load_config(config))))
+    refresh(root)
+
+
 def link(place: Path, target: Path) -> None:
     """Make `place` a symbolic link to `target`, replacing a link that points elsewhere."""
     target = target.resolve()
@@ -173,3 +185,7 @@ def check_sources(config: RetortConfig, root: Path) -> None:
 def _made_by_retort(root: Path) -> bool:
     config = root / ".dvc/config"
     return config.exists() and "no_scm = true" in config.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    adopt(Path(sys.argv[1]))
