@@ -57,7 +57,7 @@ def train_sft(
         ModelError: the base model or its tokenizer cannot be used.
     """
     from datasets import Dataset
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
     from trl import SFTTrainer
 
     set_seed(seed)
@@ -83,6 +83,7 @@ def train_sft(
             callbacks=[_log(curves, progress)],
             peft_config=adapter_settings(config.lora),
         )
+        trainer.remove_callback(PrinterCallback)  # it prints every figure to stdout
         with explain_writes(state, kept="training goes on from its last checkpoint"):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     # Of the whole course, what was trained before a kill included.
