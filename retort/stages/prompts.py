@@ -22,6 +22,11 @@ from retort.tables import PROMPTS, write_table
 DROPPED = "dropped.jsonl"
 """Beside the tables: each prompt that was dropped (or reported), why, and what it repeats."""
 
+_CONTAMINATED = (
+    " Contaminated prompts are questions of a benchmark in prompts.decontaminate: use others; or keep them with "
+    "prompts.contaminated=report, and never compare the student on that benchmark."
+)
+
 _USE_ORDER = {"test": 0, "validation": 1, "split": 2, "train": 3}
 
 
@@ -79,7 +84,8 @@ def run(context: Context) -> PromptsResult:
     except ConfigError as error:
         reasons = Counter(remarks[index]["reason"] for index in sorted(dropped))
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
-        raise ConfigError(f"{error} Of {len(prompts)} rows were dropped: {why}.") from error
+        advice = _CONTAMINATED if reasons["contaminated"] else ""
+        raise ConfigError(f"{error} Of {len(prompts)} rows were dropped: {why}.{advice}") from error
     _write(context.paths.prompts("train").parent, prompts, splits, remarks)
     return _result(prompts, splits, remarks)
 
