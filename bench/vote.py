@@ -1,0 +1,195 @@
+"""The votes stage on many responses: `python -m bench.vote [--json] [--prompts 100000] [--responses 32] [--shards 8]`.
+
+Made-up responses to made-up prompts (three lines that end in `#### 1,234`, `The answer is 1234.` or `boxed{1234}`;
+the right answer six times in ten, one in fifty without any) are written as the Parquet tables that the stage reads.
+Measured are wall time and peak memory of two processes of their own over the same files:
+
+- `retort stage votes`: reads each answer by Retort's rules, groups equal values however they are written, votes, writes
+  labels and label-quality metrics; start of the process included.
+- `exact strings`: the plain way, as a lower bound: the last number by one regular expression, a counter of strings for
+  each prompt, the most common one; nothing is measured or written.
+
+The table also says on how many prompts the two labels differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bench.surroundings import show, surroundings
+
+_CONFIG = """\
+answer: number
+teacher: {type: recorded, path: unused.jsonl}
+student: {model: unused}
+prompts: {sources: [{path: unused.jsonl}]}
+votes: {}
+teacher_responses: {shards: SHARDS}
+"""
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def main() -> None:
+    """Write the tables, run both and print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=100_000)
+    parser.add_argument("--responses", type=int, default=32, help="responses to each prompt")
+    parser.add_argument("--shards", type=int, default=8, help="tables that they lie in")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--exact-strings", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.exact_strings:
+        exact_strings(arguments.exact_strings)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_tables(folder, arguments.prompts, arguments.responses, arguments.shards)
+        stage = timed([sys.executable, "-m", "retort", "stage", "votes"], folder)
+        plain = timed([sys.executable, "-m", "bench.vote", "--exact-strings", str(folder)], Path.cwd())
+        differing = compare(folder)
+    count = arguments.prompts * arguments.responses
+    found = {
+        "benchmark": "vote",
+        "surroundings": surroundings("pyarrow"),
+        "prompts": arguments.prompts,
+        "responses": arguments.responses,
+        "shards": arguments.shards,
+        "retort": stage,
+        "exact_strings": plain,
+        "labels_that_differ": differing,
+    }
+    rows = [
+        [
+            name,
+            f"{one['seconds']:.1f}",
+            f"{one['peak_mb']:,.0f}",
+            f"{count / one['seconds']:,.0f}",
+        ]
+        for name, one in (("retort stage votes", stage), ("exact strings", plain))
+    ]
+    show(found, ["", "seconds", "peak, MB", "responses/s"], rows, as_json=arguments.json)
+    if not arguments.json:
+        print(f"{arguments.prompts:,} prompts x {arguments.responses}; labels differ on {differing:,} prompts")
+
+
+def write_tables(folder: Path, prompts: int, responses: int, shards: int) -> None:
+    """Prompts and responses as the stages before `votes` would have written them."""
+    from retort.paths import Paths
+    from retort.tables import PROMPTS, write_table
+
+    paths, rng = Paths(folder), random.Random(0)  # noqa: S311 - data of a benchmark
+    (folder / "params.yaml").write_text(_CONFIG.replace("SHARDS", str(list(range(shards)))), encoding="utf-8")
+    answers = [rng.randrange(10_000) for _ in range(prompts)]
+    rows = [
+        {
+            "prompt_id": f"{number:016x}",
+            "prompt": f"Problem {number}?",
+            "answer": str(answer),
+            "source": "-",
+            "row": number,
+        }
+        for number, answer in enumerate(answers, start=1)
+    ]
+    write_table(paths.prompts("train"), rows, PROMPTS)
+    write_table(paths.prompts("validation"), [], PROMPTS)
+    for shard in range(shards):
+        mine = list(zip(rows, answers, strict=True))[shard::shards]
+        _write_shard(paths.responses("teacher_responses", shard), mine, responses, rng)
+
+
+def _write_shard(path: Path, prompts: list[tuple[dict[str, Any], int]], responses: int, rng: random.Random) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from retort.tables import RESPONSES
+
+    ids = [row["prompt_id"] for row, _ in prompts for _ in range(responses)]
+    texts = [write_response(answer, rng) for _, answer in prompts for _ in range(responses)]
+    count = len(ids)
+    columns = {
+        "prompt_id": ids,
+        "sample": list(range(responses)) * len(prompts),
+        "source": ["teacher"] * count,
+        "model": ["made up"] * count,
+        "temperature": [0.7] * count,
+        "seed": [0] * count,
+        "response": texts,
+        "finish_reason": ["stop"] * count,
+        "prompt_tokens": [0] * count,
+        "response_tokens": [0] * count,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns, schema=RESPONSES), path)
+
+
+def write_response(answer: int, rng: random.Random) -> str:
+    """A solution that states `answer` or, four times in ten, another number, in one of several ways."""
+    stated = answer if rng.random() < 0.6 else rng.randrange(10_000)
+    half = stated // 2
+    work = f"First there are {half} of them.\nThen {half} + {stated - half} = {stated} are left.\n"
+    if rng.random() < 0.02:
+        return "First there are some of them.\nThen there are none, so I cannot tell.\n"
+    end = (f"#### {stated:,}", f"The answer is {stated}.", f"So it is $\\boxed{{{stated}}}$", f"#### {stated}.00")
+    return work + rng.choice(end)
+
+
+def timed(command: list[str], folder: Path) -> dict[str, float]:
+    """Wall time and peak memory of a command, which must succeed."""
+    start = time.perf_counter()
+    # A process between this one and the command: the peak of finished children is the greatest of all so far.
+    script = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], cwd=folder, capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - start
+    # ru_maxrss is in KiB on Linux and in bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"seconds": seconds, "peak_mb": int(done.stdout) * unit / 1e6}
+
+
+def exact_strings(folder: Path) -> None:
+    """Vote on exact strings; leaves the labels beside the tables for `compare`."""
+    import pyarrow.parquet as pq
+
+    ballots: dict[str, Counter[str]] = {}
+    for file in sorted(folder.glob("outputs/teacher_responses/*.parquet")):
+        table = pq.read_table(file, columns=["prompt_id", "response"])
+        for prompt_id, response in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            numbers = _NUMBER.findall(response)
+            if numbers:
+                ballots.setdefault(prompt_id, Counter())[numbers[-1]] += 1
+    labels = {prompt_id: ballot.most_common(1)[0][0] for prompt_id, ballot in ballots.items()}
+    (folder / "exact.json").write_text(json.dumps(labels), encoding="utf-8")
+
+
+def compare(folder: Path) -> int:
+    """Prompts on which the exact string and Retort's label are different numbers, or only one of them has a label."""
+    from retort.paths import Paths
+    from retort.tables import VOTES, read_table
+    from retort.text.equal import same_answer
+
+    exact = json.loads((folder / "exact.json").read_text(encoding="utf-8"))
+    differing = 0
+    for row in read_table(Paths(folder).votes, VOTES):
+        other = exact.get(row["prompt_id"])
+        one_only = (row["label"] is None) != (other is None)
+        differing += one_only or (other is not None and not same_answer(row["label"], other, "number"))
+    return differing
+
+
+if __name__ == "__main__":
+    main()
