@@ -61,6 +61,7 @@ def run(context: Context) -> RewardResult:
     train = prepare(model, train_rows, config.max_length)
     held = prepare(model, held_rows, config.max_length)
     parts = [held_out_part(row["prompt_id"]) for row in held.rows]
+    _check(context, train, parts)
     select = held.only([i for i, part in enumerate(parts) if part == "select"])
     step = train_reward(
         model,
@@ -95,6 +96,26 @@ def _read(path: Path) -> Rows:
     return rows
 
 
+def _check(context: Context, train: Examples, parts: list[str]) -> None:
+    """Refuse tables of which nothing is left to train on, to choose the step by, or to measure the gate on."""
+    paths, longest = context.paths, context.config.reward.max_length
+    if not train.rows:
+        raise InputError(
+            f"holds no example of at most {longest} tokens",
+            file=paths.reward_data("train"),
+            field="response",
+            remedy="Raise reward.max_length",
+        )
+    for part, purpose in (("select", "choose the step by"), ("gate", "measure the gate on")):
+        if part not in parts:
+            raise InputError(
+                f"leaves no prompt to {purpose}",
+                file=paths.reward_data("validation"),
+                field="prompt_id",
+                remedy="Hold more prompts out (prompts.validation), or raise reward.max_length",
+            )
+
+
 def _build(context: Context) -> RewardModel:
     from retort.models import load_model, load_tokenizer
     from retort.reward.model import RewardModel, load_judges
@@ -115,12 +136,6 @@ def _result(
     from retort.reward.quality import gate_reasons, measure
 
     config = context.config.reward
-    if not gate:
-        raise InputError(
-            "leaves no prompt to measure the gate on",
-            file=context.paths.reward_data("validation"),
-            remedy="Hold more prompts out (prompts.validation)",
-        )
 
     def quality(rows: Rows, field: str = "label") -> Quality:
         return measure([int(row[field]) for row in rows], [row["score"] for row in rows])
