@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,11 +54,11 @@ def native_writes() -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise OSError(str(error)) from error
+        raise OSError(errno.EIO, str(error)) from error
     except RuntimeError as error:
         if not any(mark in str(error) for mark in _TORCH_WRITER):
             raise
-        raise OSError(str(error)) from error
+        raise OSError(errno.EIO, str(error)) from error
 
 
 _TORCH_WRITER = ("inline_container", "iostream error", "PytorchStreamWriter")
@@ -65,7 +67,7 @@ _TORCH_WRITER = ("inline_container", "iostream error", "PytorchStreamWriter")
 
 @contextmanager
 def explain_writes(place: Path, *, kept: str) -> Iterator[None]:
-    """Explain a write that fails inside, in files that are not written atomically.
+    """Explain a write that fails inside, in files that are not written atomically: libraries keep files of their own.
 
     Args:
         place: File or folder that is written to.
@@ -77,11 +79,19 @@ def explain_writes(place: Path, *, kept: str) -> Iterator[None]:
     try:
         with native_writes():
             yield
-    except OSError as error:
+    except (OSError, sqlite3.OperationalError) as error:
+        refused = error.errno in _REFUSED if isinstance(error, OSError) else "disk" in str(error)
+        if not refused:
+            raise
         raise StorageError(
-            f"{place}: could not be written ({error.strerror or error}). Free space or fix permissions there, then run "
-            f"the command again; {kept}."
+            f"{getattr(error, 'filename', None) or place}: could not be written "
+            f"({getattr(error, 'strerror', None) or error}). Free space or fix permissions there, then run the command "
+            f"again; {kept}."
         ) from error
+
+
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+"""Errors of a place that cannot be written; others (a missing file, say) are something else."""
 
 
 def _replace(temporary: Path, target: Path) -> None:

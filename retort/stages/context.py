@@ -16,7 +16,7 @@ from typing import Any
 from retort.closure import code_hash
 from retort.config import RetortConfig, load_keys
 from retort.errors import ConfigError
-from retort.files import content_hash, write_json
+from retort.files import content_hash, explain_writes, write_json
 from retort.graph import BY_NAME, Task, tasks
 from retort.paths import Paths
 
@@ -68,6 +68,7 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
 
     Raises:
         ConfigError: there is no such stage or task, or the configuration is wrong.
+        StorageError: the disk is full, whoever found out.
         RetortError: whatever the stage itself refuses.
     """
     if name not in BY_NAME:
@@ -81,7 +82,8 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
         )
     context = Context(Task(stage, dict(values)), config, Paths(root))
     started = time.monotonic()
-    result = importlib.import_module(f"retort.stages.{stage.module or name}").run(context)
+    with explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"):
+        result = importlib.import_module(f"retort.stages.{stage.module or name}").run(context)
     metrics = dataclasses.asdict(result)
     if stage.metrics:
         write_json(context.paths.metrics(context.name), metrics)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from retort.errors import RETRY, StorageError
-from retort.files import atomic_path, content_hash, write_json, write_text
+from retort.files import atomic_path, content_hash, explain_writes, write_json, write_text
 from retort.models import save_model
 
 FULL = Path("/dev/full")
@@ -50,9 +50,14 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
 def test_an_exception_inside_passes_through_leaves_nothing_and_keeps_the_old(tmp_path, error, kind):
     target = tmp_path / "it"
     write_text(target / "part" if kind == "folder" else target, "old")
-    with pytest.raises(error), atomic_path(target) as temporary:
-        write_text(temporary / "part" if kind == "folder" else temporary, "half")
-        raise error
+
+    def fail():
+        with atomic_path(target) as temporary:
+            write_text(temporary / "part" if kind == "folder" else temporary, "half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert names(tmp_path) == ["it"]
     assert (target / "part" if kind == "folder" else target).read_text() == "old"
 
@@ -61,9 +66,14 @@ def test_an_exception_inside_passes_through_leaves_nothing_and_keeps_the_old(tmp
 def test_a_full_disk_is_a_storage_error_that_may_be_tried_again(tmp_path):
     target = tmp_path / "it.txt"
     write_text(target, "old")
-    with pytest.raises(StorageError) as caught, atomic_path(target) as temporary:
-        temporary.symlink_to(FULL)
-        temporary.write_text("new")
+
+    def fill():
+        with atomic_path(target) as temporary:
+            temporary.symlink_to(FULL)
+            temporary.write_text("new")
+
+    with pytest.raises(StorageError) as caught:
+        fill()
     assert str(caught.value) == (
         f"{target}: could not be written (No space left on device). Free space or fix permissions there, then run the "
         "command again; what was there before is unchanged."
@@ -147,6 +157,34 @@ def test_a_content_hash_is_sha256_for_files_and_depends_on_names_and_contents_of
     assert content_hash(tmp_path / "g") != first
     write_text(tmp_path / "f/a", "abd")
     assert content_hash(tmp_path / "f") != first
+
+
+def test_a_full_disk_is_explained_whichever_library_finds_out(tmp_path, limit_file_size):
+    import sqlite3
+
+    def text():
+        (tmp_path / "a").write_text("x" * 5000)
+
+    def torch_file():
+        torch.save(torch.zeros(5000), tmp_path / "b")
+
+    def database():
+        with sqlite3.connect(tmp_path / "c") as connection:
+            connection.execute("create table t (x)")
+
+    for write in (text, torch_file, database):
+        with (
+            pytest.raises(StorageError, match=r"could not be written .*Free space.*; nothing is lost\."),
+            limit_file_size(1000),
+            explain_writes(tmp_path, kept="nothing is lost"),
+        ):
+            write()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "no"), OSError("no tokenizer"), RuntimeError("out of memory")])
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, error):
+    with pytest.raises(type(error), match=r"no|memory"), explain_writes(tmp_path, kept="x"):
+        raise error
 
 
 def test_a_mistake_inside_is_not_taken_for_a_full_disk(tmp_path):
