@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from retort import tables
+from retort.paths import Paths
+from retort.stages.context import run_stage
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
@@ -126,3 +134,133 @@ def limit_file_size() -> Callable:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+# A workspace in which the training stages can run, with tables and models as earlier stages leave them.
+
+TRAINING: dict[str, Any] = {
+    "seed": 0,
+    "answer": "number",
+    "sft": {"steps": 3, "batch_size": 4, "learning_rate": 1e-2, "max_length": 64, "checkpoint_steps": 1},
+    "sft_equal_compute": {},
+    "teacher_responses": {"shards": [0, 1]},
+    "reward": {"steps": 4, "batch_size": 8, "learning_rate": 1e-3, "evaluate_steps": 2, "head_size": 8},
+    "ppo": {
+        "iterations": 2,
+        "prompts_per_iteration": 4,
+        "responses_per_prompt": 2,
+        "max_new_tokens": 4,
+        "minibatch_size": 8,
+        "critic_warmup": 1,
+        "critic_warmup_epochs": 1,
+        "critic_head_size": 8,
+        "evaluate_every": 1,
+        "checkpoint_every": 1,
+    },
+}
+
+
+def write_prompts(paths: Paths, split: str, names: range) -> None:
+    rows = [
+        {"prompt_id": f"p{n}", "prompt": f"{n} + {n} ?", "answer": str(2 * n), "source": "x", "row": n} for n in names
+    ]
+    tables.write_table(paths.prompts(split), rows, tables.PROMPTS)
+
+
+def write_responses(paths: Paths, names: range) -> None:
+    """Two responses to each prompt over two shards: sample 0 right, sample 1 wrong."""
+    for shard in (0, 1):
+        rows = [
+            {
+                "prompt_id": f"p{n}",
+                "sample": sample,
+                "source": "teacher",
+                "model": "t",
+                "temperature": 1.0,
+                "seed": 0,
+                "response": f"#### {2 * n + sample}",
+                "finish_reason": "stop",
+                "prompt_tokens": 5,
+                "response_tokens": 5,
+            }
+            for n in names
+            if n % 2 == shard
+            for sample in (0, 1)
+        ]
+        tables.write_table(paths.responses("teacher_responses", shard), rows, tables.RESPONSES)
+
+
+def write_votes(paths: Paths, names: range, *, abstained: bool = False) -> None:
+    rows = [
+        {
+            "prompt_id": f"p{n}",
+            "label": None if abstained else str(2 * n),
+            "votes": 1,
+            "total": 2,
+            "share": 0.5,
+            "margin": 0.5,
+            "abstained": abstained,
+            "answer": None,
+            "correct": None,
+        }
+        for n in names
+    ]
+    tables.write_table(paths.votes, rows, tables.VOTES)
+
+
+def write_reward_data(paths: Paths, split: str, names: range, *, labels: tuple[int, ...] = (1, 0)) -> None:
+    rows = [
+        {
+            "prompt_id": f"p{n}",
+            "prompt": f"{n} + {n} ?",
+            "response": f"#### {2 * n + 1 - label}",
+            "source": source,
+            "finished": True,
+            "label": label,
+            "correct": bool(label),
+        }
+        for n in names
+        for source in ("teacher", "student")
+        for label in labels
+    ]
+    tables.write_table(paths.reward_data(split), rows, tables.REWARD_EXAMPLES)
+
+
+@pytest.fixture
+def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
+    """`training_root(name="ws", section={...})`: a workspace with 12 training and 8 validation prompts."""
+    logging.getLogger("dvclive").setLevel(logging.ERROR)
+
+    def make(name: str = "ws", **changes: dict[str, Any]) -> Path:
+        root = tmp_path / name
+        paths = Paths(root)
+        write_prompts(paths, "train", range(12))
+        write_prompts(paths, "validation", range(12, 20))
+        write_responses(paths, range(12))
+        write_votes(paths, range(20))
+        write_reward_data(paths, "train", range(12))
+        write_reward_data(paths, "validation", range(12, 20))
+        for number, model in enumerate(("teacher", "base", "sft")):
+            tiny_model_folder(seed=number, name=f"{name}/outputs/models/{model}")
+        merged = {
+            key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in TRAINING.items()
+        }
+        (root / "params.yaml").write_text(yaml.safe_dump(merged))
+        return root
+
+    return make
+
+
+@pytest.fixture
+def with_reward(training_root) -> Callable[..., Path]:
+    """`with_reward(...)`: the same after the stage `reward`, with a gate that lets it pass unless `passed=False`."""
+
+    def make(name: str = "ws", *, passed: bool = True, **changes: dict[str, Any]) -> Path:
+        root = training_root(name, **changes)
+        run_stage("reward", {}, root)
+        file = root / "metrics/reward.json"
+        gate = {"gate_passed": passed, "gate_reasons": [] if passed else ["AUC 0.500 is below min_auc 0.75"]}
+        file.write_text(json.dumps(json.loads(file.read_text()) | gate))
+        return root
+
+    return make
