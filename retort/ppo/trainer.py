@@ -53,10 +53,12 @@ def train(
     optimizers = _optimizers(parts, config)
     checkpoints = Checkpoints(state_folder)
     state = PPOState(kl_coefficient=config.kl.coefficient)
+    resume_step = -1  # rows of a run that was killed before its first checkpoint belong to work that is done again
     if (saved := checkpoints.load()) is not None:
         state = _restore(saved, parts, optimizers)
+        resume_step = state.iteration
     with (
-        Curves(curves_folder, state_folder, resume_step=state.iteration, tracker=config.tracker) as curves,
+        Curves(curves_folder, state_folder, resume_step=resume_step, tracker=config.tracker) as curves,
         Progress("ppo", total=config.iterations, unit="iterations", done=state.iteration) as progress,
     ):
         if state.iteration == 0:
