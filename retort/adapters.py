@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from retort.config.training import LoraConfig
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -18,6 +19,20 @@ def with_adapters(model: PreTrainedModel, config: LoraConfig | None) -> Any:
     from peft import get_peft_model
 
     return get_peft_model(model, adapters)
+
+
+def recompute_activations(*models: torch.nn.Module) -> None:
+    """Let gradient checkpointing work in models that are in evaluation mode.
+
+    `transformers` recomputes only layers in training mode; there alone the mode is set, and not in what they hold, so
+    that dropout stays off and log-probabilities are those of sampling.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    for model in models:
+        for module in model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
 
 
 def adapter_settings(config: LoraConfig | None) -> Any:

@@ -12,6 +12,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+MOST_SCORES = 2**30
+"""Scores (tokens x vocabulary) of a forward pass without gradient: 2 bytes each in bfloat16, and twice 4 while those
+of response tokens are normalised in float32, make 10 GiB at most."""
+
 
 @dataclass(frozen=True)
 class TokenBatch:
@@ -81,11 +85,28 @@ def token_logprobs(
     return logprobs, entropies
 
 
-def length_sorted_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first, so that a batch holds little padding."""
+def length_sorted_batches(
+    lengths: Sequence[int], batch_size: int, *, most_tokens: int | None = None
+) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first, so that a batch holds little padding.
+
+    Args:
+        lengths: Length of each row.
+        batch_size: Rows in a batch.
+        most_tokens: Tokens in a batch, padding included; one row at least is always in it.
+    """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        fitting = batch_size if most_tokens is None else max(1, most_tokens // max(1, lengths[order[start]]))
+        end = start + min(batch_size, fitting)
+        yield order[start:end]
+        start = end
+
+
+def scoring_tokens(model: PreTrainedModel) -> int:
+    """Tokens of a forward pass without gradient whose scores over the vocabulary fit in memory."""
+    return MOST_SCORES // int(model.config.vocab_size)
 
 
 @torch.inference_mode()
@@ -101,7 +122,7 @@ def response_logprobs(
     """Log-probability of each response's tokens: one float32 tensor a response, on the CPU, in the order given."""
     found: list[Tensor] = [torch.empty(0)] * len(prompts)
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
-    for index in length_sorted_batches(lengths, batch_size):
+    for index in length_sorted_batches(lengths, batch_size, most_tokens=scoring_tokens(model)):
         batch = pad_batch([prompts[i] for i in index], [responses[i] for i in index], pad_token_id).to(model.device)
         logprobs, _ = token_logprobs(model, batch, temperature=temperature)
         for row, i in enumerate(index):

@@ -75,6 +75,8 @@ class RewardConfig(OptimizerConfig):
     """Optimizer steps."""
     batch_size: int = Field(64, ge=1)
     """Examples a step."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Examples a forward pass; the rest of `batch_size` is accumulated."""
     head_learning_rate: float | None = Field(None, gt=0)
     """Learning rate of the head; that of the trunk when left out."""
     max_length: int = Field(1024, ge=8)
@@ -86,7 +88,7 @@ class RewardConfig(OptimizerConfig):
     max_calibration_error: float = Field(0.2, gt=0, le=1)
     """Gate: PPO runs only if the expected calibration error (15 bins) is at most this."""
     lora: LoraConfig | None = None
-    """Adapters; full fine-tuning when left out."""
+    """Adapters on the trunk; full fine-tuning when left out."""
 
 
 class KLConfig(Strict):

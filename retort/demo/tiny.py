@@ -148,14 +148,15 @@ def random_model(architecture: str, tokenizer: PreTrainedTokenizerFast) -> PreTr
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
     }
-    model: PreTrainedModel
+    model: Any
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if architecture == "llama":
             model = LlamaForCausalLM(LlamaConfig(**shape))
         else:
             model = Qwen2ForCausalLM(Qwen2Config(**shape))
-    return model.to(torch.bfloat16).eval()
+    random: PreTrainedModel = model.to(torch.bfloat16).eval()
+    return random
 
 
 def main() -> None:

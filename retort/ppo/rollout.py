@@ -11,7 +11,7 @@ from torch import Tensor
 
 from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
-from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, token_logprobs
+from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, scoring_tokens, token_logprobs
 from retort.reward.features import prefix_features
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _scores(
 def frozen_logprobs(model: PreTrainedModel, batch: TokenBatch, *, temperature: float) -> Tensor:
     """Log-probability of each response token under a frozen model, shape (B, T)."""
     found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=batch.ids_BT.device)
-    for index, part in _microbatches(batch):
+    for index, part in _microbatches(batch, scoring_tokens(model)):
         found[index, : part.ids_BT.shape[1]] = token_logprobs(model, part, temperature=temperature)[0]
     return found
 
@@ -164,15 +164,16 @@ def frozen_logprobs(model: PreTrainedModel, batch: TokenBatch, *, temperature: f
 @torch.no_grad()
 def _values(parts: Parts, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
     found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
-    for index, part in _microbatches(batch):
+    for index, part in _microbatches(batch, scoring_tokens(parts.critic.trunk)):
         length = part.ids_BT.shape[1]
         found[index, :length] = parts.critic(part, features_BTF[index, :length])
     return found
 
 
-def _microbatches(batch: TokenBatch) -> list[tuple[Tensor, TokenBatch]]:
+def _microbatches(batch: TokenBatch, most_tokens: int) -> list[tuple[Tensor, TokenBatch]]:
     lengths = batch.attention_mask_BT.sum(dim=1).tolist()
-    rows = [torch.tensor(index, device=batch.ids_BT.device) for index in length_sorted_batches(lengths, SCORING_BATCH)]
+    parts = length_sorted_batches(lengths, SCORING_BATCH, most_tokens=most_tokens)
+    rows = [torch.tensor(index, device=batch.ids_BT.device) for index in parts]
     return [(index, batch.rows(index)) for index in rows]
 
 

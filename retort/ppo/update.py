@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from retort.adapters import recompute_activations
 from retort.config.training import PPOConfig
 from retort.errors import TrainingError
 from retort.likelihood import token_logprobs
@@ -84,6 +85,8 @@ def update(
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
     sums: dict[str, float] = {}
     count = 0
+    if config.gradient_checkpointing:
+        recompute_activations(parts.policy, parts.critic)
     for _ in range(config.epochs if train_policy else config.critic_warmup_epochs):
         order = torch.randperm(len(episodes.scores_B), generator=generator)
         for index in order.split(config.minibatch_size):

@@ -118,9 +118,10 @@ def train_reward(
 def _optimizer(model: RewardModel, config: RewardConfig) -> torch.optim.AdamW:
     groups = [{"params": model.head_parameters(), "lr": config.head_learning_rate or config.learning_rate}]
     for parameter in model.trunk.parameters():
-        parameter.requires_grad_(config.train_trunk)
+        parameter.requires_grad_(config.train_trunk and parameter.requires_grad)  # adapters freeze what they adapt
     if config.train_trunk:
-        groups.append({"params": list(model.trunk.parameters()), "lr": config.learning_rate})
+        trunk = [parameter for parameter in model.trunk.parameters() if parameter.requires_grad]
+        groups.append({"params": trunk, "lr": config.learning_rate})
     if config.gradient_checkpointing:
         model.trunk.gradient_checkpointing_enable()
     for group in groups:
@@ -135,19 +136,21 @@ def _step(
     # The batch is a function of the step, so a resumed run sees the same data.
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     index = torch.randint(len(train.tokens), (min(config.batch_size, len(train.tokens)),), generator=generator)
-    chosen = index.tolist()
-    logits = model.logits(
-        [train.tokens[i][0] for i in chosen], [train.tokens[i][1] for i in chosen], train.features[index]
-    )
-    loss = binary_cross_entropy_with_logits(logits, train.labels[index].to(logits.device))
     for group in optimizer.param_groups:
         warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
         group["lr"] = group["peak"] * warm * (1 - step / config.steps)
     optimizer.zero_grad()
-    loss.backward()
+    total = 0.0
+    for part in index.split(config.micro_batch_size or len(index)):
+        rows = [train.tokens[i] for i in part.tolist()]
+        logits = model.logits([row[0] for row in rows], [row[1] for row in rows], train.features[part])
+        loss = binary_cross_entropy_with_logits(logits, train.labels[part].to(logits.device))
+        loss = loss * (len(part) / len(index))
+        loss.backward()
+        total += float(loss)
     torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.max_grad_norm)
     optimizer.step()
-    return float(loss)
+    return total
 
 
 def _auc(model: RewardModel, select: Examples) -> float:

@@ -68,7 +68,8 @@ def run(context: Context) -> PPOResult:
         state_folder=state_folder,
         curves_folder=paths.curves("ppo"),
     )
-    student = parts.policy.merge_and_unload() if config.lora else parts.policy
+    # In float32: many of PPO's small changes to a weight would round to none in bfloat16.
+    student = parts.policy.float().merge_and_unload() if config.lora else parts.policy
     save_model(student, parts.tokenizer, paths.model("ppo"))
     return PPOResult(
         skipped=False,
@@ -114,6 +115,7 @@ def _parts(context: Context) -> Parts:
     if config.gradient_checkpointing:
         policy.gradient_checkpointing_enable()
         critic.trunk.gradient_checkpointing_enable()
+    with_adapters(critic.trunk, config.lora)  # puts them into the trunk's own layers
     return Parts(
         policy=with_adapters(policy, config.lora),
         critic=critic,

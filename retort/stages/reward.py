@@ -51,6 +51,7 @@ def run(context: Context) -> RewardResult:
     """
     import torch
 
+    from retort.adapters import with_adapters
     from retort.reward.train import held_out_part, prepare, train_reward
 
     config, paths, state = context.config.reward, context.paths, context.state()
@@ -63,6 +64,7 @@ def run(context: Context) -> RewardResult:
     parts = [held_out_part(row["prompt_id"]) for row in held.rows]
     _check(context, train, parts)
     select = held.only([i for i, part in enumerate(parts) if part == "select"])
+    adapted = with_adapters(model.trunk, config.lora)  # puts them into the trunk's own layers
     step = train_reward(
         model,
         train,
@@ -72,6 +74,8 @@ def run(context: Context) -> RewardResult:
         state=state,
         curves_folder=paths.curves("reward"),
     )
+    if config.lora:
+        adapted.merge_and_unload()
     scores = model.score_tokens(held.tokens, held.features, batch_size=256).tolist()
     predictions = [
         {**{key: row[key] for key in ("prompt_id", "source", "label", "correct")}, "score": score, "part": part}
