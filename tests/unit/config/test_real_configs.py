@@ -135,6 +135,14 @@ def test_parameter_counts_in_the_memory_estimates_are_those_of_the_models(file, 
     assert trained == per_rank * config.sft.lora.rank
 
 
+def test_the_llama_student_pads_with_a_token_of_its_own_and_the_qwen_student_needs_none_named():
+    assert load_config(LLAMA).student.pad_token == "<|finetune_right_pad_id|>"
+    assert load_config(QWEN).student.model_dump(include={"pad_token", "chat_template"}) == {
+        "pad_token": None,
+        "chat_template": None,
+    }
+
+
 def test_the_llama_students_template_gives_what_llama_3_gives(tmp_path):
     from transformers import PreTrainedTokenizerFast
 
