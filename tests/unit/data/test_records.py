@@ -60,7 +60,7 @@ def test_broken_file_is_named_with_row_and_remedy(tmp_path, data, where, problem
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="gone.jsonl: does not exist"):
+    with pytest.raises(InputError, match=r"gone\.jsonl: does not exist"):
         list(read_records(tmp_path / "gone.jsonl"))
 
 
