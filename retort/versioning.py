@@ -130,6 +130,7 @@ def store(root: Path, names: Iterable[str]) -> dict[str, Entry]:
     with _opened(root) as repo:
         cache = repo.cache.local
         for name in names:
+            tree: Any
             staging, meta, tree = build(cache, str(Path(name).resolve()), cache.fs, "md5")
             transfer(staging, cache, {tree.hash_info}, shallow=False)
             contents = [found for _, _, found in tree] if tree.hash_info.isdir else []
