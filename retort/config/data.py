@@ -41,6 +41,8 @@ class BenchmarkConfig(Strict):
     """`heldout`: the test split. Otherwise the benchmark whose fields and official rule the file follows."""
     path: str | None = None
     """The benchmark's file; not for `heldout`."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    """Temperature of the answers: 0 is greedy, 1 measures the model's own distribution, as a user's samples do."""
     limit: int | None = Field(None, ge=1)
     """Use only the first rows."""
     prompt: str | None = Field(None, pattern=r"\{question\}")

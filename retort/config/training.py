@@ -154,8 +154,13 @@ class PPOConfig(OptimizerConfig):
     """Taken from the reward of a response that was cut off."""
     kl: KLConfig = KLConfig()
     """Penalty for leaving the SFT student."""
+    average: float = Field(0.0, ge=0, lt=1)
+    """Decay an iteration of the moving average of the policy's weights that is measured and kept (Ramé et al. 2024,
+    WARP, §3.1); 0 keeps the weights themselves. It takes out the noise that single updates leave in the weights."""
     evaluate_every: int = Field(10, ge=1)
     """Iterations between measurements of agreement with the vote on held-out prompts."""
+    evaluate_temperature: float = Field(0.0, ge=0)
+    """Temperature of the responses whose agreement is measured: 0 is greedy."""
     patience: int = Field(5, ge=1)
     """Measurements without a new best after which training stops early."""
     checkpoint_every: int = Field(10, ge=1)

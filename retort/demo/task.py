@@ -1,10 +1,8 @@
-"""The demonstration's task: word problems whose working may go in any order and skip steps.
+"""The demonstration's task: word problems that may be worked in any order.
 
-A problem states a starting amount and two changes. A solution adds the three up in a random order, and either adds
-one number a line or both at once. So two samples for one problem take different paths and make different slips, which
-gives a majority vote something to correct; and a student copies its teacher's habit of adding two numbers at once,
-which it is worse at than its teacher, until a reward for what *it* gets right teaches it otherwise. Nothing outside
-`retort.demo` knows this task: the pipeline sees prompts and responses as text.
+A problem states a starting amount and three changes; a solution adds the four up in a random order, one number a line.
+Two samples for one problem take different paths and make different slips, which gives a majority vote something to
+correct. Nothing outside `retort.demo` knows this task: the pipeline sees prompts and responses as text.
 """
 
 from __future__ import annotations
@@ -16,9 +14,6 @@ _NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana")
 _THINGS = ("cards", "coins", "shells", "stamps", "beads", "pens")
 _GAINS = ("buys", "finds", "wins")
 _LOSSES = ("loses", "sells", "gives away")
-
-_SKIP = 0.5
-"""Share of solutions that add two numbers at once."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +30,12 @@ class Problem:
 
 
 def draw_problem(rng: random.Random) -> Problem:
-    """Draw a problem of three two-digit amounts in which nobody ever owns less than nothing."""
+    """Draw a problem of four amounts in which nobody ever owns less than nothing."""
     name, thing = rng.choice(_NAMES), rng.choice(_THINGS)
-    terms = [rng.randint(10, 99)]
+    terms = [rng.randint(2, 59)]
     sentences = [f"{name} has {terms[0]} {thing}."]
-    for _ in range(2):
-        amount = rng.randint(10, 99)
+    for _ in range(3):
+        amount = rng.randint(2, 59)
         if rng.random() < 0.5 and sum(terms) >= amount:
             terms.append(-amount)
             sentences.append(f"{name} {rng.choice(_LOSSES)} {amount}.")
@@ -52,8 +47,9 @@ def draw_problem(rng: random.Random) -> Problem:
 
 def write_solution(problem: Problem, rng: random.Random) -> str:
     """Write a correct solution that adds the terms up in a random order, ending in `#### ANSWER`."""
-    first, second, third = rng.sample(problem.terms, len(problem.terms))
-    total = first + second + third
-    if rng.random() < _SKIP:
-        return f"{first}{second:+d}{third:+d}={total}\n#### {total}"
-    return f"{first}{second:+d}={first + second}\n{first + second}{third:+d}={total}\n#### {total}"
+    total, *rest = rng.sample(problem.terms, len(problem.terms))
+    lines = []
+    for term in rest:
+        lines.append(f"{total}{term:+d}={total + term}")
+        total += term
+    return "\n".join([*lines, f"#### {total}"])

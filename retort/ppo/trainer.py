@@ -33,6 +33,8 @@ class PPOState:
     best_agreement: float = -1.0
     best_iteration: int = 0
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
+    averaged_policy: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Moving average of the policy's weights over iterations; what is measured and kept."""
     first_agreement: float = 0.0
     """Agreement before the first update: the SFT student's."""
     stale: int = 0
@@ -62,6 +64,7 @@ def train(
         Progress("ppo", total=config.iterations, unit="iterations", done=state.iteration) as progress,
     ):
         if state.iteration == 0:
+            state.averaged_policy = _weights(parts)
             state.first_agreement = _measure(parts, config, kind, state)
             curves.log(0, agreement=state.first_agreement)
         while state.iteration < config.iterations and state.stale < config.patience:
@@ -104,6 +107,8 @@ def _iterate(
     state.tokens += tokens
     state.flops += tokens * _flops_per_token(parts, config, state.iteration)
     state.iteration += 1
+    for name, weights in parts.policy.state_dict().items():
+        state.averaged_policy[name].lerp_(weights, 1.0 - config.average)
     return figures
 
 
@@ -112,13 +117,16 @@ def _flops_per_token(parts: Parts, config: PPOConfig, iteration: int) -> float:
     policy, critic = model_size(parts.policy), model_size(parts.critic.trunk)
     forward = policy + model_size(parts.reference) + critic + model_size(parts.reward.trunk)
     forward += sum(model_size(judge.model) for judge in parts.reward.judges.values())
-    trained = critic + (policy if iteration >= config.critic_warmup else 0)
-    return 2.0 * forward + 6.0 * config.epochs * trained
+    epochs = config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs
+    return 2.0 * forward + 6.0 * epochs * (policy + critic)
 
 
 def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState) -> float:
-    """Share of held-out prompts whose greedy response agrees with the vote; keeps the best policy."""
-    samples = respond(parts, parts.held_out, config, temperature=0.0, seed=0)
+    """Share of held-out prompts whose response agrees with the vote; keeps the best policy."""
+    trained = _weights(parts)
+    parts.policy.load_state_dict(state.averaged_policy)
+    samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
+    parts.policy.load_state_dict(trained)
     texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
     hits = [
         s.finished and prompt.label is not None and agrees(text, prompt.label, kind)
@@ -129,10 +137,14 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     state.flops += 2.0 * model_size(parts.policy) * tokens
     if agreement > state.best_agreement:
         state.best_agreement, state.best_iteration, state.stale = agreement, state.iteration, 0
-        state.best_policy = {name: value.detach().clone() for name, value in parts.policy.state_dict().items()}
+        state.best_policy = {name: value.clone() for name, value in state.averaged_policy.items()}
     elif state.iteration > config.critic_warmup:
         state.stale += 1
     return agreement
+
+
+def _weights(parts: Parts) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in parts.policy.state_dict().items()}
 
 
 def _optimizers(parts: Parts, config: PPOConfig) -> Optimizers:
@@ -144,19 +156,20 @@ def _optimizers(parts: Parts, config: PPOConfig) -> Optimizers:
         {"params": parts.critic.head_parameters(), "lr": config.critic_head_learning_rate or rate},
     ]
     return Optimizers(
-        torch.optim.AdamW(policy, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95)),
-        torch.optim.AdamW(critic, weight_decay=config.weight_decay, betas=(0.9, 0.95)),
+        torch.optim.AdamW(policy, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
+        torch.optim.AdamW(critic, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
     )
 
 
 def _set_learning_rates(config: PPOConfig, optimizers: Optimizers, iteration: int) -> None:
-    """Linear warm-up of the policy after the critic's, then linear decay to zero at the last iteration.
+    """Zero during the critic's warm-up, then linear warm-up of the policy and linear decay to the last iteration.
 
-    The SFT student comes out of a decayed schedule; a constant rate throws its precision away and never regains it.
+    At rate zero Adam still gathers the gradients' moments: without them, its first steps move every weight by the
+    whole learning rate in a direction that is mostly noise, which cost 15 points of agreement in trials. The SFT student comes out of a decayed schedule; a constant rate throws its precision away and never regains it.
     """
-    done = max(0, iteration - config.critic_warmup)
-    warm = min(1.0, (done + 1) / max(1, config.warmup_steps))
-    decay = 1 - done / max(1, config.iterations - config.critic_warmup)
+    done = iteration - config.critic_warmup
+    warm = 0.0 if done < 0 else min(1.0, (done + 1) / max(1, config.warmup_steps))
+    decay = 1 - max(0, done) / max(1, config.iterations - config.critic_warmup)
     for group in optimizers.policy.param_groups:
         group["lr"] = config.learning_rate * warm * decay
 

@@ -72,7 +72,7 @@ def update(
     seed: int,
     iteration: int,
 ) -> dict[str, float]:
-    """Train policy and critic on a rollout; the policy rests during the critic's warm-up.
+    """Train policy and critic on a rollout; during the critic's warm-up the policy's learning rate is zero.
 
     Returns:
         Figures of the iteration: rewards, KL, entropy, losses, clipped share, gradient norm.
@@ -81,16 +81,15 @@ def update(
         TrainingError: a loss is not a finite number.
     """
     found = advantages(episodes, config, kl_coefficient)
-    train_policy = iteration >= config.critic_warmup
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
     sums: dict[str, float] = {}
     count = 0
     if config.gradient_checkpointing:
         recompute_activations(parts.policy, parts.critic)
-    for _ in range(config.epochs if train_policy else config.critic_warmup_epochs):
+    for _ in range(config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs):
         order = torch.randperm(len(episodes.scores_B), generator=generator)
         for index in order.split(config.minibatch_size):
-            figures = _minibatch(parts, episodes, found, index.to(parts.device), config, optimizers, train_policy)
+            figures = _minibatch(parts, episodes, found, index.to(parts.device), config, optimizers)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
@@ -104,12 +103,10 @@ def _minibatch(
     index: Tensor,
     config: PPOConfig,
     optimizers: Optimizers,
-    train_policy: bool,
 ) -> dict[str, float]:
     """One optimizer step of critic and policy; microbatches add up to exactly the minibatch's gradient."""
     total = episodes.batch.response_mask_BT[index].sum()
-    watched = ("policy_loss", "clipped", "update_kl", "entropy") if train_policy else ()
-    figures = dict.fromkeys(("value_loss", *watched), 0.0)
+    figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
     for rows in index.split(config.micro_batch_size or len(index)):
         batch = episodes.batch.rows(rows)
         length = batch.ids_BT.shape[1]
@@ -125,8 +122,6 @@ def _minibatch(
         )
         critic_loss.backward()  # type: ignore[no-untyped-call]
         figures["value_loss"] += float(critic_loss)
-        if not train_policy:
-            continue
         logprobs, entropy = token_logprobs(parts.policy, batch, temperature=config.temperature, entropy=True)
         loss = policy_loss(
             logprobs,
@@ -142,8 +137,7 @@ def _minibatch(
         figures["update_kl"] += float(loss.kl)
         figures["entropy"] += float(masked_mean(entropy, mask, total))
     _step(parts.critic, optimizers.critic, config.max_grad_norm, "critic")
-    if train_policy:
-        figures["gradient_norm"] = _step(parts.policy, optimizers.policy, config.max_grad_norm, "policy")
+    figures["gradient_norm"] = _step(parts.policy, optimizers.policy, config.max_grad_norm, "policy")
     return figures
 
 

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: one model's greedy answers to one benchmark, item by item."""
+"""Stage `evaluate`: one model's answers to one benchmark, item by item."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from retort import tables
 from retort.config.data import BenchmarkConfig, SamplingConfig
-from retort.engines.base import Engine, Request, Response
+from retort.engines.base import Engine, Request, Response, derived_seed
 from retort.engines.log import answer
 from retort.engines.make import make_engine
 from retort.errors import ConfigError
@@ -61,9 +61,13 @@ def run(context: Context) -> EvaluateResult:
             "Leave it out of evaluate.models."
         )
     sampling = SamplingConfig(
-        temperatures=[0.0], samples=1, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
+        temperatures=[benchmark.temperature], samples=1, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
     )
-    requests = [Request(question.item_id, question.prompt, 0, 0.0, 0) for question in questions]
+    # A seed for each item, the same for every model and run: two models differ by their weights alone.
+    requests = [
+        Request(one.item_id, one.prompt, 0, benchmark.temperature, derived_seed(0, benchmark.name, one.item_id, 0))
+        for one in questions
+    ]
     file = benchmark.path or "outputs/prompts/test.parquet"
     engine = make_engine(None, folder, root=context.paths.root, file=file, training=model != "teacher")
     log = context.state() / "responses.jsonl"
