@@ -24,7 +24,7 @@ _PPO_CURVES = (
         "Agreement with the vote, held out",
         ("agreement", "validation_agreement"),
         2,
-        "What it is for: greedy answers on held-out prompts that equal the pseudo-label.",
+        "What it is for: answers to held-out prompts that equal the pseudo-label.",
     ),
     ("KL to the SFT student", ("kl",), 3, "Nats a response."),
     ("Entropy of the policy", ("entropy",), 4, "Nats a token."),

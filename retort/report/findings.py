@@ -78,6 +78,8 @@ class Benchmark:
     name: str
     models: dict[str, Score]
     paired: dict[str, Paired]
+    temperature: float = 0.0
+    """Temperature of the answers; 0 is greedy."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Findings:
                 item.name,
                 {name: found for name, found in item.models.items() if name != "ppo"},
                 {name: found for name, found in item.paired.items() if "ppo" not in PAIRS[name]},
+                item.temperature,
             )
             for item in self.benchmarks
         ]
@@ -166,7 +169,7 @@ def gather(paths: Paths, config: RetortConfig) -> Findings:
     votes = read_table(paths.votes, VOTES) if paths.votes.exists() else []
     return Findings(
         title=config.report.title,
-        benchmarks=[_compare(name, results[name]) for name in names],
+        benchmarks=[_compare(one.name, results[one.name], one.temperature) for one in config.evaluate.benchmarks],
         labels=summarise_votes(votes) if votes else None,
         reliability=summarise_reward(paths.model("reward") / "validation.parquet"),
         stages=_stage_metrics(paths, config),
@@ -205,7 +208,7 @@ def pair(first: Rows, second: Rows) -> Paired:
     return Paired(found.difference, found.low, found.high, found.n)
 
 
-def _compare(name: str, results: dict[str, Rows]) -> Benchmark:
+def _compare(name: str, results: dict[str, Rows], temperature: float) -> Benchmark:
     filled = {model: rows for model, rows in results.items() if rows}
     return Benchmark(
         name,
@@ -215,6 +218,7 @@ def _compare(name: str, results: dict[str, Rows]) -> Benchmark:
             for words, (first, second) in PAIRS.items()
             if first in filled and second in filled
         },
+        temperature,
     )
 
 

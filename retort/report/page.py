@@ -167,10 +167,11 @@ def _result_table(benchmark: Benchmark, final: str) -> str:
     ]
     if columns[1][1] == columns[3][1]:
         del columns[3]
+    how = f"Answers at temperature {benchmark.temperature:g}" if benchmark.temperature else "Greedy answers"
     return table(
         [head for head, _ in columns],
         list(zip(*(cells for _, cells in columns), strict=True)),
-        caption=f"Greedy answers on {benchmark.name}",
+        caption=f"{how} on {benchmark.name}",
         strong=names.index(final) if final in names else None,
     )
 
