@@ -34,7 +34,8 @@ def check_prompt_length(length: int, new_tokens: int, context: int, *, prompt_id
     """
     if length + new_tokens > context:
         raise InputError(
-            f"prompt {prompt_id!r} has {length} tokens; with {new_tokens} for the response it exceeds the model's context of {context}",
+            f"prompt {prompt_id!r} has {length} tokens; with {new_tokens} for the response it exceeds the model's "
+            f"context of {context}",
             file=file,
             field="prompt",
             remedy="Shorten or remove the prompt, lower max_new_tokens, or use a model with a longer context",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """Places in one workspace. DVC versions what is under `outputs`, `metrics` and `curves`; `state` is not versioned."""
+    """Places in one workspace; DVC versions what is under `outputs`, `metrics` and `curves`, and not the state."""
 
     root: Path = Path()
 

@@ -35,7 +35,8 @@ class Progress:
             left = (self.total - self.done) / rate if rate else float("nan")
             tail = "".join(f", {name} {value}" for name, value in shown.items())
             print(
-                f"{self.words}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, {left:.0f} s left{tail}",
+                f"{self.words}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
+                f"{left:.0f} s left{tail}",
                 file=sys.stderr,
             )
 

@@ -165,7 +165,8 @@ def _set_learning_rates(config: PPOConfig, optimizers: Optimizers, iteration: in
     """Zero during the critic's warm-up, then linear warm-up of the policy and linear decay to the last iteration.
 
     At rate zero Adam still gathers the gradients' moments: without them, its first steps move every weight by the
-    whole learning rate in a direction that is mostly noise, which cost 15 points of agreement in trials. The SFT student comes out of a decayed schedule; a constant rate throws its precision away and never regains it.
+    whole learning rate in a direction that is mostly noise, which cost 15 points of agreement in trials.
+    The SFT student comes out of a decayed schedule; a constant rate would throw its precision away and never regain it.
     """
     done = iteration - config.critic_warmup
     warm = 0.0 if done < 0 else min(1.0, (done + 1) / max(1, config.warmup_steps))

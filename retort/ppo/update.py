@@ -120,7 +120,7 @@ def _minibatch(
             clip=config.value_clip,
             total_tokens=total,
         )
-        critic_loss.backward()  # type: ignore[no-untyped-call]
+        critic_loss.backward()
         figures["value_loss"] += float(critic_loss)
         logprobs, entropy = token_logprobs(parts.policy, batch, temperature=config.temperature, entropy=True)
         loss = policy_loss(
@@ -131,7 +131,7 @@ def _minibatch(
             clip=config.clip,
             total_tokens=total,
         )
-        loss.loss.backward()  # type: ignore[no-untyped-call]
+        loss.loss.backward()
         figures["policy_loss"] += float(loss.loss)
         figures["clipped"] += float(loss.clipped)
         figures["update_kl"] += float(loss.kl)

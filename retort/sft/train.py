@@ -157,14 +157,14 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
 def _log(curves: Curves, progress: Progress) -> Any:
     from transformers import TrainerCallback
 
-    class Log(TrainerCallback):  # type: ignore[misc]
+    class Log(TrainerCallback):
         """Passes the trainer's figures on to the curves; they refuse what is not finite."""
 
-        def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
                 curves.log(state.global_step, loss=logs["loss"], learning_rate=logs["learning_rate"])
 
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.update(state.global_step - progress.done)
 
     return Log()

@@ -61,7 +61,10 @@ def run(context: Context) -> EvaluateResult:
             "Leave it out of evaluate.models."
         )
     sampling = SamplingConfig(
-        temperatures=[benchmark.temperature], samples=1, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
+        temperatures=[benchmark.temperature],
+        samples=1,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
     )
     # A seed for each item, the same for every model and run: two models differ by their weights alone.
     requests = [

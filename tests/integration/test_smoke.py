@@ -1,4 +1,4 @@
-"""The whole method with real stages: something is learned, a second run does nothing, Kubeflow's graph gives the same."""
+"""The whole method with real stages: it learns, a second run does nothing, Kubeflow's graph gives the same."""
 
 import json
 import time

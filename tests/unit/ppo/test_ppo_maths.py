@@ -101,10 +101,10 @@ def test_what_stands_where_the_mask_is_0_changes_no_loss_and_no_gradient(junk):
         new, old, advantages, mask = batch()
         new, old, advantages = (torch.where(mask.bool(), x, fill) for x in (new, old, advantages))
         new.requires_grad_(True)
-        results += [loss.item() for loss in losses(new, old, advantages, mask)]
+        results.extend(loss.item() for loss in losses(new, old, advantages, mask))
         policy_loss(new, old, advantages, mask, clip=0.2).loss.backward()
         value_loss(new, old, advantages, mask, clip=0.1).backward()
-        results += new.grad.flatten().tolist()
+        results.extend(new.grad.flatten().tolist())
     assert found == expected
 
 
@@ -119,7 +119,7 @@ def test_what_stands_where_the_mask_is_0_changes_no_reward_advantage_or_figure(j
         scored = token_rewards(torch.arange(6).double(), torch.where(mask.bool(), kl, fill), mask, kl_coefficient=0.1)
         for x in (kl, made.advantages, made.returns, scored, whiten(rewards, mask), whiten(rewards, mask, shift=False)):
             assert bool((x[mask == 0] == 0).all())
-            results += x.flatten().tolist()
+            results.extend(x.flatten().tolist())
         results.append(explained_variance(values, rewards, mask))
     assert found == expected
 
