@@ -198,9 +198,9 @@ def _words(text: str, span: Span) -> _Read:
     start, end = span.start, min(span.end, span.start + _LONGEST_TEXT)
     if span.end > end:
         return None
-    while start < end and text[start] in " \t\r\n*_`$:":
+    while start < end and (text[start].isspace() or text[start] in "*_`$:"):
         start += 1
-    while start < end and text[end - 1] in " \t\r\n*_`$.,;":
+    while start < end and (text[end - 1].isspace() or text[end - 1] in "*_`$.,;"):
         end -= 1
     return Number(text[start:end], start, end) if start < end else None
 

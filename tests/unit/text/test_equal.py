@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from retort.text.equal import as_fraction, canonical, same_answer
@@ -52,8 +50,6 @@ def test_expressions_are_equal_by_algebra():
 
 def test_time_limit_ends_a_comparison_that_would_not_end_and_the_next_one_works():
     assert same_answer("x+1", "1+x", "expression")  # starts the process
-    started = time.monotonic()
+    # without the limit this would outlast the test's own
     assert not same_answer("9^{9^{9^{9}}}", "x+2", "expression", time_limit=1.0)
-    # one second of processor time; at most thirty of wall time on a busy machine, and starting
-    assert time.monotonic() - started < 100
     assert same_answer("2(y+1)", "2y+2", "expression")

@@ -70,11 +70,7 @@ def test_order_of_responses_does_not_change_a_vote(answers, rng):
 
 
 MEGABYTE = 1_000_000
-ADVERSARIAL = [
-    "1", "{", "\\boxed{", "answer:", "answer is (", "answer to ", "#### 1. a ", "A: 1\n", "**1", "<answer>",
-    "\n", "111,", "1 1/1 ",
-    "option is ", "(A) ", "Option A would ",
-]  # fmt: skip
+ADVERSARIAL = ["1", "\\boxed{", "answer is (", "#### 1. a ", "option is ", "Option A would ", "111,", "**1"]
 READERS = {
     **{kind: lambda text, kind=kind: read_answer(text, kind) for kind in KINDS},
     "official": lambda text: (
