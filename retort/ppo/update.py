@@ -121,7 +121,7 @@ def _minibatch(
             total_tokens=total,
         )
         critic_loss.backward()
-        figures["value_loss"] += float(critic_loss)
+        figures["value_loss"] += critic_loss.item()
         logprobs, entropy = token_logprobs(parts.policy, batch, temperature=config.temperature, entropy=True)
         loss = policy_loss(
             logprobs,
@@ -132,9 +132,9 @@ def _minibatch(
             total_tokens=total,
         )
         loss.loss.backward()
-        figures["policy_loss"] += float(loss.loss)
-        figures["clipped"] += float(loss.clipped)
-        figures["update_kl"] += float(loss.kl)
+        figures["policy_loss"] += loss.loss.item()
+        figures["clipped"] += loss.clipped.item()
+        figures["update_kl"] += loss.kl.item()
         figures["entropy"] += float(masked_mean(entropy, mask, total))
     _step(parts.critic, optimizers.critic, config.max_grad_norm, "critic")
     figures["gradient_norm"] = _step(parts.policy, optimizers.policy, config.max_grad_norm, "policy")

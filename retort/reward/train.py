@@ -147,7 +147,7 @@ def _step(
         loss = binary_cross_entropy_with_logits(logits, train.labels[part].to(logits.device))
         loss = loss * (len(part) / len(index))
         loss.backward()
-        total += float(loss)
+        total += loss.item()
     torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.max_grad_norm)
     optimizer.step()
     return total
