@@ -82,11 +82,19 @@ def platt_scaling(labels: Sequence[int], logits: Sequence[float]) -> tuple[float
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
-def gate_reasons(quality: Quality, *, min_auc: float, max_calibration_error: float) -> list[str]:
+def gate_reasons(
+    quality: Quality, *, min_auc: float, max_calibration_error: float, min_per_class: int = 1
+) -> list[str]:
     """Why a reward model must not be optimised against; empty when it may be."""
     if quality.auc is None:
         return [f"all {quality.n} held-out responses have one label: there is nothing to tell apart"]
     reasons = []
+    rarer = round(quality.n * min(quality.base_rate, 1 - quality.base_rate))
+    if rarer < min_per_class:
+        reasons.append(
+            f"only {rarer} of {quality.n} held-out responses have the rarer label, fewer than min_per_class "
+            f"{min_per_class}: the figures below are mostly chance"
+        )
     if quality.auc < min_auc:
         reasons.append(f"AUC {quality.auc:.3f} on held-out prompts is below min_auc {min_auc}")
     if quality.calibration_error > max_calibration_error:

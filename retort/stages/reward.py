@@ -147,9 +147,14 @@ def _result(
     sources = {name: [row for row in gate if row["source"] == name] for name in ("teacher", "student")}
     by_source = {name: quality(rows) for name, rows in sources.items() if rows}
     student = by_source.get("student")
-    # PPO shows the reward model responses of the student; the teacher's stand in where those have one label only.
-    decisive = student if student is not None and student.auc is not None else quality(gate)
-    reasons = gate_reasons(decisive, min_auc=config.min_auc, max_calibration_error=config.max_calibration_error)
+    # PPO shows the reward model responses of the student: those decide, where there are any.
+    decisive = student if student is not None else quality(gate)
+    reasons = gate_reasons(
+        decisive,
+        min_auc=config.min_auc,
+        max_calibration_error=config.max_calibration_error,
+        min_per_class=config.min_per_class,
+    )
     known = [row for row in gate if row["correct"] is not None]
     lengths = [len(prompt) + len(response) for prompt, response in train.tokens]
     seen = sum(lengths) + sum(len(prompt) + len(response) for prompt, response in held.tokens)

@@ -93,3 +93,11 @@ def test_the_gate_says_each_reason(auc, error, words):
     found = gate_reasons(quality(auc, error), min_auc=0.75, max_calibration_error=0.2)
     assert len(found) == len(words)
     assert all(text.startswith(start) for text, start in zip(found, words, strict=True))
+
+
+def test_the_gate_wants_enough_of_both_labels():
+    # 4 of 100 responses have label 1: round(100 * min(0.04, 0.96)) = 4 < 10
+    few = Quality(n=100, base_rate=0.04, auc=0.99, accuracy=0.96, brier=0.02, calibration_error=0.01)
+    (reason,) = gate_reasons(few, min_auc=0.75, max_calibration_error=0.2, min_per_class=10)
+    assert "only 4 of 100" in reason
+    assert gate_reasons(few, min_auc=0.75, max_calibration_error=0.2, min_per_class=4) == []

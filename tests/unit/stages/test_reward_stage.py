@@ -57,9 +57,11 @@ def test_two_runs_write_the_same_bytes(training_root):
 
 
 def test_a_high_bar_is_not_passed_and_says_why(training_root):
-    metrics = run_stage("reward", {}, training_root(reward={"min_auc": 1.0}))
+    metrics = run_stage("reward", {}, training_root(reward={"min_auc": 1.0, "min_per_class": 1000}))
     assert not metrics["gate_passed"]
-    assert metrics["gate_reasons"] == [f"AUC {metrics['auc']:.3f} on held-out prompts is below min_auc 1.0"]
+    few, weak = metrics["gate_reasons"]
+    assert "have the rarer label, fewer than min_per_class 1000" in few
+    assert weak == f"AUC {metrics['auc']:.3f} on held-out prompts is below min_auc 1.0"
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
