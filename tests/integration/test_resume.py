@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +17,14 @@ from retort.stages.context import run_stage
 
 def kill_when(ready: Callable[[], bool], stage: str, root: Path) -> int:
     """Run `stage` in a process of its own and kill it as soon as `ready()`; the signal that ended it, or 0."""
-    child = os.fork()
-    if child == 0:
-        with Path(os.devnull).open("w") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        try:
-            run_stage(stage, {}, root)
-        finally:
-            os._exit(0)
-    deadline = time.monotonic() + 120
-    while not ready() and time.monotonic() < deadline:
+    # Not a fork: a forked copy of a process that has run torch hangs on the locks of threads that it does not have.
+    command = [sys.executable, "-m", "retort", "stage", stage, "--workspace", str(root)]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not ready() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    return os.WTERMSIG(os.waitpid(child, 0)[1])
+    child.kill()
+    return -child.wait()
 
 
 def written(root: Path, stage: str) -> dict[str, str]:
