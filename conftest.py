@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# DVC's logger keeps the stdout that it finds when it is imported; one test's captured stdout is closed in the next.
+import dvc.logger  # noqa: F401
 import pytest
 
 from retort.config import RetortConfig, load_config

@@ -83,9 +83,10 @@ class RewardConfig(OptimizerConfig):
     """Longest prompt with response in tokens; longer ones are left out and counted."""
     evaluate_steps: int = Field(100, ge=1)
     """Steps between evaluations on held-out prompts; the best state is kept."""
-    min_per_class: int = Field(10, ge=1)
-    """Gate: PPO runs only if so many held-out student responses have each label; fewer make the figures chance."""
-    min_auc: float = Field(0.75, ge=0.5, le=1)
+    min_per_class: int = Field(10, ge=0)
+    """Gate: PPO runs only if so many held-out student responses have each label; fewer make the figures chance. With 0
+    the teacher's responses stand in for a student that gives one label only."""
+    min_auc: float = Field(0.75, ge=0, le=1)
     """Gate: PPO runs only if the AUC on held-out prompts' student responses reaches this."""
     max_calibration_error: float = Field(0.2, gt=0, le=1)
     """Gate: PPO runs only if the expected calibration error (15 bins) is at most this."""

@@ -147,8 +147,11 @@ def _result(
     sources = {name: [row for row in gate if row["source"] == name] for name in ("teacher", "student")}
     by_source = {name: quality(rows) for name, rows in sources.items() if rows}
     student = by_source.get("student")
-    # PPO shows the reward model responses of the student: those decide, where there are any.
-    decisive = student if student is not None else quality(gate)
+    # PPO shows the reward model responses of the student: those decide. Where they have one label they can decide
+    # nothing: the gate stays shut, or with min_per_class 0 the teacher's stand in.
+    blind = student is not None and student.auc is None and config.min_per_class == 0
+    decisive = by_source.get("teacher", student) if blind else student
+    decisive = decisive if decisive is not None else quality(gate)
     reasons = gate_reasons(
         decisive,
         min_auc=config.min_auc,
