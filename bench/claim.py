@@ -69,14 +69,21 @@ def markdown(runs: dict[int, dict[str, Any]]) -> str:
         lines += ["", f"{words[0].upper()}{words[1:]}:", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for seed, metrics in runs.items():
             found = metrics["benchmarks"][name]
-            shares = [f"{100 * found['models'][model]['accuracy']:.1f} %" for model in MODELS]
-            pairs = [interval(found["paired"][pair]) for pair in PAIRS]
+            shares = [share(found["models"].get(model)) for model in MODELS]
+            pairs = [interval(found["paired"].get(pair)) for pair in PAIRS]
             lines.append(f"| {seed} | {' | '.join([*shares[:-1], f'**{shares[-1]}**', *pairs])} |")
     return "\n".join(lines)
 
 
-def interval(paired: dict[str, float]) -> str:
-    """A paired difference in points with its interval."""
+def share(score: dict[str, float] | None) -> str:
+    """An accuracy in percent; a dash for a model that was not evaluated."""
+    return "–" if score is None else f"{100 * score['accuracy']:.1f} %"
+
+
+def interval(paired: dict[str, float] | None) -> str:
+    """A paired difference in points with its interval; a dash where one of the two was not evaluated."""
+    if paired is None:
+        return "–"
     points = [100 * paired[key] for key in ("difference", "low", "high")]
     return f"{points[0]:+.1f} [{points[1]:+.1f}, {points[2]:+.1f}]"
 
