@@ -1,6 +1,8 @@
 """The whole method with real stages: it learns, a second run does nothing, Kubeflow's graph gives the same."""
 
 import json
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +33,7 @@ def metrics(root: Path, name: str) -> dict:
 @pytest.mark.timeout(1200)
 def test_the_smoke_run_learns_repeats_nothing_and_is_the_same_under_kubeflow(tmp_path, monkeypatch):
     monkeypatch.chdir(CHECKOUT)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     by_dvc = workspace(tmp_path, "dvc")
     versioning.reproduce(by_dvc)
 
