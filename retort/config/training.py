@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -64,11 +64,18 @@ class RewardConfig(OptimizerConfig):
     """The pointwise reward model."""
 
     init: Literal["teacher", "sft"] = "sft"
-    """Model whose trunk the reward model starts from; `teacher` needs its weights and the student's tokenizer."""
+    """Model whose trunk the reward model starts from; `teacher` needs its weights. It reads text, so tokenizers may
+    differ."""
     likelihood: list[Literal["teacher", "sft"]] = ["sft"]
     """Frozen models whose token log-probabilities the head sees beside the hidden states."""
     train_trunk: bool = True
     """Train the trunk too, not the head alone."""
+    loss: Literal["last_token", "every_token"] = "last_token"
+    """Where the response's label is asked for: after its last token, or after every token (Cobbe et al. 2021, §4.3),
+    where the head sees no more than the tokens so far. Scores are those of the last token either way."""
+    class_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    """Weight of an agreeing response in the loss relative to another: 1, such that both classes weigh the same, or a
+    number. It saves what `reward_data.balance` would drop; calibration takes it out of the scores again."""
     head_size: int = Field(64, ge=1)
     """Hidden width of the head."""
     steps: int = Field(400, ge=1)
@@ -90,6 +97,9 @@ class RewardConfig(OptimizerConfig):
     """Gate: PPO runs only if the AUC on held-out prompts' student responses reaches this."""
     max_calibration_error: float = Field(0.2, gt=0, le=1)
     """Gate: PPO runs only if the expected calibration error (15 bins) is at most this."""
+    gate: Literal["estimate", "interval"] = "estimate"
+    """What the gate compares with its bounds: the figures themselves, or the worse ends of their 95 % intervals,
+    for runs whose PPO is dear."""
     lora: LoraConfig | None = None
     """Adapters on the trunk; full fine-tuning when left out."""
 
