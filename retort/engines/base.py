@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from retort.chat import Form
 from retort.config.data import SamplingConfig
 
 Key = tuple[str, int]
@@ -20,13 +21,16 @@ class Request:
 
     prompt_id: str
     prompt: str
-    """The user's message, without chat formatting."""
+    """What is answered, without chat formatting; `form` says how it is read."""
     sample: int
     """Number of the response among those to its prompt, over all temperatures."""
     temperature: float
     """0 is greedy."""
     seed: int
     """Seed to draw it with: 31 bits, which every server accepts."""
+    form: Form = "message"
+    stop: tuple[str, ...] = ()
+    """Texts before which the response ends, beside the model's own end token."""
 
     @property
     def key(self) -> Key:
@@ -98,6 +102,12 @@ class Engine(Protocol):
     ) -> None:
         """End it, whatever happened."""
         ...
+
+
+def until(text: str, stop: Collection[str]) -> tuple[str, bool]:
+    """The text before the first of the texts to stop at, and whether there was one."""
+    ends = [place for one in stop if (place := text.find(one)) >= 0]
+    return (text[: min(ends)], True) if ends else (text, False)
 
 
 def derived_seed(*parts: object) -> int:

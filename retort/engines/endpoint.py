@@ -11,22 +11,35 @@ import asyncio
 import os
 from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from retort.chat import messages_of
 from retort.config.data import SamplingConfig
-from retort.engines.base import Key, Request, Response
+from retort.engines.base import Key, Request, Response, until
 from retort.errors import ConfigError, EngineError, InputError
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
+    from openai.types import Completion, CompletionUsage
     from openai.types.chat import ChatCompletion
 
 _FINISH = {"stop": "stop", "length": "length"}
 """Finish reasons that mean the same everywhere; others (a content filter, a tool call) become `unknown`."""
+_MOST_STOPS = 4
+"""Stop texts that OpenAI's interface takes with a request."""
+
+
+class _Said(NamedTuple):
+    """What both kinds of completion say."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    response_tokens: int
 
 
 class EndpointEngine:
-    """Asks the chat completions of one endpoint."""
+    """Asks the chat completions of one endpoint, or its plain completions for text to continue."""
 
     parameters: int | None = None
 
@@ -57,7 +70,7 @@ class EndpointEngine:
         self.model, self.prices = name or model, prices
         self._asked_for, self._base_url, self._api_key_env = model, base_url, api_key_env
         self._concurrency, self._max_retries, self._timeout_s = concurrency, max_retries, timeout_s
-        self._limit_field = "max_tokens"
+        self._limit_field, self._sends_stop = "max_tokens", True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: AsyncOpenAI | None = None
 
@@ -128,14 +141,16 @@ class EndpointEngine:
         from openai import APIConnectionError, APIStatusError, BadRequestError
 
         try:
-            try:
-                completion = await self._create(request, sampling)
-            except BadRequestError as error:
-                # OpenAI's newer models know the limit only under its newer name, other servers only the older one.
-                if self._limit_field == "max_completion_tokens" or "max_completion_tokens" not in str(error):
-                    raise
-                self._limit_field = "max_completion_tokens"
-                completion = await self._create(request, sampling)
+            while True:
+                sent = self._limit_field, self._sends_stop
+                try:
+                    said = await self._create(request, sampling)
+                    break
+                except BadRequestError as error:
+                    self._adapt(str(error))
+                    # Another request may have learnt it while this one was under way.
+                    if sent == (self._limit_field, self._sends_stop):
+                        raise
         except APIConnectionError as error:
             raise EngineError(
                 f"{self._base_url}: no answer after {self._max_retries + 1} attempts ({error}). Check the address and "
@@ -143,35 +158,51 @@ class EndpointEngine:
             ) from error
         except APIStatusError as error:
             raise self._explained(error, request) from error
-        return self._response(request, completion)
+        return self._response(request, said)
 
-    async def _create(self, request: Request, sampling: SamplingConfig) -> ChatCompletion:
+    def _adapt(self, problem: str) -> None:
+        """Change what is sent after a refusal, where that is known to help."""
+        if "max_completion_tokens" in problem:
+            # OpenAI's newer models know the limit only under its newer name, other servers only the older one.
+            self._limit_field = "max_completion_tokens"
+        if "'stop'" in problem:
+            # Its reasoning models refuse stop texts; responses are cut at them here anyway.
+            self._sends_stop = False
+
+    async def _create(self, request: Request, sampling: SamplingConfig) -> _Said | None:
         assert self._client is not None, "the engine is used in a with block"
-        limit: dict[str, Any] = {self._limit_field: sampling.max_new_tokens}
-        completion: ChatCompletion = await self._client.chat.completions.create(
-            model=self._asked_for,
-            messages=[{"role": "user", "content": request.prompt}],
-            temperature=request.temperature,
-            top_p=sampling.top_p,
-            seed=request.seed,
-            **limit,
-        )
-        return completion
+        settings: dict[str, Any] = {
+            "model": self._asked_for,
+            "temperature": request.temperature,
+            "top_p": sampling.top_p,
+            "seed": request.seed,
+        }
+        if request.stop and self._sends_stop:
+            settings["stop"] = list(request.stop[:_MOST_STOPS])
+        if request.form == "text":
+            text: Completion = await self._client.completions.create(
+                prompt=request.prompt, max_tokens=sampling.max_new_tokens, **settings
+            )
+            return _said([(one.text, one.finish_reason) for one in text.choices], text.usage)
+        messages: list[Any] = messages_of(request.prompt, request.form)
+        settings[self._limit_field] = sampling.max_new_tokens
+        chat: ChatCompletion = await self._client.chat.completions.create(messages=messages, **settings)
+        return _said([(one.message.content, one.finish_reason) for one in chat.choices], chat.usage)
 
-    def _response(self, request: Request, completion: ChatCompletion) -> Response:
-        if not completion.choices:
+    def _response(self, request: Request, said: _Said | None) -> Response:
+        if said is None:
             raise EngineError(f"{self._base_url}: answered prompt {request.prompt_id!r} without choices. Run it again.")
-        choice, usage = completion.choices[0], completion.usage
+        text, stopped = until(said.text, request.stop)
         return Response(
             prompt_id=request.prompt_id,
             sample=request.sample,
             model=self.model,
             temperature=request.temperature,
             seed=request.seed,
-            response=choice.message.content or "",
-            finish_reason=_FINISH.get(choice.finish_reason or "", "unknown"),
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            response_tokens=usage.completion_tokens if usage else 0,
+            response=text,
+            finish_reason="stop" if stopped else said.finish_reason,
+            prompt_tokens=said.prompt_tokens,
+            response_tokens=said.response_tokens,
         )
 
     def _explained(self, error: APIStatusError, request: Request) -> Exception:
@@ -197,3 +228,11 @@ class EndpointEngine:
             f"{self._base_url}: status {status} after {self._max_retries + 1} attempts ({said}). Lower "
             "teacher.concurrency or wait; run the stage again to go on with what is missing."
         )
+
+
+def _said(choices: Sequence[tuple[str | None, str | None]], usage: CompletionUsage | None) -> _Said | None:
+    if not choices:
+        return None
+    text, reason = choices[0]
+    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    return _Said(text or "", _FINISH.get(reason or "", "unknown"), *tokens)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 from retort.chat import check_prompt_length, prompt_ids
 from retort.config.data import SamplingConfig
-from retort.engines.base import Key, Request, Response
+from retort.engines.base import Key, Request, Response, until
 from retort.models import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from retort.engines.sampler import Sample
 
 
 class LocalEngine:
@@ -37,9 +39,9 @@ class LocalEngine:
         # A trained model is named by its role: the path of its folder would differ between workspaces.
         self.model = read_reference(folder).model if (folder / REFERENCE).exists() else folder.name
         self._file = file
-        self._tokenizer: PreTrainedTokenizerFast = load_tokenizer(folder, training=training)
-        self._weights: PreTrainedModel = load_model(folder)
-        self.parameters: int | None = model_size(self._weights)
+        self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(folder, training=training)
+        self.weights: PreTrainedModel = load_model(folder)
+        self.parameters: int | None = model_size(self.weights)
 
     def count(self, requests: Sequence[Request]) -> int:
         """One response a request."""
@@ -53,12 +55,12 @@ class LocalEngine:
         Every response is drawn from numbers that depend on its own seed alone, and batches on `requests` alone:
         the same requests give the same responses, resumed or not.
         """
-        ids = {request.prompt_id: prompt_ids(self._tokenizer, request.prompt) for request in requests}
+        ids = {one.prompt_id: prompt_ids(self.tokenizer, one.prompt, one.form) for one in requests}
         for prompt_id, prompt in ids.items():
             check_prompt_length(
                 len(prompt),
                 sampling.max_new_tokens,
-                context_length(self._weights),
+                context_length(self.weights),
                 prompt_id=prompt_id,
                 file=self._file,
             )
@@ -67,14 +69,16 @@ class LocalEngine:
                 yield self._answer(batch, [ids[request.prompt_id] for request in batch], sampling)
 
     def _answer(self, batch: list[Request], prompts: list[list[int]], sampling: SamplingConfig) -> list[Response]:
-        from retort.engines.sampler import sample
+        from retort.engines.sampler import Stop, sample
 
-        eos, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id
+        eos, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
         assert isinstance(pad, int), "load_tokenizer refuses tokenizers without a pad token"
         temperature = batch[0].temperature
+        longest = max(len(text.encode()) for one in batch for text in (*one.stop, ""))
+        stop = Stop(lambda row, ids: self._holds(ids, batch[row].stop), longest) if longest else None
         drawn = sample(
-            self._weights,
+            self.weights,
             prompts,
             temperature=temperature,
             top_p=sampling.top_p,
@@ -84,24 +88,47 @@ class LocalEngine:
             generator=None,
             batch_size=sampling.batch_size,
             uniforms=_uniforms(batch, sampling.max_new_tokens) if temperature > 0 else None,
+            stop=stop,
         )
         return [
-            Response(
-                prompt_id=request.prompt_id,
-                sample=request.sample,
-                model=self.model,
-                temperature=temperature,
-                seed=request.seed,
-                response=self._text(one.ids[:-1] if one.finished else one.ids),
-                finish_reason="stop" if one.finished else "length",
-                prompt_tokens=len(prompt),
-                response_tokens=len(one.ids),
-            )
+            self._response(request, len(prompt), one)
             for request, prompt, one in zip(batch, prompts, drawn, strict=True)
         ]
 
+    def _response(self, request: Request, prompt_tokens: int, drawn: Sample) -> Response:
+        ids = self._until_stop(drawn.ids, request.stop)
+        finished = drawn.finished or len(ids) < len(drawn.ids) or self._holds(ids, request.stop)
+        # Generated tokens stop words included, up to the one that completed them: the same however rows were batched.
+        text = self._text(ids[:-1] if ids[-1] == self.tokenizer.eos_token_id else ids)
+        return Response(
+            prompt_id=request.prompt_id,
+            sample=request.sample,
+            model=self.model,
+            temperature=request.temperature,
+            seed=request.seed,
+            response=until(text, request.stop)[0],
+            finish_reason="stop" if finished else "length",
+            prompt_tokens=prompt_tokens,
+            response_tokens=len(ids),
+        )
+
+    def _until_stop(self, ids: list[int], stop: tuple[str, ...]) -> list[int]:
+        """The tokens up to the one that completes the first text to stop at; all of them where there is none."""
+        if not self._holds(ids, stop):
+            return ids
+        low, high = 1, len(ids)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._holds(ids[:middle], stop) else (middle + 1, high)
+        return ids[:low]
+
+    def _holds(self, ids: list[int], stop: tuple[str, ...]) -> bool:
+        # Special tokens are texts to stop at too ("<|im_end|>"), though no response shows them.
+        text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) if stop else ""
+        return any(one in text for one in stop)
+
     def _text(self, ids: list[int]) -> str:
-        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str), "one sequence decodes to one text"
         return text
 

@@ -7,7 +7,7 @@ before anything is decoded, so samples depend on the seed and, rounding apart, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 _COMPACT_SHARE = 0.25
 """Rows are taken out of a batch once this share of it has finished: copying the cache costs about one step."""
+_STOP_EVERY = 8
+"""Tokens between two looks for a stop text: looking means decoding to text, which costs about as much as a step."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a response ends beside its end token. It is found up to `_STOP_EVERY` - 1 tokens late; the caller cuts."""
+
+    found: Callable[[int, list[int]], bool]
+    """Whether the last tokens of the response to a prompt (its index, the tokens) hold a text to stop at."""
+    width: int
+    """Tokens that the longest such text can be made of."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Sample:
     logprobs: list[float]
     """Natural log-probability of each token at the sampling temperature (1 for greedy), before `top_p` truncation."""
     finished: bool
-    """Whether the model ended it; otherwise it was cut off."""
+    """Whether the model ended it, or a `Stop` did; otherwise it was cut off."""
 
 
 def sample(
@@ -46,6 +58,7 @@ def sample(
     generator: torch.Generator | None,
     batch_size: int,
     uniforms: torch.Tensor | None = None,
+    stop: Stop | None = None,
 ) -> list[Sample]:
     """Sample one response to each of `prompts`.
 
@@ -61,6 +74,7 @@ def sample(
         batch_size: Rows decoded at once.
         uniforms: Numbers in [0, 1) to sample with, (prompts, max_new_tokens), instead of drawing them from
             `generator`: for responses that each have a seed of their own.
+        stop: Ends responses at texts.
 
     Returns:
         One sample a prompt, in the order given.
@@ -81,7 +95,7 @@ def sample(
     try:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            decoder = _Decoder(model, max_new_tokens, eos_token_id, pad_token_id, temperature, top_p)
+            decoder = _Decoder(model, max_new_tokens, eos_token_id, pad_token_id, temperature, top_p, stop, rows)
             chosen = uniforms[rows].to(model.device) if uniforms is not None and temperature > 0 else None
             for index, one in zip(rows, decoder.run([prompts[index] for index in rows], chosen), strict=True):
                 samples[index] = one
@@ -94,10 +108,19 @@ class _Decoder:
     """Decodes one batch; `live` holds the numbers of the rows that are still in it."""
 
     def __init__(
-        self, model: PreTrainedModel, max_new_tokens: int, eos: int, pad: int, temperature: float, top_p: float
+        self,
+        model: PreTrainedModel,
+        max_new_tokens: int,
+        eos: int,
+        pad: int,
+        temperature: float,
+        top_p: float,
+        stop: Stop | None,
+        numbers: Sequence[int],
     ) -> None:
         self.model, self.max_new_tokens, self.eos, self.pad = model, max_new_tokens, eos, pad
         self.temperature, self.top_p = temperature, top_p
+        self.stop, self.numbers = stop, numbers
 
     @torch.inference_mode()
     def run(self, prompts: list[list[int]], uniforms: torch.Tensor | None) -> list[Sample]:
@@ -114,7 +137,10 @@ class _Decoder:
             uniform = uniforms[live, step] if uniforms is not None else None
             token, logprob = choose(logits, self.temperature, self.top_p, uniform)
             ids[live, step], logprobs[live, step] = token, logprob
-            ended = (token == self.eos) & ~finished[live]
+            ended = token == self.eos
+            if self.stop is not None and (step + 1) % _STOP_EVERY == 0:
+                ended = ended | self._stopped(self.stop, ids[:, : step + 1], live)
+            ended = ended & ~finished[live]
             lengths[live] = torch.where(ended, step + 1, lengths[live])
             finished[live] |= ended
             left = int((~finished[live]).sum())
@@ -133,6 +159,11 @@ class _Decoder:
             ).logits[:, -1]
         rows = zip(ids.tolist(), logprobs.tolist(), lengths.tolist(), finished.tolist(), strict=True)
         return [Sample(row[:length], scores[:length], done) for row, scores, length, done in rows]
+
+    def _stopped(self, stop: Stop, ids: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
+        recent = ids[live, -(stop.width + _STOP_EVERY) :].tolist()
+        found = [stop.found(self.numbers[row], last) for row, last in zip(live.tolist(), recent, strict=True)]
+        return torch.tensor(found, device=ids.device)
 
     def _prefill(self, prompts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor, torch.Tensor]:
         """Read the prompts, each different one once.

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -39,7 +40,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server, prompt = self.server, body["messages"][0]["content"]
+        server, prompt = self.server, body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
         with server.lock:
             server.bodies.append(body)
             key = (prompt, body["seed"])
@@ -56,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(server.statuses[attempt - 1], {"error": {"message": "busy"}})
         else:
             message = {"role": "assistant", "content": prompt.upper() if server.content is None else server.content}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            choice = {"index": 0, "message": message, "text": message["content"], "finish_reason": "stop"}
             usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
             self.reply(
                 200,
@@ -198,3 +199,36 @@ def test_a_task_that_fails_midway_goes_on_with_what_is_missing(serve, tmp_path):
 
 def test_missing_text_is_an_empty_response(serve):
     assert ask(serve(content=""), REQUESTS[:1])[0].response == ""
+
+
+def test_stop_texts_are_sent_and_cut_at_even_where_the_server_ignores_them(serve):
+    server = serve(content="4\n\nQuestion: and 5 ?")
+    asked = [replace(REQUESTS[0], stop=("</s>", "Question:", "a", "b", "c"))]
+    with EndpointEngine(server.url, "m", api_key_env=None) as engine:
+        ((response,),) = engine.generate(asked, SAMPLING)
+    assert server.bodies[0]["stop"] == ["</s>", "Question:", "a", "b"]  # OpenAI's interface takes four
+    assert (response.response, response.finish_reason) == ("4\n\n", "stop")
+
+
+def test_a_model_that_refuses_stop_texts_is_asked_without_them(serve):
+    words = "Unsupported parameter: 'stop' is not supported with this model."
+    server = serve(content="4 Question: 5", refuse=lambda body: (400, words) if "stop" in body else None)
+    asked = [replace(one, stop=("Question:",)) for one in REQUESTS]
+    with EndpointEngine(server.url, "m", api_key_env=None, concurrency=8) as engine:
+        responses = [one for batch in engine.generate(asked, SAMPLING) for one in batch]
+    assert [one.response for one in responses] == ["4 "] * len(REQUESTS)
+
+
+def test_a_conversation_is_sent_as_it_is_and_text_to_the_plain_completions(serve):
+    server = serve()
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "2 ?"}]
+    asked = [
+        replace(REQUESTS[0], prompt=json.dumps(turns), form="conversation"),
+        replace(REQUESTS[4], prompt="q: 3 ?\na:", form="text"),
+    ]
+    with EndpointEngine(server.url, "m", api_key_env=None, concurrency=1) as engine:
+        found = [one.response for batch in engine.generate(asked, SAMPLING) for one in batch]
+    assert server.bodies[0]["messages"] == turns
+    assert server.bodies[1]["prompt"] == "q: 3 ?\na:"
+    assert "messages" not in server.bodies[1]
+    assert found == ["2 ?", "Q: 3 ?\nA:"]

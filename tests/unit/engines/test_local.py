@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from retort.config.data import SamplingConfig
 from retort.engines.base import derived_seed, plan_requests
 from retort.engines.local import LocalEngine
 from retort.engines.log import answer
+from retort.engines.sampler import Sample
 from retort.errors import EngineError, InputError, StorageError
 
 SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=2, max_new_tokens=12, batch_size=4)
@@ -51,6 +53,39 @@ def test_every_request_is_answered_and_greedy_samples_agree(engine, tmp_path):
     assert len({one.response for one in found if one.temperature == 1.0}) > 6
     assert {one.finish_reason for one in found if one.response_tokens < 12} <= {"stop"}
     assert {one.model for one in found} == {"llama-0"}
+
+
+def test_a_response_ends_before_the_first_text_to_stop_at(engine):
+    sampling = SAMPLING.model_copy(update={"max_new_tokens": 40})
+    free = {one.key: one for batch in engine.generate(REQUESTS, sampling) for one in batch}
+    # Each request stops at two characters of its own: of its free response, from the 10th and from the 5th on.
+    stops = {key: tuple(one.response[at : at + 2] for at in (10, 5)) for key, one in free.items()}
+    requests = [replace(one, stop=tuple(text for text in stops[one.key] if text)) for one in REQUESTS]
+    shorter = 0
+    for batch in engine.generate(requests, sampling):
+        for one in batch:
+            whole = free[one.key].response
+            ends = [whole.find(text) for text in stops[one.key] if text]
+            assert one.response == whole[: min(ends)]
+            assert one.finish_reason == "stop"
+            shorter += one.response_tokens < free[one.key].response_tokens
+    assert shorter == len(REQUESTS)
+
+
+def test_a_special_token_can_be_stopped_at(engine, monkeypatch):
+    ids = [*engine.tokenizer("abc def").input_ids, engine.tokenizer.convert_tokens_to_ids("<|user|>")]
+    drawn = Sample([*ids, *ids], [], finished=False)
+    stopped = engine._response(replace(REQUESTS[0], stop=("Question:", "<|user|>")), 3, drawn)
+    assert (stopped.response, stopped.finish_reason, stopped.response_tokens) == ("abc def", "stop", len(ids))
+    assert engine._response(REQUESTS[0], 3, drawn).finish_reason == "length"
+
+
+def test_text_to_continue_is_another_prompt_than_a_message(engine):
+    (message,), (text,) = (
+        next(engine.generate([replace(REQUESTS[0], form=form)], SAMPLING)) for form in ("message", "text")
+    )
+    assert text.prompt_tokens < message.prompt_tokens  # no chat format
+    assert text.response != message.response
 
 
 def test_a_response_does_not_depend_on_who_is_asked_beside_it(engine):
