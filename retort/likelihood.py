@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from retort.packing import pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MOST_SCORES = 2**30
-"""Scores (tokens x vocabulary) of a forward pass without gradient: 2 bytes each in bfloat16, and twice 4 while those
-of response tokens are normalised in float32, make 10 GiB at most."""
+"""Scores (tokens x vocabulary) of a forward pass without gradient: 2 GiB in bfloat16 if all tokens are responses'."""
+CHUNK_SCORES = 2**20
+"""Scores that are normalised in float32 at once: few enough to stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each response token, and the entropy of its distribution if asked.
 
+    Sequences are packed into rows without padding where the model allows it, and scores over the vocabulary are
+    computed for response tokens alone: prompts can be far longer than responses.
+
     Args:
         model: A causal language model.
         batch: B rows of T tokens on the model's device.
@@ -69,20 +76,65 @@ def token_logprobs(
     Returns:
         Log-probabilities and entropies in nats, shape (B, T) in float32; 0 where the response mask is 0.
     """
-    logits = model(input_ids=batch.ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False).logits
-    # Only the positions that predict a response token are normalised: prompts can be far longer than responses.
+    packed = pack(model, batch)
     rows, columns = batch.response_mask_BT[:, 1:].nonzero(as_tuple=True)
-    picked = logits[rows, columns].float() / temperature
-    targets = batch.ids_BT[rows, columns + 1]
-    found = picked.gather(1, targets[:, None]).squeeze(1) - picked.logsumexp(dim=1)
-    shape = batch.ids_BT.shape
-    logprobs = torch.zeros(shape, dtype=torch.float32, device=logits.device).index_put((rows, columns + 1), found)
-    entropies = torch.zeros(shape, dtype=torch.float32, device=logits.device)
-    if entropy:
-        with torch.no_grad():
-            logp = picked.log_softmax(dim=1)
-            entropies[rows, columns + 1] = -(logp.exp() * logp).sum(dim=1)
-    return logprobs, entropies
+    places = packed.places(rows, columns)
+    order = places.argsort()  # the model gives the positions that it keeps in the order of its rows
+    rows, columns, places = rows[order], columns[order], places[order]
+    keep = torch.zeros_like(packed.ids_RW, dtype=torch.bool)
+    keep.view(-1)[places] = True
+    logits_NV = model(**packed.inputs(), logits_to_keep=keep).logits
+    found, spread = _Chosen.apply(logits_NV, batch.ids_BT[rows, columns + 1], temperature, entropy)
+    logprobs, entropies = torch.zeros(2, *batch.ids_BT.shape, dtype=torch.float32, device=logits_NV.device)
+    return logprobs.index_put((rows, columns + 1), found), entropies.index_put((rows, columns + 1), spread)
+
+
+class _Chosen(torch.autograd.Function):
+    """Log-probabilities of chosen tokens and entropies, keeping nothing of the vocabulary's size but the logits.
+
+    `gather - logsumexp` would keep a copy in float32 and make three more in the backward pass; here float32 exists for
+    a few rows at a time, and the gradient, chosen - softmax, is the one other tensor of the logits' size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_NV: Tensor, targets_N: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        totals, found, entropies = torch.zeros(3, len(targets_N), dtype=torch.float32, device=logits_NV.device)
+        for part in _row_chunks(logits_NV):
+            scores = logits_NV[part].float()
+            if temperature != 1:
+                scores = scores / temperature
+            totals[part] = scores.logsumexp(dim=1)
+            found[part] = scores.gather(1, targets_N[part, None]).squeeze(1) - totals[part]
+            if entropy:
+                # H = ln Z - E[score]; a score of -inf has probability 0 and adds nothing.
+                weighted = (scores - totals[part, None]).exp_().mul_(scores).nan_to_num_(nan=0.0)
+                entropies[part] = totals[part] - weighted.sum(dim=1)
+        ctx.save_for_backward(logits_NV, targets_N, totals)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropies)
+        return found, entropies
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor, _entropy: Tensor) -> tuple[Tensor, None, None, None]:
+        logits_NV, targets_N, totals = ctx.saved_tensors
+        gradient = torch.empty_like(logits_NV)
+        for part in _row_chunks(logits_NV):
+            scores = logits_NV[part].float()
+            if ctx.temperature != 1:
+                scores = scores / ctx.temperature
+            upstream = grad_N[part, None] / ctx.temperature
+            change = (scores - totals[part, None]).exp_().mul_(-upstream)
+            gradient[part] = change.scatter_add_(1, targets_N[part, None], upstream)
+        return gradient, None, None, None
+
+
+def _row_chunks(logits_NV: Tensor) -> list[slice]:
+    """Slices of a few rows each, of at most `CHUNK_SCORES` scores."""
+    size = max(1, CHUNK_SCORES // logits_NV.shape[1])
+    return [slice(start, start + size) for start in range(0, len(logits_NV), size)]
 
 
 def length_sorted_batches(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from retort import likelihood
 from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, response_logprobs, token_logprobs
 
 PROMPTS = [[7, 8, 9], [10], [11, 12, 13, 14, 15, 16], [17, 18]]
@@ -45,6 +48,47 @@ def test_entropies_are_those_of_the_distributions(tiny_model):
     logits = model(torch.tensor([PROMPTS[0] + RESPONSES[0]])).logits[0].detach() / 0.5
     expected = torch.distributions.Categorical(logits=logits[2:5]).entropy()
     torch.testing.assert_close(found[0], torch.cat([torch.zeros(3), expected]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_gradients_are_those_of_log_softmax_on_unpadded_rows(tiny_model, architecture, temperature, monkeypatch):
+    monkeypatch.setattr(likelihood, "CHUNK_SCORES", 700)  # two rows of the vocabulary at a time
+    model, weights = tiny_model(architecture), torch.linspace(-1, 2, 11)
+    logprobs, _ = token_logprobs(model, batch := pad_batch(PROMPTS, RESPONSES, 0), temperature=temperature)
+    (logprobs[batch.response_mask_BT.bool()] * weights).sum().backward()
+    found = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    each = []
+    for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
+        logits = model(torch.tensor([prompt + response]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+        each.append((logits / temperature).log_softmax(-1).gather(1, torch.tensor(response)[:, None]).squeeze(1))
+    (torch.cat(each) * weights).sum().backward()
+    for one, parameter in zip(found, model.parameters(), strict=True):
+        torch.testing.assert_close(one, parameter.grad, atol=2e-5, rtol=1e-4)
+
+
+def test_a_pass_with_gradient_keeps_the_logits_of_response_tokens_and_nothing_else_of_their_size(tiny_model):
+    model, kept = tiny_model(), []
+    prompts, responses = [[7] * 40, [8] * 40], [[9, 10, 1], [9, 1]]
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        token_logprobs(model, pad_batch(prompts, responses, 0), entropy=True)
+    vocabulary, weight = model.config.vocab_size, set(model.get_output_embeddings().weight.shape)
+    found = [tuple(x.shape) for x in kept if vocabulary in x.shape]
+    assert [shape for shape in found if set(shape) != weight] == [(5, vocabulary)]
+
+
+def test_entropy_counts_tokens_without_probability_as_nothing(tiny_model):
+    model = tiny_model()
+    head = torch.nn.Linear(16, model.config.vocab_size)
+    torch.nn.init.zeros_(head.weight)
+    head.bias = torch.nn.Parameter(torch.full((model.config.vocab_size,), -torch.inf))
+    with torch.no_grad():
+        head.bias[:4] = 0.0
+    model.lm_head = head
+    logprobs, entropies = token_logprobs(model, pad_batch([[7]], [[2]], 0), entropy=True)
+    assert logprobs[0, 1].item() == pytest.approx(-math.log(4))
+    assert entropies[0, 1].item() == pytest.approx(math.log(4))
 
 
 def test_gradients_flow_to_the_model_from_response_tokens_alone(tiny_model):
