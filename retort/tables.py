@@ -5,7 +5,7 @@ Rows keep their order, and the same rows give the same bytes: DVC names tables b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ RESPONSES = pa.schema(
         _field("finish_reason", pa.string(), "stop (the model ended it), length (cut off) or unknown"),
         _field("prompt_tokens", pa.int32(), "Tokens of the formatted prompt; 0 when not known"),
         _field("response_tokens", pa.int32(), "Tokens of the response with its end token; 0 when not known"),
+        _field(
+            "mean_logprob", pa.float32(), "Mean log-probability of its tokens, in nats, where asked for", nullable=True
+        ),
     ]
 )
 """`teacher_responses` and `student_responses` write one table per shard."""
@@ -55,9 +58,10 @@ VOTES = pa.schema(
         _field("label", pa.string(), "Pseudo-label: the winning answer; null when the vote abstains", nullable=True),
         _field("votes", pa.int32(), "Responses that gave the winning answer"),
         _field("total", pa.int32(), "Responses that were counted, unparsed ones included"),
-        _field("share", pa.float32(), "votes / total"),
-        _field("margin", pa.float32(), "(votes - votes of the runner-up) / total"),
+        _field("share", pa.float32(), "votes / total, or the winner's share of the weight where votes are weighed"),
+        _field("margin", pa.float32(), "share less the share of the runner-up"),
         _field("abstained", pa.bool_(), "Whether share or margin was too small, or no answer could be read"),
+        _field("confidence", pa.float32(), "Probability that votes.confidence names; null without one", nullable=True),
         _field("answer", pa.string(), "Gold answer where known, passed on for metrics only", nullable=True),
         _field("correct", pa.bool_(), "Whether the label equals the gold answer, where both exist", nullable=True),
     ]
@@ -130,29 +134,59 @@ def read_table(path: Path, schema: pa.Schema, *, columns: Sequence[str] | None =
         InputError: the file is missing, is no Parquet, lacks a field of the schema, has it in another type, or
             has none of a required one in some row.
     """
-    remedy = "Run the stage that writes it again (`retort run` does so when needed)"
+    _check(path, schema)
+    names = list(columns) if columns else schema.names
+    try:
+        table = pq.read_table(path, columns=names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot be read ({error})", file=path, remedy=_REMEDY) from error
+    _refuse_nulls(path, schema, table, 0)
+    rows: Rows = table.to_pylist()
+    return rows
+
+
+def read_columns(
+    path: Path, schema: pa.Schema, *, columns: Sequence[str], batch_rows: int = 8192
+) -> Iterator[dict[str, list[Any]]]:
+    """Read some columns of a table batch by batch, so that a large one need not fit in memory.
+
+    Raises:
+        InputError: as for `read_table`; what is wrong in a later batch is found when that is reached.
+    """
+    _check(path, schema)
+    row = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=batch_rows, columns=list(columns)):
+            _refuse_nulls(path, schema, batch, row)
+            row += batch.num_rows
+            yield batch.to_pydict()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot be read ({error})", file=path, row=row + 1, remedy=_REMEDY) from error
+
+
+_REMEDY = "Run the stage that writes it again (`retort run` does so when needed)"
+
+
+def _check(path: Path, schema: pa.Schema) -> None:
     if not path.exists():
-        raise InputError("does not exist", file=path, remedy=remedy)
+        raise InputError("does not exist", file=path, remedy=_REMEDY)
     try:
         found = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"is not a Parquet table ({error})", file=path, remedy=remedy) from error
+        raise InputError(f"is not a Parquet table ({error})", file=path, remedy=_REMEDY) from error
     for field in schema:
         if field.name not in found.names:
-            raise InputError("is missing", file=path, field=field.name, remedy=remedy)
+            raise InputError("is missing", file=path, field=field.name, remedy=_REMEDY)
         if found.field(field.name).type != field.type:
             kinds = f"has type {found.field(field.name).type}, not {field.type}"
-            raise InputError(kinds, file=path, field=field.name, remedy=remedy)
-    try:
-        table = pq.read_table(path, columns=list(columns) if columns else schema.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"cannot be read ({error})", file=path, remedy=remedy) from error
-    for name in table.column_names:
-        if not schema.field(name).nullable and table[name].null_count:
-            row = table[name].is_null().index(True).as_py() + 1
-            raise InputError("is null", file=path, row=row, field=name, remedy=remedy)
-    rows: Rows = table.to_pylist()
-    return rows
+            raise InputError(kinds, file=path, field=field.name, remedy=_REMEDY)
+
+
+def _refuse_nulls(path: Path, schema: pa.Schema, rows: pa.Table | pa.RecordBatch, before: int) -> None:
+    for name in rows.schema.names:
+        if not schema.field(name).nullable and rows.column(name).null_count:
+            row = before + rows.column(name).is_null().index(True).as_py() + 1
+            raise InputError("is null", file=path, row=row, field=name, remedy=_REMEDY)
 
 
 def read_tables(paths: Sequence[Path], schema: pa.Schema) -> Rows:

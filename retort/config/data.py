@@ -114,6 +114,20 @@ class VotesConfig(Strict):
     """Abstain when the winner has less than this share of all responses."""
     min_margin: float = Field(0.0, ge=0, le=1)
     """Abstain when the winner leads the runner-up by less than this share; a tie always abstains."""
+    weights: Literal["equal", "source", "logprob"] = "equal"
+    """`equal`: each response counts once. `source`: by the model that gave it. `logprob`: by the geometric mean of its
+    tokens' probabilities, which must be known (teacher_responses.logprobs)."""
+    source_weights: dict[str, float] = {}
+    """Weight of each model's responses, for `weights: source`; empty learns them from who agrees with whom."""
+    confidence: Literal["agreement", "gold"] = "agreement"
+    """What a label's confidence is: `agreement`, the probability that one more response gives the label, learned from
+    held-out responses; `gold`, the probability that it is right, learned from other prompts' gold answers."""
+
+    @model_validator(mode="after")
+    def _weights_are_not_negative(self) -> VotesConfig:
+        if negative := [name for name, weight in self.source_weights.items() if not weight >= 0]:
+            raise ValueError(f"source_weights: the weight of {', '.join(negative)} must be 0 or more")
+        return self
 
 
 class RewardDataConfig(Strict):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
-from retort.errors import InputError
+from retort.errors import ConfigError, InputError
 from retort.progress import Progress
 from retort.stages.context import Context
-from retort.tables import PROMPTS, RESPONSES, VOTES, read_table, read_tables, write_table
-from retort.text.summary import Ballot, VoteSummary, label_correct, summarise, vote_on
+from retort.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read_tables, write_table
+from retort.text.ballots import Ballot, Batch, Origin, collect
+from retort.text.extract import read_answer
+from retort.text.summary import Labels, VoteSummary, count_votes
 from retort.text.vote import Vote
 
 VotesResult = VoteSummary
-"""Metrics of the stage; `sample_accuracy_by` is by temperature, `unknown` where a file of responses tells none."""
+"""Metrics of the stage."""
 
 
 def run(context: Context) -> VotesResult:
@@ -21,18 +24,27 @@ def run(context: Context) -> VotesResult:
 
     Raises:
         InputError: an input table is missing or malformed, a response belongs to no prompt, or all votes abstain.
+        ConfigError: votes.source_weights lacks a model that answered.
     """
-    kind, config = context.config.answer, context.config.votes
+    kind = context.config.answer
     prompts = read_tables([context.paths.prompts(split) for split in ("train", "validation")], PROMPTS)
     ballots = {row["prompt_id"]: Ballot(row["answer"]) for row in prompts}
     rules: Counter[str] = Counter()
-    for shard in context.config.teacher_responses.shards:
-        _read_answers(context, shard, ballots, rules)
-    votes = vote_on(list(ballots.values()), kind, min_share=config.min_share, min_margin=config.min_margin)
-    if all(vote.abstained for vote in votes):
+    with Progress("answers", total=_responses(context), unit="responses") as progress:
+        for count, read in collect(_batches(context, ballots), ballots, partial(read_answer, kind=kind)):
+            rules += read
+            progress.update(count)
+    _check_models(context, ballots)
+    labels = count_votes(ballots, kind, context.config.votes, rules)
+    if all(vote.abstained for vote in labels.votes):
         shard_file = context.paths.responses("teacher_responses", 0)
-        raise InputError(_why_all_abstain(votes, rules), file=shard_file, remedy=_REMEDY)
-    rows = [
+        raise InputError(_why_all_abstain(labels.votes, rules), file=shard_file, remedy=_REMEDY)
+    write_table(context.paths.votes, _rows(ballots, labels), VOTES)
+    return labels.summary
+
+
+def _rows(ballots: Mapping[str, Ballot], labels: Labels) -> Rows:
+    return [
         {
             "prompt_id": prompt_id,
             "label": vote.label,
@@ -41,13 +53,14 @@ def run(context: Context) -> VotesResult:
             "share": vote.share,
             "margin": vote.margin,
             "abstained": vote.abstained,
+            "confidence": confidence,
             "answer": ballot.gold,
-            "correct": label_correct(vote, ballot.gold, kind),
+            "correct": correct,
         }
-        for (prompt_id, ballot), vote in zip(ballots.items(), votes, strict=True)
+        for (prompt_id, ballot), vote, correct, confidence in zip(
+            ballots.items(), labels.votes, labels.correct, labels.confidence, strict=True
+        )
     ]
-    write_table(context.paths.votes, rows, VOTES)
-    return summarise(list(ballots.values()), votes, kind, rules)
 
 
 _REMEDY = (
@@ -62,24 +75,62 @@ def _why_all_abstain(votes: Sequence[Vote], rules: Counter[str]) -> str:
         return f"holds no response to any of the {len(votes)} prompts, so no vote has a label"
     return (
         f"the vote abstains on all {len(votes)} prompts, so nothing could be trained: an answer could be read in "
-        f"{sum(rules.values())} of {total} responses, and the largest share of a winner is "
+        f"{rules.total()} of {total} responses, and the largest share of a winner is "
         f"{max(vote.share for vote in votes):.2f}"
     )
 
 
-def _read_answers(context: Context, shard: int, ballots: dict[str, Ballot], rules: Counter[str]) -> None:
-    path = context.paths.responses("teacher_responses", shard)
-    rows = read_table(path, RESPONSES, columns=["prompt_id", "temperature", "response"])
-    with Progress(f"answers of shard {shard}", total=len(rows), unit="responses") as progress:
-        for number, row in enumerate(rows, start=1):
-            progress.update()
-            if row["prompt_id"] not in ballots:
+def _responses(context: Context) -> int:
+    import pyarrow.parquet as pq
+
+    files = [context.paths.responses("teacher_responses", shard) for shard in context.config.teacher_responses.shards]
+    return sum(pq.read_metadata(file).num_rows for file in files if file.exists())
+
+
+def _batches(context: Context, ballots: Mapping[str, Ballot]) -> Iterator[Batch]:
+    """The responses of all shards.
+
+    Raises:
+        InputError: a table is missing or malformed, a response belongs to no prompt, or it has no log-probability
+            where votes are weighed by that.
+    """
+    by_logprob = context.config.votes.weights == "logprob"
+    columns = ["prompt_id", "model", "temperature", "response", *(["mean_logprob"] if by_logprob else [])]
+    for shard in context.config.teacher_responses.shards:
+        path, before = context.paths.responses("teacher_responses", shard), 0
+        for batch in read_columns(path, RESPONSES, columns=columns):
+            ids = batch["prompt_id"]
+            stranger = next((place for place, prompt_id in enumerate(ids) if prompt_id not in ballots), None)
+            if stranger is not None:
                 raise InputError(
-                    f"{row['prompt_id']!r} is no train or validation prompt",
+                    f"{ids[stranger]!r} is no train or validation prompt",
                     file=path,
-                    row=number,
+                    row=before + stranger + 1,
                     field="prompt_id",
                     remedy="The responses belong to other prompts: run teacher_responses again",
                 )
-            temperature = f"{row['temperature']:g}" if row["temperature"] >= 0 else "unknown"
-            ballots[row["prompt_id"]].add(row["response"], context.config.answer, temperature, rules)
+            if by_logprob and None in batch["mean_logprob"]:
+                raise InputError(
+                    "is not known, but votes.weights is logprob",
+                    file=path,
+                    row=before + batch["mean_logprob"].index(None) + 1,
+                    field="mean_logprob",
+                    remedy="Set teacher_responses.logprobs (recorded responses: give mean_logprob), or weigh equally",
+                )
+            origins = [
+                Origin(model, temperature if temperature >= 0 else None)
+                for model, temperature in zip(batch["model"], batch["temperature"], strict=True)
+            ]
+            before += len(ids)
+            yield Batch(ids, origins, batch["response"], batch.get("mean_logprob"))
+
+
+def _check_models(context: Context, ballots: Mapping[str, Ballot]) -> None:
+    weights = context.config.votes.source_weights
+    if context.config.votes.weights == "source" and weights:
+        models = {origin.model for ballot in ballots.values() for origin in ballot.origins}
+        if missing := sorted(models - set(weights)):
+            raise ConfigError(
+                f"votes.source_weights: {', '.join(missing)} answered too. Give each model a weight, or none to learn "
+                "the weights."
+            )

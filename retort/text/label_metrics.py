@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb, log
 
 
@@ -56,6 +57,19 @@ def accuracy_at_coverage(confidence: Sequence[float], correct: Sequence[bool]) -
     return curve
 
 
+def brier(confidence: Sequence[float | None], correct: Sequence[bool | None]) -> float | None:
+    """Mean squared error of confidences as probabilities that a label is right (Brier 1950).
+
+    Over the labels that have both a confidence and a known gold answer; None where there are none.
+    """
+    errors = [
+        (value - right) ** 2
+        for value, right in zip(confidence, correct, strict=True)
+        if value is not None and right is not None
+    ]
+    return sum(errors) / len(errors) if errors else None
+
+
 def agreement(counts: Sequence[int], total: int) -> float:
     """Probability that two different responses to a prompt give the same answer; 1 for a single response.
 
@@ -88,8 +102,9 @@ def maj_at_k(right: int, wrong: Sequence[int], unparsed: int, k: int) -> float:
     """Probability that a vote over k responses drawn without replacement elects the right answer, ties abstaining.
 
     The exact expectation over all subsets, as `pass_at_k` is for maj@k of Lewkowycz et al. 2022 (§3.2): of the
-    C(n, k) subsets, those where the right answer has j votes and every other answer fewer, summed over j; each
-    number is a coefficient of a product of polynomials, one a group.
+    C(n, k) subsets, those where the right answer has j votes and every other answer fewer, summed over j. The number
+    of ways to draw the others is a coefficient of a product of polynomials, one an answer: of (1+x)^c where all c of
+    its votes are fewer than j, which multiply to one binomial, and of (1+x)^c cut off below x^j for the few others.
 
     Args:
         right: Responses with the right answer.
@@ -103,14 +118,20 @@ def maj_at_k(right: int, wrong: Sequence[int], unparsed: int, k: int) -> float:
     total = right + sum(wrong) + unparsed
     if not 1 <= k <= total:
         raise ValueError(f"k must be between 1 and {total}, not {k}")
-    ways = 0
+    return _maj_at_k(right, tuple(sorted(wrong)), unparsed, k)
+
+
+@lru_cache(maxsize=1 << 16)
+def _maj_at_k(right: int, wrong: tuple[int, ...], unparsed: int, k: int) -> float:
+    total, ways = right + sum(wrong) + unparsed, 0
     for votes in range(1, min(right, k) + 1):
-        rest = k - votes
-        others = [comb(unparsed, drawn) for drawn in range(min(unparsed, rest) + 1)]
+        free = unparsed + sum(count for count in wrong if count < votes)
+        others = [1]
         for count in wrong:
-            fewer = [comb(count, drawn) for drawn in range(min(count, votes - 1, rest) + 1)]
-            others = _product(others, fewer, rest)
-        ways += comb(right, votes) * (others[rest] if rest < len(others) else 0)
+            if count >= votes:
+                others = _product(others, [comb(count, drawn) for drawn in range(votes)], k - votes)
+        rest = sum(number * comb(free, k - votes - drawn) for drawn, number in enumerate(others))
+        ways += comb(right, votes) * rest
     return ways / comb(total, k)
 
 

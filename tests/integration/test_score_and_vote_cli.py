@@ -34,7 +34,7 @@ def test_vote_elects_over_the_four_models_of_each_question(tmp_path):
     # a vote of several models is right more often than one of their responses is
     assert result["accuracy"] > result["sample_accuracy"] > 0.3
     assert result["pass_at_k"]["4"] > result["pass_at_k"]["1"] == pytest.approx(result["sample_accuracy"])
-    assert set(result["sample_accuracy_by"]) == {
+    assert set(result["sample_accuracy_by_model"]) == {
         "6b_finetuning",
         "6b_verification",
         "175b_finetuning",

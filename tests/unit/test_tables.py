@@ -20,7 +20,7 @@ def prompt(number: int, **changes):
 
 def vote(**changes):
     plain = {"prompt_id": "p", "label": None, "votes": 0, "total": 4, "share": 0.25, "margin": 0.0, "abstained": True}
-    return plain | {"answer": None, "correct": None} | changes
+    return plain | {"confidence": None, "answer": None, "correct": None} | changes
 
 
 def test_rows_come_back_as_they_were_and_in_their_order(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from retort.errors import InputError
+from retort.errors import ConfigError, InputError
 from retort.paths import Paths
 from retort.stages.context import run_stage
 from retort.tables import PROMPTS, RESPONSES, VOTES, read_table, write_table
@@ -47,7 +47,8 @@ def test_labels_metrics_and_prompts_without_responses(tmp_path):
     assert metrics["unparsed_share"] == pytest.approx(1 / 7)
     # responses with gold: a 2 of 3 (one of them at 0.5), b 0 of 2, v 1 of 1
     assert metrics["sample_accuracy"] == 3 / 6
-    assert metrics["sample_accuracy_by"] == {"0.5": 1.0, "1": 2 / 5}
+    assert metrics["sample_accuracy_by_temperature"] == {"0.5": 1.0, "1": 2 / 5}
+    assert metrics["sample_accuracy_by_model"] == {"m": 3 / 6}
 
 
 def test_all_prompts_abstaining_is_an_error_that_says_what_to_do(tmp_path):
@@ -78,3 +79,49 @@ def test_least_share_makes_votes_abstain(tmp_path):
     answers = [response("a", "#### 7"), response("a", "#### 7"), response("a", "#### 8"), response("v", "#### 1")]
     workspace(tmp_path, [prompt("a")], [prompt("v")], [answers], min_share=0.7)
     assert run_stage("votes", {}, tmp_path)["abstained"] == 1
+
+
+def test_recorded_responses_are_told_apart_by_model_not_by_an_unknown_temperature(tmp_path):
+    rows = [
+        {**response("v", "#### 2", temperature=-1, sample=place), "model": model}
+        for place, model in enumerate(("x", "x", "y"))
+    ]
+    workspace(tmp_path, [], [prompt("v", "2")], [rows])
+    metrics = run_stage("votes", {}, tmp_path)
+    assert metrics["sample_accuracy_by_model"] == {"x": 1.0, "y": 1.0}
+    assert metrics["sample_accuracy_by_temperature"] == {}
+
+
+def test_votes_weighed_by_log_probability(tmp_path):
+    answers = [("#### 7", -0.1), ("#### 8", -2.0), ("#### 8", -2.0)]
+    rows = [{**response("v", text, sample=place), "mean_logprob": value} for place, (text, value) in enumerate(answers)]
+    paths = workspace(tmp_path, [], [prompt("v", "7")], [rows], weights="logprob")
+    run_stage("votes", {}, tmp_path)
+    (row,) = read_table(paths.votes, VOTES)
+    # exp(-0.1) = 0.905 against 2 exp(-2) = 0.271
+    assert (row["label"], row["votes"]) == ("7", 1)
+    assert row["share"] == pytest.approx(0.9048 / (0.9048 + 0.2707), abs=1e-4)
+
+
+def test_a_missing_log_probability_names_its_row(tmp_path):
+    rows = [{**response("v", "#### 2"), "mean_logprob": -1.0}, response("v", "#### 2", sample=1)]
+    workspace(tmp_path, [], [prompt("v")], [rows], weights="logprob")
+    with pytest.raises(InputError, match=r"shard-0.parquet, row 2, field 'mean_logprob': is not known"):
+        run_stage("votes", {}, tmp_path)
+
+
+def test_a_model_without_a_weight_is_named(tmp_path):
+    workspace(tmp_path, [], [prompt("v")], [[response("v", "#### 2")]], weights="source", source_weights={"x": 1})
+    with pytest.raises(ConfigError, match=r"source_weights: m answered too"):
+        run_stage("votes", {}, tmp_path)
+
+
+def test_confidence_is_learned_from_held_out_responses(tmp_path):
+    rows = [response("a", f"#### {answer}", sample=place) for place, answer in enumerate("7778")]
+    paths = workspace(tmp_path, [prompt("a")], [prompt("v")], [rows])
+    run_stage("votes", {}, tmp_path)
+    first, second = read_table(paths.votes, VOTES)
+    # Holding out a 7 leaves 7 7 8 (share 2/3, margin 1/3), holding out the 8 leaves 7 7 7: 3 of 3 agree, then 0 of 1,
+    # pooled to 3/4
+    assert first["confidence"] == pytest.approx(0.75)
+    assert second["confidence"] is None
