@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import random
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from retort.files import atomic_path, native_writes
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,25 @@ class Checkpoints:
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint's payload with the random generators set as they were, or None where none is whole.
 
-        A damaged file is passed over for the one before it.
+        A damaged file is passed over for the one before it, and a line says so.
         """
+        damaged = False
         for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
             try:
                 # The file is this machine's own resume state; optimizers and generators need no more than tensors.
                 whole = torch.load(file, weights_only=False, map_location="cpu")
                 payload: dict[str, Any] = whole["payload"]
-            except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
+            except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+                _log.warning("%s: is damaged and passed over (%s)", file, str(error).partition("\n")[0] or "empty")
+                damaged = True
                 continue
+            if damaged:
+                _log.warning("%s: training goes on from this checkpoint, the newest whole one", file)
             torch.set_rng_state(whole["torch_rng"])
             random.setstate(whole["python_rng"])
             if torch.cuda.is_available() and len(whole["cuda_rng"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(whole["cuda_rng"])
             return payload
+        if damaged:
+            _log.warning("%s: no checkpoint there is whole: training starts over", self.folder)
         return None

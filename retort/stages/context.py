@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,6 +19,10 @@ from retort.errors import ConfigError
 from retort.files import content_hash, explain_writes, write_json
 from retort.graph import BY_NAME, Task, tasks
 from retort.paths import Paths
+
+_log = logging.getLogger(__name__)
+_MOST_DIFFERENCES = 8
+"""Differences that a line names; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +42,60 @@ class Context:
     def state(self) -> Path:
         """Folder of this task's resume state.
 
-        A folder left by other inputs, parameters or code is removed: resuming from it would mix two runs.
+        A folder left by other inputs, parameters or code is removed, with a line that says which differ: resuming from
+        it would mix two runs.
         """
         folder = self.paths.state(self.name)
-        mark = folder / "fingerprint"
-        fingerprint = self._fingerprint()
-        if folder.exists() and not (mark.exists() and mark.read_text() == fingerprint):
+        mark = folder / "made-of.json"
+        parts = self._made_of()
+        if folder.is_dir() and any(folder.iterdir()) and (differing := _differences(mark, parts)):
+            _log.warning("%s: the state of an earlier attempt is not resumed from, for %s", self.name, differing)
             shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(fingerprint)
+        write_json(mark, parts)
         return folder
 
-    def _fingerprint(self) -> str:
-        parts: list[Any] = [self.config.model_dump(mode="json", warnings=False), self.task.values]
+    def _made_of(self) -> dict[str, dict[str, Any]]:
+        """What decides the task's result: parameters by name, content of inputs and of code by path."""
+        inputs: dict[str, str] = {}
         for pattern in self.task.stage.deps:
             folder, _, name = pattern.rpartition("/")
             names = name
             for key in ("shard", "model", "benchmark"):
                 names = names.replace("{" + key + "}", self.task.values.get(key, "*"))
-            parts += [[str(path), content_hash(path)] for path in sorted((self.paths.root / folder).glob(names))]
-        parts.append(code_hash(self.task.stage.code()))
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+            found = sorted((self.paths.root / folder).glob(names))
+            inputs |= {path.relative_to(self.paths.root).as_posix(): content_hash(path) for path in found}
+        parameters = _flat(self.config.model_dump(mode="json", warnings=False)) | self.task.values
+        return {
+            "parameter": parameters,
+            "input": inputs,
+            "code": {file: code_hash([file]) for file in self.task.stage.code()},
+        }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as `section.key`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _differences(mark: Path, parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What differs between what a state was made of and `parts`, in words; empty where nothing does."""
+    try:
+        before = json.loads(mark.read_text(encoding="utf-8"))
+        words = []
+        for kind, now in parts.items():
+            for name in sorted({*before[kind], *now}):
+                old, new = before[kind].get(name), now.get(name)
+                if old != new:
+                    words.append(
+                        f"{kind} {name} differs" + (f" ({old} then, {new} now)" if kind == "parameter" else "")
+                    )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return "it does not say what it was made of"
+    rest = f"; and {len(words) - _MOST_DIFFERENCES} more" if len(words) > _MOST_DIFFERENCES else ""
+    return "; ".join(words[:_MOST_DIFFERENCES]) + rest
 
 
 def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:

@@ -49,14 +49,20 @@ def damage(how, file):
 
 
 @pytest.mark.parametrize("how", ["empty", "half", "text", "zeros", "foreign"])
-def test_a_damaged_newest_file_is_passed_over_for_the_one_before_it(tmp_path, how):
+def test_a_damaged_newest_file_is_passed_over_for_the_one_before_it_and_a_line_says_so(tmp_path, how, caplog):
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
         checkpoints.save(step, {"step": step, "weights": torch.zeros(100)})
+    assert checkpoints.load()["step"] == 2
+    assert caplog.messages == []
     damage(how, tmp_path / "step-00000002.pt")
     assert checkpoints.load()["step"] == 1
+    passed_over, goes_on = caplog.messages
+    assert "step-00000002.pt: is damaged and passed over (" in passed_over
+    assert "step-00000001.pt: training goes on from this checkpoint, the newest whole one" in goes_on
     damage(how, tmp_path / "step-00000001.pt")
     assert checkpoints.load() is None
+    assert caplog.messages[-1] == f"{tmp_path}: no checkpoint there is whole: training starts over"
 
 
 def test_a_checkpoint_that_could_not_be_written_leaves_the_ones_before(tmp_path, limit_file_size):
