@@ -119,6 +119,18 @@ def _command(config: RetortConfig, home: Path, folder: Path) -> Path:
     return folder / "ran.log"
 
 
+class Shown:
+    """An artifact as Kubeflow gives it to a component: a path, metadata, and figures that are logged into them."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+        self.metadata: dict[str, Any] = {}
+
+    def log_metric(self, name: str, value: float) -> None:
+        """Keep a figure."""
+        self.metadata[name] = value
+
+
 @dataclass(frozen=True)
 class PodCheck:
     """Runs a component's function as a pod would, with small upstream outputs that lie in a remote."""
@@ -127,8 +139,8 @@ class PodCheck:
 
     def check(self, component: Any, **item: str) -> None:
         """Run `component` twice: the stage's command runs once, and both give the same fragment of its outputs."""
-        from retort import versioning
-        from retort.pod import decode, encode, settings
+        from retort import fragments, versioning
+        from retort.pod import settings
         from retort.workspace import create
 
         stage = BY_NAME[component.name.replace("-", "_")]
@@ -143,16 +155,24 @@ class PodCheck:
         sources = source_files(self.toy.config, stage, self.toy.home)
         models = ["data/teacher", "data/student"]
         entries = versioning.store(root, {*needs, *sources, *models})
-        made = encode({"upstream": {"outs": [entries[path] for path in needs]}})
+        remote = versioning.remote(root)
+        made = fragments.save({"upstream": {"outs": [entries[path] for path in needs]}}, remote)
         names = set(component.component_spec.inputs) - {"settings", "item"}
-        told = settings(self.toy.config, stage, entries, remote=versioning.remote(root), root=self.toy.home)
-        call = {"settings": told, **item, **dict.fromkeys(names, made)}
-        first, second = (decode(component.python_func(**call)) for _ in range(2))
+        shown = {name: Shown(root / name) for name in set(component.component_spec.outputs) - {"Output"}}
+        told = settings(self.toy.config, stage, entries, remote=remote, root=self.toy.home)
+        call = {"settings": told, **item, **dict.fromkeys(names, made), **shown}
+        first, second = (fragments.load(component.python_func(**call), remote) for _ in range(2))
         assert first == second
         assert {out["path"] for out in first[task.address]["outs"]} == {
             path.format(**task.values) for path in stage.written
         }
         assert self.toy.ran() == [task.address]
+        for artifact in shown.values():
+            if stage.metrics:
+                assert (
+                    artifact.metadata.items()
+                    >= {out["path"]: out["md5"] for out in first[task.address]["outs"]}.items()
+                )
 
 
 @pytest.fixture

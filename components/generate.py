@@ -10,30 +10,32 @@ from components import stages
 
 FOLDER = Path(__file__).parent
 
-_TYPES = {"String": "string", "List": "list of strings"}
+_TYPES = {
+    "String": "string",
+    "List": "list of strings",
+    "PipelineTaskFinalStatus": "status, given by Kubeflow",
+    "system.Metrics@0.0.1": "metrics",
+    "system.HTML@0.0.1": "HTML",
+    "system.Markdown@0.0.1": "Markdown",
+}
+_HEAD = ("| name | type | meaning |", "|---|---|---|")
 
 
 def readme(component: Any) -> str:
-    """README of a component: what it does, its inputs and its output."""
+    """README of a component: what it does, its inputs and its outputs."""
     words = component.python_func.__doc__
     summary = words.strip().splitlines()[0]
     arguments = dict(re.findall(r"^        (\w+): (.+)$", words, re.MULTILINE))
-    output = words.partition("Returns:\n")[2].strip()
-    inputs = component.component_spec.inputs
-    lines = [f"# {component.name.replace('-', '_')}", "", summary, "", "## Inputs", "", "| name | type | meaning |"]
-    lines += [
-        "|---|---|---|",
-        *(f"| `{name}` | {_TYPES[spec.type]} | {arguments[name]} |" for name, spec in inputs.items()),
+    result = words.partition("Returns:\n")[2].strip()
+    spec = component.component_spec
+    lines = [f"# {component.name.replace('-', '_')}", "", summary, "", "## Inputs", "", *_HEAD]
+    lines += [f"| `{name}` | {_TYPES[one.type]} | {arguments[name]} |" for name, one in spec.inputs.items()]
+    rows = [
+        f"| `{name}` | {_TYPES[one.type]} | {arguments.get(name, result)} |"
+        for name, one in (spec.outputs or {}).items()
     ]
-    lines += [
-        "",
-        "## Output",
-        "",
-        "| name | type | meaning |",
-        "|---|---|---|",
-        f"| `Output` | string | {output} |",
-        "",
-    ]
+    lines += ["", "## Outputs", "", *([*_HEAD, *rows] if rows else ["None."])]
+    lines.append("")
     return "\n".join([*lines, "Made by `python -m components.generate` from the docstring in `component.py`.", ""])
 
 

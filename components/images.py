@@ -1,6 +1,4 @@
-"""Images that components run in, by role; a build names its own through the environment when it compiles."""
+"""The image that components name; a run's profile names its own (`pipelines.profiles`)."""
 
-import os
-
-TRAIN = os.environ.get("RETORT_TRAIN_IMAGE", "retort/train:dev")
-"""Image with the whole package: `docker/train`."""
+TRAIN = "retort/train:dev"
+"""What `make images` makes of `docker/Dockerfile`: the whole package without vLLM."""

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipelines.distil import build
+from pipelines.profiles import Profile
 from retort.config import RetortConfig
 from retort.graph import STAGES
 from retort.pod import settings
 from retort.versioning import Entry
 
 
-def compile(config: RetortConfig, path: Path) -> None:  # noqa: A001 - named as kfp's verb
-    """Write the pipeline of `config` to `path` as YAML for Kubeflow."""
+def compile(config: RetortConfig, profile: Profile, path: Path, *, cached: bool = True) -> None:  # noqa: A001 - named as kfp's verb
+    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow."""
     from kfp import compiler
 
-    compiler.Compiler().compile(build(config), str(path))
+    compiler.Compiler().compile(build(config, profile, cached=cached), str(path))
 
 
-def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path()) -> dict[str, Any]:
+def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path()) -> dict[str, str]:
     """Arguments of a run of `config`.
 
     Args:

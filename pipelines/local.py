@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
+import uuid
 import warnings
 from pathlib import Path
 
 from pipelines.compile import arguments
 from pipelines.distil import build
+from pipelines.profiles import Profile
 from retort import versioning
 from retort.closure import PACKAGE
 from retort.config import RetortConfig, load_config
 from retort.errors import StageError, StorageError
+from retort.files import write_json
 from retort.graph import STAGES, source_files, tasks
-from retort.pod import Fragment, decode
+from retort.records import Records
+from retort.versioning import Entry
 
 
 def run_locally(root: Path) -> list[str]:
@@ -33,7 +36,7 @@ def run_locally(root: Path) -> list[str]:
     files = versioning.store(root, shipped)
     given = arguments(config, remote=versioning.remote(root), files=files, root=root)
     before = versioning.read_lock(root)
-    lock = _run(config, given, (root / ".retort").resolve())
+    lock = _run(config, given, (root / ".retort").resolve(), versioning.remote(root))
     expected = {task.address for stage in STAGES for task in tasks(config, stage)}
     if lost := expected.symmetric_difference(lock):
         # kfp.local ends with success when it skips what it cannot evaluate.
@@ -48,16 +51,13 @@ def run_locally(root: Path) -> list[str]:
     return changed
 
 
-def _run(config: RetortConfig, given: dict[str, object], private: Path) -> Fragment:
+def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str) -> dict[str, Entry]:
+    """Run the pipeline; return the lock of the whole run."""
     from kfp import local
 
-    failure = private / "failure.json"
-    failure.unlink(missing_ok=True)
-    os.environ |= {
-        "RETORT_STATE": str(private / "state"),
-        "RETORT_TIMINGS": str(private / "timings"),
-        "RETORT_FAILURE": str(failure),
-    }
+    run = f"local-{uuid.uuid4().hex[:12]}"
+    records = Records.of(remote, run)
+    os.environ |= {"RETORT_STATE": str(private / "state"), "RETORT_RUN": run}
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(private / "kfp"),
@@ -69,9 +69,13 @@ def _run(config: RetortConfig, given: dict[str, object], private: Path) -> Fragm
         warnings.filterwarnings("ignore", message="You may be attemping")
         try:
             # A local failure is shown at once: its cause will not go away by waiting.
-            return decode(build(config, retries=0)(**given).output)
+            build(config, Profile(retries=0))(**given)
+            for timing in records.timings():
+                write_json(private / "timings" / f"{timing['task'].replace('@', '-')}.json", timing)
+            return records.lock()
         except RuntimeError as error:
-            if failure.exists():
-                said = json.loads(failure.read_text(encoding="utf-8"))
-                raise StageError(said["task"], said["exit_code"]) from error
+            if failures := records.failures():
+                raise StageError(failures[0].task, failures[0].exit_code) from error
             raise StorageError(f"kfp.local: {error}") from error
+        finally:
+            records.objects.remove(*records.objects.names())

@@ -1,58 +1,87 @@
-"""Where tasks run: what a kind of stage needs, and the run's parameters that say where that is found."""
+"""Placing tasks as a profile says: resources, nodes, volumes, secrets, retries, caching."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from kfp import dsl, kubernetes
 
+from pipelines.profiles import Needs, Profile
+
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION")
-"""Keys of the secret with which DVC reaches the object store."""
+"""Keys of the secret with which pods reach the object store."""
 
 MODEL_KEYS = ("HF_TOKEN", "OPENAI_API_KEY")
 """Keys of the secret with which models are downloaded or asked."""
 
+USER = 65532
+"""Numeric user of the images; a namespace of Pod Security Standard "restricted" admits no root."""
+
+SCRATCH = "/scratch"
+"""Where a volume for the pod's workspace is mounted."""
+
+RUN_LABEL = "pipeline/runid"
+"""Label in which Kubeflow tells a pod its run."""
+
+_QUEUE_LABEL, _PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Parameters of the run that place its tasks; each is a pipeline parameter, so known only when the run starts."""
+    """Places the tasks of one pipeline."""
 
-    accelerator_type: Any
-    """Resource name of the GPUs: nvidia.com/gpu."""
-    accelerator_limit: Any
-    """GPUs a task of a stage that needs them."""
-    tolerations: Any
-    """Tolerations of those tasks, as a list."""
-    node_selector: Any
-    """Labels of the nodes for those tasks."""
-    store_secret: Any
-    """Secret with `STORE_KEYS`."""
-    model_secret: Any
-    """Secret with `MODEL_KEYS`."""
-    retries: int
-    """Attempts after the first."""
+    profile: Profile
+    vllm: bool = False
+    """Whether the teacher needs the image with vLLM."""
 
-    def cpu(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        """Place a task that handles tables."""
-        task.set_cpu_request("1").set_memory_request("4Gi").set_memory_limit("16Gi")
-        return self._common(task)
+    def __call__(self, task: dsl.PipelineTask, *, cached: bool = True) -> dsl.PipelineTask:
+        """Place a task by the name of its component."""
+        stage = task.component_spec.name.replace("-", "_")
+        needs = self.profile.needs(stage)
+        task.set_container_image(self._image(stage))
+        self._resources(task, needs)
+        self._node(task, needs)
+        self._identity(task)
+        if self.profile.retries:
+            # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
+            task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
+        return task.set_caching_options(enable_caching=cached)
 
-    def gpu(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        """Place a task that runs or trains a model."""
-        task.set_cpu_request("4").set_memory_request("16Gi").set_memory_limit("64Gi")
-        task.set_accelerator_type(self.accelerator_type).set_accelerator_limit(self.accelerator_limit)
-        # kfp 2.17 forgets to pass these two on into a loop; without this its tasks ask for an input that is not there.
-        task.register_pipeline_channels([self.accelerator_type, self.accelerator_limit])
-        kubernetes.add_toleration_json(task, self.tolerations)
-        kubernetes.add_node_selector_json(task, self.node_selector)
-        # Data loaders and NCCL share memory there; the container default of 64 MB is too small for either.
-        kubernetes.empty_dir_mount(task, volume_name="shm", mount_path="/dev/shm", medium="Memory")  # noqa: S108
-        return self._common(task)
+    def _image(self, stage: str) -> str:
+        images = self.profile.images
+        if self.vllm and stage == "teacher_responses" and images.generate:
+            return images.generate
+        return images.train
 
-    def _common(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        for secret, keys in ((self.store_secret, STORE_KEYS), (self.model_secret, MODEL_KEYS)):
-            kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
-        if self.retries:
-            task.set_retry(self.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="10m")
-        return task.set_caching_options(enable_caching=True)
+    def _resources(self, task: dsl.PipelineTask, needs: Needs) -> None:
+        task.set_cpu_request(needs.cpu).set_memory_request(needs.memory).set_memory_limit(needs.memory)
+        if needs.gpus:
+            task.set_accelerator_type(needs.gpu).set_accelerator_limit(needs.gpus)
+        if needs.shm:
+            kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=needs.shm)  # noqa: S108
+        if needs.scratch:
+            kubernetes.add_ephemeral_volume(
+                task, "scratch", SCRATCH, ["ReadWriteOnce"], needs.scratch, storage_class_name=needs.scratch_class
+            )
+            task.set_env_variable("TMPDIR", SCRATCH)
+        if needs.timeout_hours:
+            kubernetes.set_timeout(task, round(needs.timeout_hours * 3600))
+
+    def _node(self, task: dsl.PipelineTask, needs: Needs) -> None:
+        for key, value in needs.node_selector.items():
+            kubernetes.add_node_selector(task, key, value)
+        for toleration in needs.tolerations:
+            kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
+        for label, value in ((_QUEUE_LABEL, needs.queue), (_PRIORITY_LABEL, needs.priority)):
+            if value:
+                kubernetes.add_pod_label(task, label, value)
+
+    def _identity(self, task: dsl.PipelineTask) -> None:
+        """Who the pod is, and what it may know."""
+        kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+        secrets = self.profile.secrets
+        kubernetes.use_secret_as_env(task, secrets.store, {key: key for key in STORE_KEYS}, optional=True)
+        kubernetes.use_secret_as_env(task, secrets.models, {key: key for key in MODEL_KEYS}, optional=True)
+        kubernetes.use_field_path_as_env(task, "RETORT_RUN", f"metadata.labels['{RUN_LABEL}']")
+        if pull := self.profile.images.pull_secrets:
+            kubernetes.set_image_pull_secrets(task, pull)

@@ -24,6 +24,7 @@ SKELETON = frozenset(
         "retort.errors",  # words of errors
         "retort.files",  # atomic writing
         "retort.graph",  # which stage reads what: in dvc.yaml itself
+        "retort.interruption",  # when a stage stops early
         "retort.paths",  # names of outputs: in dvc.yaml itself
         "retort.progress",  # lines on stderr
         "retort.stages.context",  # calls the stage

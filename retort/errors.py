@@ -62,6 +62,15 @@ class StorageError(RetortError):
     exit_code = RETRY
 
 
+class InterruptionError(RetortError):
+    """A stage was told to go (SIGTERM); what it had done is kept, and another attempt goes on from there."""
+
+    exit_code = RETRY
+
+    def __init__(self) -> None:
+        super().__init__("was told to stop (SIGTERM). Run it again: it goes on from its last checkpoint.")
+
+
 class MissingToolError(RetortError):
     """Something that this command needs is not installed on this machine."""
 

@@ -8,7 +8,6 @@ else: no file is uploaded twice, and the fragments of a run merge into the `dvc.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -17,47 +16,29 @@ import os
 import shutil
 import sys
 import tempfile
-import zlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from retort import versioning
+from retort import fragments, interruption, versioning
 from retort.closure import PACKAGE, code_hash
 from retort.config import RetortConfig, load_keys, resolved
 from retort.config.run import pick
 from retort.errors import ConfigError, RetortError
 from retort.files import write_text
+from retort.fragments import Fragment
 from retort.graph import BY_NAME, Stage, Task, expand, source_files, task_of
+from retort.objects import Objects
+from retort.records import Failure, Records, summary
+from retort.resume import Mirror
+from retort.tail import Tail
 from retort.versioning import Entry
 from retort.workspace import link, task_yaml
 
-Fragment = dict[str, Entry]
-"""Lock entries by task address."""
-
 _log = logging.getLogger(__name__)
-
-
-def encode(fragment: Fragment) -> str:
-    """A fragment as a string without quotes: Kubeflow mangles JSON that it puts into a list."""
-    text = json.dumps(fragment, sort_keys=True, separators=(",", ":"))
-    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode()
-
-
-def decode(text: str) -> Fragment:
-    """What `encode` made."""
-    fragment: Fragment = json.loads(zlib.decompress(base64.urlsafe_b64decode(text)))
-    return fragment
-
-
-def merge(fragments: Sequence[str]) -> str:
-    """Several fragments as one."""
-    merged: Fragment = {}
-    for fragment in fragments:
-        merged |= decode(fragment)
-    return encode(merged)
 
 
 def settings(
@@ -86,35 +67,63 @@ def settings(
     return json.dumps(told, sort_keys=True)
 
 
-def run(stage: str, settings: str, upstream: Sequence[str] = (), item: str = "") -> str:
-    """Run one task and return its fragment; what it wrote is in the remote then.
+def run(
+    stage: str, settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics: Any = None, page: str = ""
+) -> str:
+    """Run one task and return the name of its fragment; what it wrote is in the remote then.
 
-    Environment: RETORT_STATE, a folder that outlives the pod, lets a retried task resume; RETORT_TIMINGS receives
-    its wall time; RETORT_FAILURE names a file that receives the exit code of the first failure.
+    Environment: RETORT_STATE, a folder that outlives the pod, keeps the resume state instead of the remote;
+    RETORT_RUN is the run's id, under which failures and timings are kept.
 
     Args:
         stage: Name of the stage.
         settings: What `settings` made for it.
-        upstream: Fragments of the tasks that it reads from.
+        upstream: Names of the fragments of the tasks that it reads from.
         item: Matrix values of the task: `0`, `ppo-heldout`.
+        metrics: Kubeflow's Metrics artifact; gets the stage's figures and the hashes of its outputs.
+        page: File that gets the report's page, of the stage that writes one.
 
     Raises:
         SystemExit: the task failed; with the exit code of the error's class.
     """
-    task = task_of(BY_NAME[stage], item)
-    try:
-        with tempfile.TemporaryDirectory(prefix="retort-") as folder, _environment(settings, upstream):
-            root = Path(folder)
-            _prepare(root, task, json.loads(settings), upstream)
-            versioning.reproduce_one(root, task.address)
-            if (timings := os.environ.get("RETORT_TIMINGS")) and (made := root / ".retort/timings").exists():
-                shutil.copytree(made, timings, dirs_exist_ok=True)
-            return encode({task.address: versioning.read_lock(root)[task.address]})
-    except RetortError as error:
-        _log.error("retort: %s", error)
-        if (failure := os.environ.get("RETORT_FAILURE")) and not Path(failure).exists():
-            Path(failure).write_text(json.dumps({"task": task.address, "exit_code": error.exit_code}))
-        raise SystemExit(error.exit_code) from error
+    task, told, started = task_of(BY_NAME[stage], item), json.loads(settings), time.monotonic()
+    with Tail() as tail:
+        try:
+            with tempfile.TemporaryDirectory(prefix="retort-") as folder, interruption.passed_on():
+                root = Path(folder)
+                with _environment(), _resumable(root, told["remote"], [settings, *upstream]):
+                    _prepare(root, task, told, upstream)
+                    versioning.reproduce_one(root, task.address)
+                entry = versioning.read_lock(root)[task.address]
+                _show(root, task, entry, metrics=metrics, page=page)
+                _keep_timing(root, told["remote"], task, started)
+                return fragments.save({task.address: entry}, told["remote"])
+        except RetortError as error:
+            _log.error("retort: %s", error)
+            _keep_failure(told["remote"], task, error, tail)
+            raise SystemExit(error.exit_code) from error
+
+
+def collect(settings: str, upstream: Sequence[str]) -> str:
+    """Merge the fragments of a stage's tasks into one; return its name."""
+    remote = json.loads(settings)["remote"]
+    return fragments.save(fragments.merge(upstream, remote), remote)
+
+
+def record(settings: str, upstream: Sequence[str]) -> None:
+    """Keep the merged fragments of all tasks as the lock of this run."""
+    remote = json.loads(settings)["remote"]
+    if (records := Records.here(remote)) is not None:
+        records.keep_lock(fragments.merge(upstream, remote))
+
+
+def summarise(settings: str, *, state: str, message: str, page: str) -> None:
+    """Write a summary of how this run ended, with what each failed task said, to the file `page` and to the log."""
+    records = Records.here(json.loads(settings)["remote"])
+    text = summary(state, message, records.failures() if records else [])
+    Path(page).parent.mkdir(parents=True, exist_ok=True)
+    Path(page).write_text(text, encoding="utf-8")
+    _log.warning("%s", text)
 
 
 def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[str]) -> None:
@@ -130,7 +139,8 @@ def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[st
     config = load_keys(root / "params.yaml", task.stage.params)
     write_text(root / "dvc.yaml", task_yaml(config, task, told["reads"]))
     needs = {path.format(**task.values) for pattern in task.stage.deps for path in expand(config, task.stage, pattern)}
-    outs = (out for fragment in upstream for entry in decode(fragment).values() for out in entry.get("outs", []))
+    merged: Fragment = fragments.merge(upstream, told["remote"])
+    outs = (out for entry in merged.values() for out in entry.get("outs", []))
     made = {out["path"]: out for out in outs if out["path"] in needs}
     behind = [file["path"] for file in told["files"] if file.get("behind") in needs]
     files = [
@@ -143,14 +153,63 @@ def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[st
         versioning.fetch(root, behind)
 
 
+def _show(root: Path, task: Task, entry: Entry, *, metrics: Any, page: str) -> None:
+    """Give Kubeflow's interface the stage's figures, the hashes of what it wrote, and the report's page."""
+    if metrics is not None:
+        for pattern in task.stage.metrics:
+            figures = json.loads((root / pattern.format(**task.values)).read_text(encoding="utf-8"))
+            for name, value in _numbers(figures):
+                metrics.log_metric(name, value)
+        metrics.metadata |= {out["path"]: out["md5"] for out in entry.get("outs", [])}
+    if page and (root / "outputs/report/metrics.json").exists():
+        from retort.paths import Paths
+        from retort.stages.report import write_page
+
+        Path(page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(write_page(Paths(root)), page)
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in nested metrics, by dotted name."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, bool | int | float):
+        yield name, float(value)
+
+
+def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:
+    if (records := Records.here(remote)) is None:
+        return
+    whole = {"task": task.address, "pod_seconds": time.monotonic() - started}
+    for file in (root / ".retort/timings").glob("*.json"):  # absent where DVC restored an equal run
+        records.keep_timing(json.loads(file.read_text(encoding="utf-8")) | whole)
+
+
+def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail) -> None:
+    pod = os.environ.get("KFP_POD_NAME", "")
+    with contextlib.suppress(RetortError):  # a store that cannot be reached may be the very failure
+        if (records := Records.here(remote)) is not None:
+            records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines)))
+
+
 @contextlib.contextmanager
-def _environment(settings: str, upstream: Sequence[str]) -> Iterator[None]:
-    """The `retort` of this installation on PATH; resume state apart from that of runs with other inputs."""
+def _resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
+    """Keep the resume state where it outlives the pod, apart from that of runs with other inputs."""
+    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
+    if state := os.environ.get("RETORT_STATE"):
+        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key)
+        yield
+    else:
+        with Mirror(root / ".retort/state", Objects.of(remote, f"state/{key}")):
+            yield
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """The `retort` of this installation on PATH; what the block changes of the environment is undone."""
     kept = dict(os.environ)
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
-    if state := os.environ.get("RETORT_STATE"):
-        key = hashlib.sha256("\n".join([settings, *upstream]).encode()).hexdigest()[:16]
-        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key)
     try:
         yield
     finally:

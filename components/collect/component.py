@@ -6,15 +6,16 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def collect(fragments: list) -> str:
+def collect(settings: str, fragments: list) -> str:
     """Merge the fragments of several tasks into one.
 
     Args:
-        fragments: Fragments of the shards of a stage, or of all tasks of a run.
+        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.settings`).
+        fragments: Names of the fragments of the shards of a stage, or of several stages.
 
     Returns:
-        One fragment that names all their outputs.
+        Name of one fragment that names all their outputs.
     """
-    from retort.pod import merge
+    from retort.pod import collect as merge
 
-    return merge(fragments)
+    return merge(settings, fragments)

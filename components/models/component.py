@@ -6,15 +6,16 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def models(settings: str) -> str:
+def models(settings: str, metrics: dsl.Output[dsl.Metrics]) -> str:
     """Check teacher and base student, and pin what they are.
 
     Args:
         settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        metrics: The stage's figures, and the hashes of its outputs.
 
     Returns:
-        Fragment of the task: its outputs by content hash, for the tasks that read them.
+        Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod import run
 
-    return run("models", settings)
+    return run("models", settings, metrics=metrics)

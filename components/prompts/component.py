@@ -6,15 +6,16 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def prompts(settings: str) -> str:
+def prompts(settings: str, metrics: dsl.Output[dsl.Metrics]) -> str:
     """Load, deduplicate, decontaminate and split the prompts.
 
     Args:
         settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        metrics: The stage's figures, and the hashes of its outputs.
 
     Returns:
-        Fragment of the task: its outputs by content hash, for the tasks that read them.
+        Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod import run
 
-    return run("prompts", settings)
+    return run("prompts", settings, metrics=metrics)

@@ -6,18 +6,19 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def student_responses(settings: str, item: str, prompts: str, sft: str) -> str:
+def student_responses(settings: str, item: str, prompts: str, sft: str, metrics: dsl.Output[dsl.Metrics]) -> str:
     """Sample one shard of the fine-tuned student's responses.
 
     Args:
         settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
         item: Number of the shard.
-        prompts: Fragment of `prompts`: its outputs by content hash.
-        sft: Fragment of `sft`: its outputs by content hash.
+        prompts: Name of the fragment of `prompts`: its outputs by content hash.
+        sft: Name of the fragment of `sft`: its outputs by content hash.
+        metrics: The stage's figures, and the hashes of its outputs.
 
     Returns:
-        Fragment of the task: its outputs by content hash, for the tasks that read them.
+        Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod import run
 
-    return run("student_responses", settings, [prompts, sft], item)
+    return run("student_responses", settings, [prompts, sft], item, metrics=metrics)

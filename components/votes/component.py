@@ -6,17 +6,18 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def votes(settings: str, prompts: str, teacher_responses: str) -> str:
+def votes(settings: str, prompts: str, teacher_responses: str, metrics: dsl.Output[dsl.Metrics]) -> str:
     """Vote on each prompt's answer: its pseudo-label.
 
     Args:
         settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
-        prompts: Fragment of `prompts`: its outputs by content hash.
-        teacher_responses: Merged fragments of `teacher_responses`: their outputs by content hash.
+        prompts: Name of the fragment of `prompts`: its outputs by content hash.
+        teacher_responses: Name of the merged fragments of `teacher_responses`: their outputs by content hash.
+        metrics: The stage's figures, and the hashes of its outputs.
 
     Returns:
-        Fragment of the task: its outputs by content hash, for the tasks that read them.
+        Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod import run
 
-    return run("votes", settings, [prompts, teacher_responses])
+    return run("votes", settings, [prompts, teacher_responses], metrics=metrics)

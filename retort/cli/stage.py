@@ -18,8 +18,10 @@ def stage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
+    from retort import interruption
     from retort.stages.context import run_stage
 
+    interruption.listen()
     given = {"shard": shard, "model": model, "benchmark": benchmark}
     metrics = run_stage(name, {key: value for key, value in given.items() if value is not None}, workspace)
     if as_json:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from retort import interruption
 from retort.checkpoint import Checkpoints
 from retort.config.data import AnswerType
 from retort.config.training import PPOConfig
@@ -51,6 +52,7 @@ def train(
 
     Raises:
         TrainingError: a loss, gradient or reward is not a finite number.
+        InterruptionError: the process was told to go; its checkpoint is of the last iteration.
     """
     optimizers = _optimizers(parts, config)
     checkpoints = Checkpoints(state_folder)
@@ -60,6 +62,7 @@ def train(
         state = _restore(saved, parts, optimizers)
         resume_step = state.iteration
     with (
+        interruption.deferred(),
         Curves(curves_folder, state_folder, resume_step=resume_step, tracker=config.tracker) as curves,
         Progress("ppo", total=config.iterations, unit="iterations", done=state.iteration) as progress,
     ):
@@ -73,8 +76,9 @@ def train(
                 figures["agreement"] = _measure(parts, config, kind, state)
             curves.log(state.iteration, **figures)
             progress.update(reward=figures["reward"], kl=figures["kl"], agreement=state.best_agreement)
-            if state.iteration % config.checkpoint_every == 0:
+            if state.iteration % config.checkpoint_every == 0 or interruption.asked():
                 checkpoints.save(state.iteration, _payload(parts, optimizers, state))
+            interruption.check()
     parts.policy.load_state_dict(state.best_policy)
     return state
 

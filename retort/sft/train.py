@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retort import interruption
 from retort.adapters import adapter_settings
 from retort.chat import prompt_ids, response_ids
 from retort.config.training import SFTConfig
@@ -55,6 +56,7 @@ def train_sft(
     Raises:
         TrainingError: no example is short enough, or the loss is not a finite number.
         ModelError: the base model or its tokenizer cannot be used.
+        InterruptionError: the process was told to go; its checkpoint is of the last step.
     """
     from datasets import Dataset
     from transformers import PrinterCallback, set_seed
@@ -72,6 +74,7 @@ def train_sft(
     resume = last_checkpoint(state)
     done = int(resume.name.split("-")[1]) if resume else 0
     with (
+        interruption.deferred(),
         Curves(curves_folder, state, resume_step=done, tracker=config.tracker) as curves,
         Progress("sft", total=steps, unit="steps", done=done) as progress,
     ):
@@ -86,6 +89,7 @@ def train_sft(
         trainer.remove_callback(PrinterCallback)  # it prints every figure to stdout
         with explain_writes(state, kept="training goes on from its last checkpoint"):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        interruption.check()
     # Of the whole course, what was trained before a kill included.
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     if not all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters()):
@@ -166,5 +170,8 @@ def _log(curves: Curves, progress: Progress) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.update(state.global_step - progress.done)
+            # Between two logged steps a checkpoint would lose part of the loss that the next one averages.
+            if interruption.asked() and state.global_step % args.logging_steps == 0:
+                control.should_save = control.should_training_stop = True
 
     return Log()

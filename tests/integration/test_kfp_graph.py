@@ -9,6 +9,7 @@ import yaml
 
 from pipelines import compile as compiling
 from pipelines.compile import arguments
+from pipelines.profiles import WITH_MODELS, Profile
 from retort.config import load_config, resolved
 from retort.config.run import pick
 from retort.graph import STAGES, producers, tasks
@@ -32,10 +33,33 @@ def config(tmp_path_factory):
     return load_config(file)
 
 
+PROFILE = Profile.model_validate(
+    {
+        "parallelism": 3,
+        "images": {"train": "registry/train:1", "pull_secrets": ["registry"]},
+        "secrets": {"store": "s3"},
+        "tables": {"memory": "2Gi"},
+        "models": {
+            "cpu": "4",
+            "memory": "32Gi",
+            "gpus": 1,
+            "shm": "8Gi",
+            "scratch": "50Gi",
+            "timeout_hours": 2,
+            "queue": "gpus",
+            "priority": "low",
+            "node_selector": {"nvidia.com/gpu.product": "H100"},
+            "tolerations": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}],
+        },
+        "stages": {"ppo": {"gpus": 4, "memory": "64Gi"}},
+    }
+)
+
+
 @pytest.fixture(scope="module")
 def documents(config, tmp_path_factory):
     file = tmp_path_factory.mktemp("compiled") / "distil.yaml"
-    compiling.compile(config, file)
+    compiling.compile(config, PROFILE, file)
     return list(yaml.safe_load_all(file.read_text()))
 
 
@@ -77,6 +101,8 @@ class Compiled:
                 given[name] = origin(value["taskOutputParameter"]["producerTask"])
             elif "componentInputParameter" in value:
                 given[name] = inputs.get(value["componentInputParameter"], {"item"})
+            elif "taskFinalStatus" in value:
+                continue
             else:
                 constant = value["runtimeValue"]["constant"]
                 given[name] = {f"items {json.dumps(constant)}"} if isinstance(constant, list) else set()
@@ -92,6 +118,8 @@ class Compiled:
         upstream = {name for origins in given.values() for name in origins if name.isidentifier() and name != "item"}
         if function == "collect":
             return upstream
+        if function in ("record", "summary"):
+            return set()
         self.edges.setdefault(function, set()).update(upstream)
         self.settings.setdefault(function, set()).update(given["settings"])
         if "item" not in given:
@@ -135,52 +163,83 @@ def test_a_changed_ppo_parameter_changes_the_settings_of_ppo_alone(config):
     assert {name for name in before if before[name] != after[name]} == {"ppo_settings"}
 
 
-def test_every_input_that_a_task_asks_for_is_an_input_of_the_graph_around_it(compiled):
-    # kfp 2.17 does not pass accelerator parameters on into loops by itself.
-    graphs = [compiled.document["root"], *compiled.document["components"].values()]
-    for graph in (one for one in graphs if "dag" in one):
-        have = set(graph.get("inputDefinitions", {}).get("parameters", {}))
-        for task in graph["dag"]["tasks"].values():
-            wanted = {
-                value["componentInputParameter"]
-                for value in task.get("inputs", {}).get("parameters", {}).values()
-                if "componentInputParameter" in value
-            }
-            assert wanted <= have
-
-
-GPU = {"teacher-responses", "student-responses", "sft", "reward", "ppo", "sft-equal-compute", "evaluate"}
-
-
-def test_stages_with_models_ask_for_the_gpus_that_the_run_names(documents):
-    executors = documents[0]["deploymentSpec"]["executors"]
+def executors(documents):
+    """Stage, container and pod settings of every executor."""
     placed = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    for label, executor in executors.items():
-        name = label.removeprefix("exec-").rstrip("-0123456789")
-        accelerator = executor["container"]["resources"].get("accelerator", {})
-        on_gpu = name in GPU
-        assert ("resourceType" in accelerator) == on_gpu, label
-        assert ("tolerations" in placed[label]) == on_gpu
-        assert ("nodeSelector" in placed[label]) == on_gpu
-        if on_gpu:
-            assert "accelerator_limit" in accelerator["resourceCount"]
-            assert "accelerator_type" in accelerator["resourceType"]
+    for label, executor in documents[0]["deploymentSpec"]["executors"].items():
+        container = executor["container"]
+        stage = container["args"][container["args"].index("--function_to_execute") + 1]
+        yield stage, container, placed[label]
 
 
-def test_secrets_are_named_by_the_run_and_optional(documents):
-    for placed in documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
-        names = [secret["secretNameParameter"]["componentInputParameter"] for secret in placed["secretAsEnv"]]
-        assert [name.removeprefix("pipelinechannel--") for name in names] == ["store_secret", "model_secret"]
-        assert all(secret["optional"] for secret in placed["secretAsEnv"])
+def test_stages_with_models_get_the_gpus_nodes_and_volumes_of_the_profile_and_others_do_not(documents):
+    seen = set()
+    for stage, container, pod in executors(documents):
+        resources = container["resources"]
+        if stage in WITH_MODELS:
+            seen.add(stage)
+            assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
+            assert resources["accelerator"]["resourceCount"] == ("4" if stage == "ppo" else "1")
+            assert resources["resourceMemoryLimit"] == ("64Gi" if stage == "ppo" else "32Gi")
+            assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+            assert pod["nodeSelector"]["labels"] == {"nvidia.com/gpu.product": "H100"}
+            (shm,) = pod["emptyDirMounts"]
+            assert (shm["mountPath"], shm["medium"], shm["sizeLimit"]) == ("/dev/shm", "Memory", "8Gi")  # noqa: S108
+            assert pod["genericEphemeralVolume"][0]["size"] == "50Gi"
+            assert pod["activeDeadlineSeconds"] == "7200"
+            labels = pod["podMetadata"]["labels"]
+            assert labels == {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "low"}
+        else:
+            assert "accelerator" not in resources
+            assert resources["resourceMemoryLimit"] == "2Gi"
+            assert not {"tolerations", "nodeSelector", "emptyDirMounts", "genericEphemeralVolume"} & set(pod)
+    assert seen == set(WITH_MODELS)
 
 
-def test_every_task_is_retried_with_patience_and_cached(documents):
+def test_every_pod_is_the_images_numeric_user_and_knows_secrets_by_name_only(documents):
+    text = json.dumps(documents)
+    for _, container, pod in executors(documents):
+        assert container["image"] == "registry/train:1"
+        assert pod["securityContext"] == {"runAsUser": "65532", "runAsGroup": "65532", "runAsNonRoot": True}
+        names = [secret["secretNameParameter"]["runtimeValue"]["constant"] for secret in pod["secretAsEnv"]]
+        assert names == ["s3", "retort-models"]
+        assert all(secret["optional"] for secret in pod["secretAsEnv"])
+        assert [one["secretName"] for one in pod["imagePullSecret"]] == ["registry"]
+        (run,) = pod["fieldPathAsEnv"]
+        assert (run["name"], run["fieldPath"]) == ("RETORT_RUN", "metadata.labels['pipeline/runid']")
+    assert "AWS_SECRET_ACCESS_KEY=" not in text
+
+
+def test_every_task_is_retried_with_patience_and_all_that_have_contents_are_cached(documents):
     for component in [documents[0]["root"], *documents[0]["components"].values()]:
-        for task in component.get("dag", {}).get("tasks", {}).values():
+        for name, task in component.get("dag", {}).get("tasks", {}).items():
             if "executorLabel" in documents[0]["components"][task["componentRef"]["name"]]:
                 assert task["retryPolicy"]["maxRetryCount"] == 3
                 assert task["retryPolicy"]["backoffDuration"] == "30s"
-                assert task["cachingOptions"] == {"enableCache": True}
+                # Counted from the first attempt: must exceed every attempt's time together.
+                assert task["retryPolicy"]["backoffMaxDuration"] == f"{30 * 24 * 3600}s"
+                assert bool(task["cachingOptions"].get("enableCache")) == (name not in ("record", "summary"))
+
+
+def test_shards_are_run_a_few_at_a_time(documents):
+    loops = [
+        task
+        for component in documents[0]["components"].values()
+        for task in component.get("dag", {}).get("tasks", {}).values()
+        if "parameterIterator" in task
+    ]
+    assert len(loops) == 6  # two of responses, and one a model
+    assert {task["iteratorPolicy"]["parallelismLimit"] for task in loops} == {3}
+
+
+def test_the_run_ends_with_a_summary_whatever_happens(documents):
+    task = documents[0]["root"]["dag"]["tasks"]["summary"]
+    assert task["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+def test_a_place_is_no_input_of_a_task_so_that_moving_a_run_keeps_its_cache(documents):
+    inputs = set(documents[0]["root"]["inputDefinitions"]["parameters"])
+    assert inputs == {f"{stage.name}_settings" for stage in STAGES}
 
 
 def test_no_argument_spans_lines(config):

@@ -1,7 +1,12 @@
+import json
+
 from components.collect.component import collect
-from retort.pod import decode, encode
+from retort import fragments
 
 
-def test_fragments_of_shards_become_one():
-    shards = [encode({f"votes@{shard}": {"cmd": str(shard)}}) for shard in (0, 1)]
-    assert decode(collect.python_func(fragments=shards)) == {"votes@0": {"cmd": "0"}, "votes@1": {"cmd": "1"}}
+def test_fragments_of_shards_become_one(tmp_path):
+    remote = str(tmp_path)
+    shards = [fragments.save({f"votes@{shard}": {"cmd": str(shard)}}, remote) for shard in (0, 1)]
+    name = collect.python_func(settings=json.dumps({"remote": remote}), fragments=shards)
+    assert fragments.load(name, remote) == {"votes@0": {"cmd": "0"}, "votes@1": {"cmd": "1"}}
+    assert len(name) < 80  # however many shards there are

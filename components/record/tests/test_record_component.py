@@ -1,0 +1,13 @@
+import json
+
+from components.record.component import record
+from retort import fragments
+from retort.records import Records
+
+
+def test_the_lock_of_a_run_is_kept_under_its_id(tmp_path, monkeypatch):
+    remote = str(tmp_path)
+    monkeypatch.setenv("RETORT_RUN", "run-7")
+    parts = [fragments.save({name: {"cmd": name}}, remote) for name in ("votes", "sft")]
+    record.python_func(settings=json.dumps({"remote": remote}), fragments=parts)
+    assert Records.of(remote, "run-7").lock() == {"votes": {"cmd": "votes"}, "sft": {"cmd": "sft"}}
