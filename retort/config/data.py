@@ -33,26 +33,41 @@ class SourceConfig(Strict):
 
 
 class BenchmarkConfig(Strict):
-    """One benchmark: held-out prompts of this run, or a file of questions with answers."""
+    """One benchmark: held-out prompts of this run, or a task of lm-evaluation-harness."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Name in tables and file names."""
-    task: Literal["heldout", "gsm8k", "gsm_plus", "mmlu_pro"] = "heldout"
-    """`heldout`: the test split. Otherwise the benchmark whose fields and official rule the file follows."""
-    path: str | None = None
-    """The benchmark's file; not for `heldout`."""
+    task: str = "heldout"
+    """`heldout`: the test split. Otherwise a task or group of lm-evaluation-harness (gsm8k_cot, mmlu_pro), or
+    gsm_plus_cot: GSM-Plus with GSM8K's eight examples."""
+    data: dict[str, str] = {}
+    """File of each split that the task reads (`test`, and `train` or `validation` where it takes examples from there),
+    with the columns of its data set; left out, the data set is fetched from the hub."""
+    num_fewshot: int | None = Field(None, ge=0)
+    """Solved examples before the question; left out: as many as the task says."""
+    chat: bool = True
+    """Ask in the model's chat format, examples as earlier turns; else as text to continue, for base models."""
+    answer: AnswerType | None = None
+    """Kind of answer that Retort reads beside the harness's filters; known for GSM8K, GSM-Plus and MMLU-Pro. Left out
+    for other tasks, the harness's first filter and metric count."""
+    group_field: str | None = None
+    """Field that items from one source share, for intervals; known for GSM-Plus."""
     temperature: float = Field(0.0, ge=0, le=2)
     """Temperature of the answers: 0 is greedy, 1 measures the model's own distribution, as a user's samples do."""
     limit: int | None = Field(None, ge=1)
-    """Use only the first rows."""
-    prompt: str | None = Field(None, pattern=r"\{question\}")
-    """Text that is sent, with {question} (and {options} for `mmlu_pro`) in it. Left out: the bare question, as in
-    training; for `mmlu_pro` the lettered options and how to end the answer as well."""
+    """Use only the first items; of a group's tasks, of each."""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Tokens after which a response is cut off; left out: what the task says, else `evaluate.max_new_tokens`."""
+    prompt: str | None = None
+    """Jinja template of the question instead of the task's own, such as "{{question}}" for the bare one."""
 
     @model_validator(mode="after")
-    def _file_benchmarks_name_a_file(self) -> BenchmarkConfig:
-        if (self.task == "heldout") != (self.path is None):
-            raise ValueError("give `path` for every task but `heldout`, and only for those")
+    def _held_out_prompts_are_asked_as_in_training(self) -> BenchmarkConfig:
+        if self.task == "heldout":
+            given = sorted(self.model_fields_set & {"data", "num_fewshot", "answer", "group_field", "prompt", "chat"})
+            given = [name for name in given if getattr(self, name) != type(self).model_fields[name].default]
+            if given:
+                raise ValueError(f"{', '.join(given)}: only for a task of lm-evaluation-harness, not for `heldout`")
         return self
 
 
@@ -92,6 +107,8 @@ class SamplingConfig(Strict):
     """Tokens after which a response is cut off (finish reason `length`)."""
     batch_size: int = Field(64, ge=1)
     """Sequences generated at once by the `transformers` engine."""
+    logprobs: bool = False
+    """Keep each response's mean token log-probability, for `votes.weights: logprob`; an endpoint must offer it."""
 
 
 class ResponsesConfig(SamplingConfig):
@@ -140,14 +157,14 @@ class RewardDataConfig(Strict):
 
 
 class EvaluateConfig(Strict):
-    """Greedy evaluation of models on benchmarks."""
+    """Evaluation of models on benchmarks."""
 
     models: list[Literal["teacher", "base", "sft", "ppo", "sft_equal_compute"]] = ["teacher", "base", "sft", "ppo"]
     """Models to evaluate; the teacher only where it is a model that can be run."""
     benchmarks: list[BenchmarkConfig] = Field([BenchmarkConfig(name="heldout")], min_length=1)
     """Benchmarks to evaluate them on."""
     max_new_tokens: int = Field(256, ge=1)
-    """Tokens after which a response is cut off."""
+    """Tokens after which a response is cut off, where neither the benchmark nor its task says."""
     batch_size: int = Field(64, ge=1)
     """Sequences generated at once."""
 

@@ -51,6 +51,9 @@ class Response:
     finish_reason: str
     prompt_tokens: int
     response_tokens: int
+    mean_logprob: float | None = None
+    """Mean natural log-probability of its tokens, at the temperature that the engine scores them at (`transformers`:
+    the sampling temperature; OpenAI: 1); None where not asked for or not known."""
 
     @property
     def key(self) -> Key:

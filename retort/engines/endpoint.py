@@ -36,6 +36,8 @@ class _Said(NamedTuple):
     finish_reason: str
     prompt_tokens: int
     response_tokens: int
+    logprobs: list[float]
+    """Of each token, where they were asked for and the endpoint gave them."""
 
 
 class EndpointEngine:
@@ -180,14 +182,22 @@ class EndpointEngine:
         if request.stop and self._sends_stop:
             settings["stop"] = list(request.stop[:_MOST_STOPS])
         if request.form == "text":
+            if sampling.logprobs:
+                settings["logprobs"] = 1
             text: Completion = await self._client.completions.create(
                 prompt=request.prompt, max_tokens=sampling.max_new_tokens, **settings
             )
-            return _said([(one.text, one.finish_reason) for one in text.choices], text.usage)
+            tokens = [one.logprobs.token_logprobs if one.logprobs else None for one in text.choices]
+            said = [(one.text, one.finish_reason) for one in text.choices]
+            return _said(said, text.usage, tokens[0] if tokens else None)
         messages: list[Any] = messages_of(request.prompt, request.form)
         settings[self._limit_field] = sampling.max_new_tokens
+        if sampling.logprobs:
+            settings["logprobs"] = True
         chat: ChatCompletion = await self._client.chat.completions.create(messages=messages, **settings)
-        return _said([(one.message.content, one.finish_reason) for one in chat.choices], chat.usage)
+        told = chat.choices[0].logprobs if chat.choices else None
+        scores = [token.logprob for token in told.content] if told and told.content else None
+        return _said([(one.message.content, one.finish_reason) for one in chat.choices], chat.usage, scores)
 
     def _response(self, request: Request, said: _Said | None) -> Response:
         if said is None:
@@ -203,6 +213,7 @@ class EndpointEngine:
             finish_reason="stop" if stopped else said.finish_reason,
             prompt_tokens=said.prompt_tokens,
             response_tokens=said.response_tokens,
+            mean_logprob=sum(said.logprobs) / len(said.logprobs) if said.logprobs else None,
         )
 
     def _explained(self, error: APIStatusError, request: Request) -> Exception:
@@ -230,9 +241,15 @@ class EndpointEngine:
         )
 
 
-def _said(choices: Sequence[tuple[str | None, str | None]], usage: CompletionUsage | None) -> _Said | None:
+def _said(
+    choices: Sequence[tuple[str | None, str | None]],
+    usage: CompletionUsage | None,
+    logprobs: Sequence[float | None] | None,
+) -> _Said | None:
     if not choices:
         return None
     text, reason = choices[0]
     tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-    return _Said(text or "", _FINISH.get(reason or "", "unknown"), *tokens)
+    return _Said(
+        text or "", _FINISH.get(reason or "", "unknown"), *tokens, [one for one in logprobs or () if one is not None]
+    )

@@ -91,11 +91,11 @@ class LocalEngine:
             stop=stop,
         )
         return [
-            self._response(request, len(prompt), one)
+            self._response(request, len(prompt), one, logprobs=sampling.logprobs)
             for request, prompt, one in zip(batch, prompts, drawn, strict=True)
         ]
 
-    def _response(self, request: Request, prompt_tokens: int, drawn: Sample) -> Response:
+    def _response(self, request: Request, prompt_tokens: int, drawn: Sample, *, logprobs: bool) -> Response:
         ids = self._until_stop(drawn.ids, request.stop)
         finished = drawn.finished or len(ids) < len(drawn.ids) or self._holds(ids, request.stop)
         # Generated tokens stop words included, up to the one that completed them: the same however rows were batched.
@@ -110,6 +110,7 @@ class LocalEngine:
             finish_reason="stop" if finished else "length",
             prompt_tokens=prompt_tokens,
             response_tokens=len(ids),
+            mean_logprob=sum(drawn.logprobs[: len(ids)]) / len(ids) if logprobs else None,
         )
 
     def _until_stop(self, ids: list[int], stop: tuple[str, ...]) -> list[int]:

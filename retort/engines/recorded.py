@@ -2,7 +2,7 @@
 
 Formats:
     responses: rows with `prompt_id` or `prompt`, and `response`; `model`, `temperature`, `seed`, `finish_reason`,
-        `prompt_tokens` and `response_tokens` where they are known.
+        `prompt_tokens`, `response_tokens` and `mean_logprob` (natural, of a token) where they are known.
     gsm8k_solutions: OpenAI's example model solutions of GSM8K: `question`, and for each model a field with its
         name that holds an object with `solution`. Each model is one sample.
     openai_batch: output of an OpenAI-compatible batch job, `custom_id` being the prompt id, or PROMPT_ID#NUMBER
@@ -46,6 +46,7 @@ class Recorded:
     finish_reason: str = "unknown"
     prompt_tokens: int = 0
     response_tokens: int = 0
+    mean_logprob: float | None = None
 
 
 class RecordedEngine:
@@ -108,6 +109,7 @@ class RecordedEngine:
                     finish_reason=one.finish_reason,
                     prompt_tokens=one.prompt_tokens,
                     response_tokens=one.response_tokens,
+                    mean_logprob=one.mean_logprob,
                 )
                 for sample, one in enumerate(self._find(request))
                 if (request.prompt_id, sample) not in done
@@ -154,6 +156,7 @@ def _responses(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorde
         finish_reason=reason if reason in _FINISH else "unknown",
         prompt_tokens=int(_number(record, "prompt_tokens", path, row, 0)),
         response_tokens=int(_number(record, "response_tokens", path, row, 0)),
+        mean_logprob=None if record.get("mean_logprob") is None else _number(record, "mean_logprob", path, row, 0),
     )
 
 

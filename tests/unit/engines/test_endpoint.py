@@ -58,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
         else:
             message = {"role": "assistant", "content": prompt.upper() if server.content is None else server.content}
             choice = {"index": 0, "message": message, "text": message["content"], "finish_reason": "stop"}
+            if body.get("logprobs"):
+                tokens = [{"token": "a", "logprob": value, "top_logprobs": []} for value in (-1.0, -2.0, -6.0)]
+                choice["logprobs"] = {"content": tokens, "token_logprobs": [-1.0, -2.0, -6.0]}
             usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
             self.reply(
                 200,
@@ -101,6 +104,17 @@ def engine(server, **more):
 def ask(server, requests=REQUESTS, done=(), **more):
     with engine(server, **more) as one:
         return [response for batch in one.generate(requests, SAMPLING, done) for response in batch]
+
+
+@pytest.mark.parametrize("form", ["message", "text"])
+def test_log_probabilities_are_asked_for_only_when_wanted(serve, form):
+    server, (request, *_) = serve(), REQUESTS
+    for wanted, expected in ((False, None), (True, -3.0)):
+        with engine(server) as one:
+            sampling = SAMPLING.model_copy(update={"logprobs": wanted})
+            ((response,),) = one.generate([replace(request, form=form)], sampling)
+        assert response.mean_logprob == expected
+        assert ("logprobs" in server.bodies[-1]) is wanted
 
 
 def test_each_request_is_answered_once_with_its_settings(serve):

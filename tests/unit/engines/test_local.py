@@ -6,7 +6,9 @@ import resource
 from dataclasses import replace
 
 import pytest
+import torch
 
+from retort.chat import prompt_ids
 from retort.config.data import SamplingConfig
 from retort.engines.base import derived_seed, plan_requests
 from retort.engines.local import LocalEngine
@@ -53,6 +55,19 @@ def test_every_request_is_answered_and_greedy_samples_agree(engine, tmp_path):
     assert len({one.response for one in found if one.temperature == 1.0}) > 6
     assert {one.finish_reason for one in found if one.response_tokens < 12} <= {"stop"}
     assert {one.model for one in found} == {"llama-0"}
+
+
+def test_log_probabilities_are_those_of_the_sampled_tokens(engine):
+    sampling = SAMPLING.model_copy(update={"logprobs": True, "max_new_tokens": 1})
+    found = [one for batch in engine.generate(REQUESTS, sampling) for one in batch]
+    one = next(one for one in found if one.temperature == 1.0 and one.response)
+    request = next(request for request in REQUESTS if request.key == one.key)
+    ids = prompt_ids(engine.tokenizer, request.prompt)
+    logits = engine.weights(torch.tensor([ids])).logits[0, -1]
+    token = engine.tokenizer(one.response, add_special_tokens=False).input_ids[0]
+    assert one.mean_logprob == pytest.approx(logits.log_softmax(-1)[token].item(), abs=1e-4)
+    plain = [one for batch in engine.generate(REQUESTS, SAMPLING) for one in batch]
+    assert {one.mean_logprob for one in plain} == {None}
 
 
 def test_a_response_ends_before_the_first_text_to_stop_at(engine):

@@ -57,11 +57,11 @@ def test_what_the_file_knows_is_kept_and_what_it_does_not_is_marked(tmp_path):
 
 def test_a_table_that_a_response_stage_wrote_can_be_read_back(tmp_path):
     row = {"prompt_id": "a", "sample": 0, "source": "teacher", "model": "m", "temperature": 0.7, "seed": 5}
-    row |= {"response": "1", "finish_reason": "stop", "prompt_tokens": 4, "response_tokens": 2}
+    row |= {"response": "1", "finish_reason": "stop", "prompt_tokens": 4, "response_tokens": 2, "mean_logprob": -0.5}
     tables.write_table(tmp_path / "t.parquet", [row], tables.RESPONSES)
     (one,) = answers(tmp_path / "t.parquet", "responses")
     assert (one.response, one.seed, one.finish_reason) == ("1", 5, "stop")
-    assert one.temperature == pytest.approx(0.7)
+    assert (one.temperature, one.mean_logprob) == (pytest.approx(0.7), -0.5)
 
 
 def test_example_solutions_are_one_sample_a_model(tmp_path):
