@@ -29,6 +29,9 @@ Entry = dict[str, Any]
 INPUTS = "inputs.dvc"
 """File that lists what a workspace receives from elsewhere by content hash."""
 
+_SIGNALLED = 128
+"""A shell gives a command that a signal ended this exit status plus the signal's number."""
+
 IGNORED = ("__pycache__", "*.pyc", ".retort")
 """Patterns of `.dvcignore` in workspaces that Retort makes."""
 
@@ -209,8 +212,9 @@ def _explained(error: Exception) -> StageError | StorageError:
     code = re.search(r"failed to run: .*, exited with (-?\d+)$", str(error.__cause__), re.DOTALL)
     if task is None or code is None:
         return StorageError(f"DVC: {_causes(error)}")
+    status = int(code[1])
     # A stage ended by a signal (out of memory, eviction) can be tried again.
-    return StageError(task[1], int(code[1]) if int(code[1]) > 0 else RETRY)
+    return StageError(task[1], RETRY if status < 0 or status > _SIGNALLED else status)
 
 
 def _causes(error: BaseException | None) -> str:

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from retort.files import content_hash
-from retort.stages.context import run_stage
+
+Run = Callable[..., int]
 
 
-def kill_when(ready: Callable[[], bool], stage: str, root: Path) -> int:
-    """Run `stage` in a process of its own and kill it as soon as `ready()`; the signal that ended it, or 0."""
-    # Not a fork: a forked copy of a process that has run torch hangs on the locks of threads that it does not have.
-    command = [sys.executable, "-m", "retort", "stage", stage, "--workspace", str(root)]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not ready() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    return -child.wait()
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """`run(stage, root, kill_at=N)`: run a stage in a process of its own, killed at its N-th counted call if N > 0.
+
+    Returns the number of calls; -1 if it was killed.
+    """
+    # Not a fork of this process: a forked copy of one that has run torch hangs on locks of threads that it has not.
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parents[1] / "stage_server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+    def ask(stage: str, root: Path, kill_at: int = 0) -> int:
+        server.stdin.write(json.dumps({"stage": stage, "root": str(root), "kill_at": kill_at}) + "\n")
+        server.stdin.flush()
+        answer = json.loads(server.stdout.readline())
+        assert answer["ended"] == (-signal.SIGKILL if kill_at else 0)
+        return -1 if kill_at else answer["calls"]
+
+    yield ask
+    server.stdin.close()
+    server.wait(timeout=60)
 
 
 def written(root: Path, stage: str) -> dict[str, str]:
@@ -34,37 +54,45 @@ def written(root: Path, stage: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    ("stage", "settings", "checkpoint"),
-    [
-        ("sft", {"steps": 40, "checkpoint_steps": 5}, "checkpoints/checkpoint-*/trainer_state.json"),
-        ("reward", {"steps": 60, "evaluate_steps": 5}, "step-*.pt"),
-        ("ppo", {"iterations": 30, "patience": 40, "checkpoint_every": 2}, "step-*.pt"),
-    ],
-)
-def test_a_killed_stage_goes_on_from_its_checkpoint_and_ends_as_if_nothing_had_happened(
-    training_root, with_reward, stage, settings, checkpoint
+SETTINGS = {
+    "sft": {"steps": 12, "checkpoint_steps": 3},
+    "reward": {"steps": 16, "evaluate_steps": 4},
+    "ppo": {"iterations": 8, "patience": 40, "evaluate_every": 2, "checkpoint_every": 2, "average": 0.5},
+}
+
+
+@pytest.mark.parametrize(("stage", "points"), [("sft", 5), ("reward", 5), ("ppo", 20)])
+def test_a_stage_killed_at_any_point_ends_as_if_nothing_had_happened(
+    training_root, with_reward, tmp_path, run, stage, points
 ):
     make = with_reward if stage == "ppo" else training_root
-    whole, killed = make("whole", **{stage: settings}), make("killed", **{stage: settings})
-    run_stage(stage, {}, whole)
-    state = killed / ".retort/state" / stage
-    made = (killed / f"outputs/models/{stage}").exists() and content_hash(killed / f"outputs/models/{stage}")
-    ended = kill_when(lambda: bool(list(state.glob(checkpoint))), stage, killed)
-    assert ended == signal.SIGKILL
-    assert list(state.glob(checkpoint))
-    # Nothing half-written: the output is what it was before, or not there.
-    assert ((killed / f"outputs/models/{stage}").exists() and content_hash(killed / f"outputs/models/{stage}")) == made
-    run_stage(stage, {}, killed)
-    assert written(killed, stage) == written(whole, stage)
-    assert not state.exists()
+    fresh = make("fresh", **{stage: SETTINGS[stage]})
+    shutil.rmtree(fresh / f"outputs/models/{stage}", ignore_errors=True)
+    whole = tmp_path / "whole"
+    shutil.copytree(fresh, whole)
+    calls = run(stage, whole)
+    expected = written(whole, stage)
+    resumed = 0
+    for point in random.Random(stage).sample(range(1, calls), points):
+        killed = tmp_path / "killed"
+        shutil.copytree(fresh, killed)
+        run(stage, killed, kill_at=point)
+        # Nothing half-written: the model is whole or not there.
+        model = killed / f"outputs/models/{stage}"
+        assert not model.exists() or content_hash(model) == expected[f"outputs/models/{stage}"], point
+        left = run(stage, killed)
+        resumed += left < calls
+        assert written(killed, stage) == expected, f"killed at call {point} of {calls}"
+        assert not (killed / ".retort/state" / stage).exists()
+        shutil.rmtree(killed)
+    assert resumed > points / 3  # most went on from a checkpoint rather than started over
 
 
-def test_state_of_other_parameters_is_not_resumed_from(training_root):
-    roots = [training_root(name, reward={"steps": steps}) for name, steps in (("one", 60), ("two", 8))]
-    state = roots[0] / ".retort/state/reward"
-    assert kill_when(lambda: bool(list(state.glob("step-*.pt"))), "reward", roots[0]) == signal.SIGKILL
+def test_state_of_other_parameters_is_not_resumed_from(training_root, run):
+    roots = [training_root(name, reward={"steps": steps}) for name, steps in (("one", 16), ("two", 8))]
+    run("reward", roots[0], kill_at=run("reward", training_root("counted", reward={"steps": 16})) * 9 // 10)
+    assert list((roots[0] / ".retort/state/reward").glob("step-*.pt"))
     (roots[0] / "params.yaml").write_bytes((roots[1] / "params.yaml").read_bytes())
     for root in roots:
-        run_stage("reward", {}, root)
+        run("reward", root)
     assert written(roots[0], "reward") == written(roots[1], "reward")
