@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from retort.chat import prompt_ids, response_ids
-from retort.likelihood import response_logprobs
+from retort.likelihood import length_sorted_batches, response_logprobs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -89,6 +90,77 @@ def features(logprobs: Sequence[Sequence[Tensor]], responses: Sequence[str], fin
     ends = torch.tensor([[float(end)] for end in finished])
     lengths = torch.tensor([[float(len(response))] for response in responses]).log1p()
     return torch.cat([*columns, ends, lengths], dim=1)
+
+
+def running_pool(logprobs_BT: Tensor) -> Tensor:
+    """What `pool` makes of every prefix: position t pools tokens 0 to t.
+
+    Args:
+        logprobs_BT: Token log-probabilities of B responses, padded on the right by anything.
+
+    Returns:
+        Shape (B, T, len(POOLED)).
+    """
+    length = logprobs_BT.shape[1]
+    if length == 0:
+        return logprobs_BT.new_zeros(*logprobs_BT.shape, len(POOLED))
+    counts = torch.arange(1, length + 1, device=logprobs_BT.device)
+    minimum = logprobs_BT.cummin(dim=1).values
+    # As in `pool`: of one token the least is also the next least, and its second half is empty.
+    second, later = [logprobs_BT[:, 0]], [torch.zeros_like(logprobs_BT[:, 0])]
+    runner_up = torch.full_like(logprobs_BT[:, 0], torch.inf)
+    for t in range(1, length):
+        runner_up = torch.minimum(runner_up, torch.maximum(minimum[:, t - 1], logprobs_BT[:, t]))
+        second.append(runner_up)
+        later.append(logprobs_BT[:, (t + 2) // 2 : t + 1].amin(dim=1))
+    return torch.stack(
+        [
+            logprobs_BT.cumsum(dim=1) / counts,
+            minimum,
+            torch.stack(second, dim=1),
+            minimum[:, (counts - 1) // 2],
+            torch.stack(later, dim=1),
+            logprobs_BT,
+        ],
+        dim=2,
+    )
+
+
+def pool_prefixes(logprobs: Sequence[Tensor], *, batch_size: int = 256) -> list[Tensor]:
+    """For each response, what `pool` makes of its first 0, 1, ... tokens: shape (tokens + 1, len(POOLED))."""
+    found = [torch.zeros(1, len(POOLED))] * len(logprobs)
+    for index in length_sorted_batches([len(row) for row in logprobs], batch_size):
+        pooled = running_pool(pad_sequence([logprobs[i] for i in index], batch_first=True))
+        for row, i in enumerate(index):
+            found[i] = torch.cat([found[i], pooled[row, : len(logprobs[i])]])
+    return found
+
+
+def token_features(
+    pooled: Sequence[Tensor], judge_ends: Sequence[Sequence[int]], ends: Sequence[int], whole_F: Tensor
+) -> Tensor:
+    """Features of one response after each of its tokens, of what was written by then: what `features` is at the end.
+
+    Args:
+        pooled: Each judge's `pool_prefixes` of the response.
+        judge_ends: For each judge, the character at which each of its tokens ends (`retort.reward.reading.token_ends`):
+            judges may cut the text into other tokens, and only those that are complete count.
+        ends: The same of the trunk's tokens.
+        whole_F: The response's own row of `features`.
+
+    Returns:
+        Shape (max(1, tokens), F); the last row is `whole_F`.
+    """
+    if not ends:
+        return whole_F[None]
+    written = torch.tensor(ends)
+    columns = [
+        values[torch.searchsorted(torch.tensor(places), written, right=True)]
+        for values, places in zip(pooled, judge_ends, strict=True)
+    ]
+    found = torch.cat([*columns, torch.zeros(len(ends), 1), written.float().log1p()[:, None]], dim=1)
+    found[-1] = whole_F
+    return found
 
 
 PREFIX = ("running_mean", "running_minimum", "latest")

@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from retort.chat import prompt_ids, response_ids
-from retort.errors import ModelError
+from retort.errors import InputError, ModelError
 from retort.files import native_writes, write_json
-from retort.likelihood import length_sorted_batches, pad_batch
+from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch
 from retort.models import load_model, load_tokenizer
-from retort.reward.features import POOLED, Judge, features
+from retort.reward.features import POOLED, Judge, features, pool_prefixes, token_features
+from retort.reward.reading import differences, reading, token_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -32,6 +33,7 @@ class RewardModel(nn.Module):
         tokenizer: The trunk's tokenizer.
         judges: Frozen models by name (teacher, sft).
         head_size: Hidden width of the head.
+        init: Model that the trunk started from.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class RewardModel(nn.Module):
         judges: dict[str, Judge],
         *,
         head_size: int,
+        init: Literal["teacher", "sft"] = "sft",
     ):
         super().__init__()
         self.trunk, self.tokenizer, self.judges, self.head_size = trunk, tokenizer, judges, head_size
+        self.init, self.folder = init, Path("(not saved)")
+        self.compute_dtype = trunk.dtype
         hidden = int(trunk.config.hidden_size)
         count = len(judges) * len(POOLED) + 2
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
@@ -62,23 +67,58 @@ class RewardModel(nn.Module):
         """Parameters of the head alone."""
         return [p for part in (self.from_hidden, self.from_features, self.to_logit) for p in part.parameters()]
 
+    def to_compute_dtype(self) -> None:
+        """Give the trunk's weights the type that they were loaded in."""
+        nn.Module.to(self.trunk, self.compute_dtype)
+
     def encode(self, prompt: str, response: str, finished: bool) -> tuple[list[int], list[int]]:
         """Tokens of prompt and response for the trunk."""
         return prompt_ids(self.tokenizer, prompt), response_ids(self.tokenizer, response, finished=finished)
 
     def logits(self, prompts: list[list[int]], responses: list[list[int]], features_NF: Tensor) -> Tensor:
         """Logit of agreement for B tokenized responses with their features, shape (B,), before calibration."""
-        pad = self.tokenizer.pad_token_id
-        assert isinstance(pad, int), "load_tokenizer sets a pad token"
-        batch = pad_batch(prompts, responses, pad).to(self.trunk.device)
-        hidden = self.trunk.base_model(
-            input_ids=batch.ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False
-        ).last_hidden_state
+        hidden, batch = self._hidden(prompts, responses)
         rows = torch.arange(len(prompts), device=hidden.device)
         # At the last token of all, which is the prompt's where a response is empty.
         last = hidden[rows, batch.attention_mask_BT.sum(dim=1) - 1].float()
-        scaled = (features_NF.to(hidden.device) - self.feature_mean) / self.feature_scale
-        return self.to_logit(self.from_hidden(last) + self.from_features(scaled)).squeeze(1)  # type: ignore[no-any-return]
+        return self._head(last, features_NF)
+
+    def token_logits(
+        self, prompts: list[list[int]], responses: list[list[int]], features: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of agreement after each token of B responses, and the response that each belongs to, shape (M,) both.
+
+        Each sees the tokens and likelihoods so far; the last of a response is that of `logits`. An empty response has
+        one, at its prompt's last token.
+
+        Args:
+            prompts: Tokens of the prompts.
+            responses: Tokens of the responses.
+            features: Of each response, what `token_features` gives.
+        """
+        hidden, batch = self._hidden(prompts, responses)
+        asked = batch.response_mask_BT.clone()
+        empty = (asked.sum(dim=1) == 0).nonzero().squeeze(1)
+        asked[empty, batch.attention_mask_BT[empty].sum(dim=1) - 1] = 1
+        rows, columns = asked.nonzero(as_tuple=True)
+        return self._head(hidden[rows, columns].float(), torch.cat(list(features))), rows
+
+    def _hidden(self, prompts: list[list[int]], responses: list[list[int]]) -> tuple[Tensor, TokenBatch]:
+        """The trunk's last hidden states, shape (B, T, H), and the padded batch that they belong to."""
+        pad = self.tokenizer.pad_token_id
+        assert isinstance(pad, int), "load_tokenizer sets a pad token"
+        batch = pad_batch(prompts, responses, pad).to(self.trunk.device)
+        # While float32 copies of bfloat16 weights are trained, they compute in bfloat16 all the same.
+        mixed = self.trunk.dtype != self.compute_dtype
+        with torch.autocast(batch.ids_BT.device.type, dtype=self.compute_dtype, enabled=mixed):
+            hidden = self.trunk.base_model(
+                input_ids=batch.ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False
+            ).last_hidden_state
+        return hidden, batch
+
+    def _head(self, hidden_NH: Tensor, features_NF: Tensor) -> Tensor:
+        scaled = (features_NF.to(hidden_NH.device) - self.feature_mean) / self.feature_scale
+        return self.to_logit(self.from_hidden(hidden_NH) + self.from_features(scaled)).squeeze(1)  # type: ignore[no-any-return]
 
     def features(
         self,
@@ -98,12 +138,39 @@ class RewardModel(nn.Module):
             known: Token log-probabilities by judge where they were computed already.
             batch_size: Rows of a forward pass.
         """
+        return features(
+            self._judged(prompts, responses, finished, known=known, batch_size=batch_size), responses, finished
+        )
+
+    def token_features(
+        self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool], *, batch_size: int = 64
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As `features`, and the same after each token of each response, shape (max(1, tokens), F) each."""
+        logprobs = self._judged(prompts, responses, finished, known=None, batch_size=batch_size)
+        table = features(logprobs, responses, finished)
+        pooled = [pool_prefixes(row) for row in logprobs]
+        tokenizers = [self.tokenizer, *(judge.tokenizer for judge in self.judges.values())]
+        found = []
+        for number, (response, end) in enumerate(zip(responses, finished, strict=True)):
+            own, *others = (token_ends(tokenizer, response, finished=end) for tokenizer in tokenizers)
+            found.append(token_features([row[number] for row in pooled], others, own, table[number]))
+        return table, found
+
+    def _judged(
+        self,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        finished: Sequence[bool],
+        *,
+        known: Mapping[str, Sequence[Tensor]] | None,
+        batch_size: int,
+    ) -> list[Sequence[Tensor]]:
+        """Each judge's token log-probabilities of the responses."""
         known = known or {}
-        logprobs = [
+        return [
             known[name] if name in known else judge.logprobs(prompts, responses, finished, batch_size=batch_size)
             for name, judge in self.judges.items()
         ]
-        return features(logprobs, responses, finished)
 
     @torch.inference_mode()
     def score(
@@ -134,8 +201,28 @@ class RewardModel(nn.Module):
             scores[index] = (logits / self.temperature + self.bias).sigmoid().cpu()
         return scores
 
-    def save(self, folder: Path, *, init: str) -> None:
-        """Write trunk, tokenizer and head into `folder` (which the caller makes atomic)."""
+    def check_reads_like(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Refuse to score a policy other than the student that this model was made from.
+
+        Responses come as text, so what began as the teacher may read them in a vocabulary and template of its own. What
+        began as the student must read as the policy does: where it does not, the model belongs to another student.
+
+        Raises:
+            InputError: the student's part has another vocabulary or chat template than `tokenizer`.
+        """
+        parts = {"trunk": self.tokenizer} if self.init == "sft" else {}
+        parts |= {name: judge.tokenizer for name, judge in self.judges.items() if name == "sft"}
+        for name, mine in parts.items():
+            if differing := differences(reading(mine), reading(tokenizer)):
+                raise InputError(
+                    f"its {name} was trained with another {differing} than the policy's",
+                    file=self.folder / "reward.json",
+                    field=f"reads.{name}",
+                    remedy="Run the stage `reward` again with this student, or use the student that it was made with",
+                )
+
+    def save(self, folder: Path) -> None:
+        """Write trunk, tokenizer, head and how each part reads into `folder` (which the caller makes atomic)."""
         from safetensors.torch import save_file
 
         head = {
@@ -145,7 +232,10 @@ class RewardModel(nn.Module):
             self.trunk.save_pretrained(folder / "trunk")
             self.tokenizer.save_pretrained(folder / "trunk")
             save_file(head, folder / "head.safetensors")
-        write_json(folder / "reward.json", {"judges": list(self.judges), "head_size": self.head_size, "init": init})
+        reads = {"trunk": reading(self.tokenizer)}
+        reads |= {name: reading(judge.tokenizer) for name, judge in self.judges.items()}
+        settings = {"judges": list(self.judges), "head_size": self.head_size, "init": self.init, "reads": reads}
+        write_json(folder / "reward.json", settings)
 
     @classmethod
     def load(cls, folder: Path, judge_folders: dict[str, Path]) -> RewardModel:
@@ -153,19 +243,32 @@ class RewardModel(nn.Module):
 
         Raises:
             ModelError: the folder holds no reward model, or a judge is missing.
+            InputError: a judge has another vocabulary or chat template than the one that the head was trained with.
         """
         from safetensors.torch import load_file
 
         if not (folder / "reward.json").exists():
             raise ModelError(f"{folder}/reward.json: does not exist. Run the stage `reward`.")
         settings = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+        if "reads" not in settings:
+            raise ModelError(f"{folder}/reward.json: was written by an earlier version. Run the stage `reward` again.")
         trunk = load_model(folder / "trunk")
         model = cls(
             trunk,
             load_tokenizer(folder / "trunk", training=False),
             load_judges({name: judge_folders[name] for name in settings["judges"]}),
             head_size=settings["head_size"],
+            init=settings["init"],
         )
+        model.folder = folder
+        for name, judge in model.judges.items():
+            if differing := differences(settings["reads"][name], reading(judge.tokenizer)):
+                raise InputError(
+                    f"the head was trained with a judge of another {differing} than {judge_folders[name]} has now",
+                    file=folder / "reward.json",
+                    field=f"reads.{name}",
+                    remedy="Run the stage `reward` again",
+                )
         model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
         return model.to(trunk.device).eval()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
+
+from retort.reward.calibration import calibration_error
+from retort.reward.intervals import figure_intervals
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,14 @@ class Quality:
     """Mean squared error of the probability (Brier 1950)."""
     calibration_error: float
     """Expected calibration error over 15 bins of equal width (Naeini et al. 2015; Guo et al. 2017, eq. 3)."""
+    prompts: int | None = None
+    """Prompts that the responses answer, where intervals were asked for."""
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    """95 % interval `[low, high]` of each figure, prompts resampled; empty where they were not asked for."""
 
 
-def measure(labels: Sequence[int], scores: Sequence[float]) -> Quality:
-    """Measure probabilities against labels.
+def measure(labels: Sequence[int], scores: Sequence[float], prompts: Sequence[Hashable] | None = None) -> Quality:
+    """Measure probabilities against labels, with intervals where the prompt of each response is given.
 
     Raises:
         ValueError: there is nothing to measure.
@@ -37,6 +43,7 @@ def measure(labels: Sequence[int], scores: Sequence[float]) -> Quality:
     if not labels:
         raise ValueError("no scored response to measure")
     truth, probability = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
+    error = calibration_error(truth, probability)
     both = 0 < truth.mean() < 1
     return Quality(
         n=len(truth),
@@ -44,50 +51,36 @@ def measure(labels: Sequence[int], scores: Sequence[float]) -> Quality:
         auc=float(roc_auc_score(truth, probability)) if both else None,
         accuracy=float(((probability >= 0.5) == truth).mean()),
         brier=float(((probability - truth) ** 2).mean()),
-        calibration_error=calibration_error(truth, probability),
+        calibration_error=error,
+        prompts=len(set(prompts)) if prompts is not None else None,
+        intervals=figure_intervals(truth, probability, prompts, estimated_error=error) if prompts is not None else {},
     )
 
 
-def calibration_error(truth: npt.NDArray[np.float64], probability: npt.NDArray[np.float64], bins: int = 15) -> float:
-    """Sum over bins of (share of samples) x |mean label - mean probability| (Guo et al. 2017, eq. 3)."""
-    index = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [
-        (index == b).sum() * abs(truth[index == b].mean() - probability[index == b].mean())
-        for b in range(bins)
-        if (index == b).any()
-    ]
-    return float(sum(gaps) / len(truth))
-
-
-def platt_scaling(labels: Sequence[int], logits: Sequence[float]) -> tuple[float, float]:
-    """Temperature and bias that make sigmoid(logit / temperature + bias) fit `labels` best.
-
-    Platt 1999 with the temperature of Guo et al. 2017, §4.2: the bias is needed because training data are balanced
-    and the responses that will be scored are not. With one class only, nothing is changed.
-
-    Returns:
-        Temperature (positive) and bias.
-    """
-    from scipy.optimize import minimize
-
-    truth, values = np.asarray(labels, dtype=float), np.asarray(logits, dtype=float)
-    if truth.min() == truth.max():
-        return 1.0, 0.0
-
-    def loss(parameters: npt.NDArray[np.float64]) -> float:
-        z = values * np.exp(-parameters[0]) + parameters[1]
-        return float((np.logaddexp(0, z) - truth * z).mean())
-
-    found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-8})
-    return float(np.exp(found.x[0])), float(found.x[1])
-
-
 def gate_reasons(
-    quality: Quality, *, min_auc: float, max_calibration_error: float, min_per_class: int = 1
+    quality: Quality,
+    *,
+    min_auc: float,
+    max_calibration_error: float,
+    min_per_class: int = 1,
+    by_interval: bool = False,
 ) -> list[str]:
-    """Why a reward model must not be optimised against; empty when it may be."""
+    """Why a reward model must not be optimised against; empty when it may be.
+
+    Args:
+        quality: Figures on held-out prompts.
+        min_auc: Least AUC.
+        max_calibration_error: Greatest expected calibration error.
+        min_per_class: Responses that each label must have.
+        by_interval: Compare the worse ends of the 95 % intervals instead of the estimates; `quality` must have them.
+    """
     if quality.auc is None:
         return [f"all {quality.n} held-out responses have one label: there is nothing to tell apart"]
+    auc, error, which = quality.auc, quality.calibration_error, ""
+    if by_interval:
+        # Where one label is too rare for an interval of the AUC, nothing is known of it.
+        auc, error = quality.intervals.get("auc", [0.0])[0], quality.intervals["calibration_error"][1]
+        which = " (end of its 95 % interval)"
     reasons = []
     rarer = round(quality.n * min(quality.base_rate, 1 - quality.base_rate))
     if rarer < min_per_class:
@@ -95,10 +88,8 @@ def gate_reasons(
             f"only {rarer} of {quality.n} held-out responses have the rarer label, fewer than min_per_class "
             f"{min_per_class}: the figures below are mostly chance"
         )
-    if quality.auc < min_auc:
-        reasons.append(f"AUC {quality.auc:.3f} on held-out prompts is below min_auc {min_auc}")
-    if quality.calibration_error > max_calibration_error:
-        reasons.append(
-            f"calibration error {quality.calibration_error:.3f} on held-out prompts exceeds {max_calibration_error}"
-        )
+    if auc < min_auc:
+        reasons.append(f"AUC {auc:.3f}{which} on held-out prompts is below min_auc {min_auc}")
+    if error > max_calibration_error:
+        reasons.append(f"calibration error {error:.3f}{which} on held-out prompts exceeds {max_calibration_error}")
     return reasons

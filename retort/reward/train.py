@@ -10,19 +10,22 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
+from retort import interruption
 from retort.checkpoint import Checkpoints
 from retort.config.training import RewardConfig
 from retort.curves import Curves
-from retort.errors import TrainingError
+from retort.errors import ModelError
+from retort.nonfinite import stop_training
 from retort.progress import Progress
+from retort.reward.calibration import platt_scaling
+from retort.reward.loss import class_weights, every_token_loss, last_token_loss
 from retort.reward.model import RewardModel
-from retort.reward.quality import measure, platt_scaling
+from retort.reward.quality import measure
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,34 @@ class Examples:
     tokens: list[tuple[list[int], list[int]]]
     features: Tensor
     labels: Tensor
+    token_features: list[Tensor] | None = None
+    """Features after each token, where the loss asks every token."""
 
     def only(self, index: Sequence[int]) -> Examples:
         """Some of the examples."""
         return Examples(
-            [self.rows[i] for i in index], [self.tokens[i] for i in index], self.features[index], self.labels[index]
+            [self.rows[i] for i in index],
+            [self.tokens[i] for i in index],
+            self.features[index],
+            self.labels[index],
+            [self.token_features[i] for i in index] if self.token_features is not None else None,
         )
 
 
-def prepare(model: RewardModel, rows: Sequence[dict[str, Any]], max_length: int) -> Examples:
-    """Tokenize rows of REWARD_EXAMPLES and compute their features; those too long for the trunk are left out."""
+def prepare(
+    model: RewardModel, rows: Sequence[dict[str, Any]], max_length: int, *, every_token: bool = False
+) -> Examples:
+    """Tokenize rows of REWARD_EXAMPLES and compute their features; those too long for the trunk are left out.
+
+    Args:
+        model: Gives tokens and the judges' likelihood.
+        rows: The examples.
+        max_length: Longest prompt with response, in the trunk's tokens.
+        every_token: Compute the features after each token too: 4 bytes a feature and token are kept.
+
+    Raises:
+        ModelError: a judge's likelihood of a response is not a finite number.
+    """
     kept, tokens = [], []
     for row in rows:
         pair = model.encode(row["prompt"], row["response"], row["finished"])
@@ -50,8 +71,19 @@ def prepare(model: RewardModel, rows: Sequence[dict[str, Any]], max_length: int)
             kept.append(row)
             tokens.append(pair)
     columns = [[row[name] for row in kept] for name in ("prompt", "response", "finished")]
-    table = model.features(columns[0], columns[1], columns[2]) if kept else torch.zeros(0, len(model.feature_mean))
-    return Examples(kept, tokens, table, torch.tensor([float(row["label"]) for row in kept]))
+    of_tokens: list[Tensor] | None = None
+    if not kept:
+        table = torch.zeros(0, len(model.feature_mean))
+    elif every_token:
+        table, of_tokens = model.token_features(*columns)
+    else:
+        table = model.features(*columns)
+    for place in (~table.isfinite().all(dim=1)).nonzero().flatten()[:1].tolist():
+        raise ModelError(
+            f"the likelihood of the response {kept[place]['response']!r} to prompt {kept[place]['prompt_id']!r} under "
+            f"{' or '.join(model.judges)} is no finite number. Give that model another dtype, or mend its weights."
+        )
+    return Examples(kept, tokens, table, torch.tensor([float(row["label"]) for row in kept]), of_tokens)
 
 
 def held_out_part(prompt_id: str) -> str:
@@ -75,12 +107,18 @@ def train_reward(
         The step that was kept.
 
     Raises:
-        TrainingError: the loss is not a finite number.
+        TrainingError: a weight, the loss or a gradient is not a finite number; the step's batch is saved.
+        InterruptionError: the process was told to go; its checkpoint is of the last step.
     """
     torch.manual_seed(seed)
+    if config.train_trunk and config.lora is None:
+        # Most updates of a bfloat16 weight are smaller than its last bit and would be lost (Micikevicius et al. 2018,
+        # §3.1): float32 copies are trained, and the trunk's own type comes back before it is calibrated and measured.
+        model.trunk.float()
     model.feature_mean.copy_(train.features.mean(dim=0))
     model.feature_scale.copy_(train.features.std(dim=0).clamp(min=1e-3))
     optimizer = _optimizer(model, config)
+    weights = class_weights(train.labels, config.class_weight)
     checkpoints = Checkpoints(state)
     start = 0
     best: dict[str, Any] = {"auc": -1.0, "step": 0, "model": None}
@@ -89,24 +127,28 @@ def train_reward(
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
     with (
+        interruption.deferred(),
         Curves(curves_folder, state, resume_step=start) as curves,
         Progress("reward", total=config.steps, unit="steps", done=start) as progress,
     ):
         for step in range(start, config.steps):
-            loss = _step(model, optimizer, train, config, step=step, seed=seed)
+            loss = _step(model, optimizer, train, config, weights, step=step, seed=seed, state=state)
             progress.update(loss=loss)
-            if not torch.isfinite(torch.tensor(loss)):
-                raise TrainingError(f"reward loss is {loss} at step {step + 1}. Lower reward.learning_rate.")
-            if (step + 1) % config.evaluate_steps == 0 or step + 1 == config.steps:
+            measured = (step + 1) % config.evaluate_steps == 0 or step + 1 == config.steps
+            if measured:
                 auc = _auc(model, select)
                 curves.log(step + 1, loss=loss, auc=auc)
                 if auc > best["auc"]:
                     best = {"auc": auc, "step": step + 1, "model": _copy(model)}
+            if measured or interruption.asked():
                 checkpoints.save(
                     step + 1,
                     {"step": step + 1, "best": best, "model": _copy(model), "optimizer": optimizer.state_dict()},
                 )
+            interruption.check()
     model.load_state_dict(best["model"])
+    if config.lora is None:
+        model.to_compute_dtype()
     model.eval()
     scores = model.score_tokens(select.tokens, select.features, batch_size=256).clamp(1e-6, 1 - 1e-6)
     temperature, bias = platt_scaling([int(label) for label in select.labels], torch.logit(scores).tolist())
@@ -130,8 +172,17 @@ def _optimizer(model: RewardModel, config: RewardConfig) -> torch.optim.AdamW:
 
 
 def _step(
-    model: RewardModel, optimizer: torch.optim.AdamW, train: Examples, config: RewardConfig, *, step: int, seed: int
+    model: RewardModel,
+    optimizer: torch.optim.AdamW,
+    train: Examples,
+    config: RewardConfig,
+    weights: tuple[float, float] | None,
+    *,
+    step: int,
+    seed: int,
+    state: Path,
 ) -> float:
+    """One optimizer step; its mean loss."""
     model.train()
     # The batch is a function of the step, so a resumed run sees the same data.
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -142,15 +193,51 @@ def _step(
     optimizer.zero_grad()
     total = 0.0
     for part in index.split(config.micro_batch_size or len(index)):
-        rows = [train.tokens[i] for i in part.tolist()]
-        logits = model.logits([row[0] for row in rows], [row[1] for row in rows], train.features[part])
-        loss = binary_cross_entropy_with_logits(logits, train.labels[part].to(logits.device))
+        some = train.only(part.tolist())
+        logits, loss = _forward(model, some, weights)
         loss = loss * (len(part) / len(index))
+        if not torch.isfinite(loss):
+            seen = {"features": some.features, "logits": logits}
+            _stop(model, some, seen, ("loss", loss), step, state)
         loss.backward()
         total += loss.item()
-    torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.max_grad_norm)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if not torch.isfinite(norm):  # seen before clipping, which would spread it over every gradient
+        _stop(model, train.only(index.tolist()), {}, ("gradient norm", norm), step, state)
+    torch.nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, norm)
     optimizer.step()
     return total
+
+
+def _forward(model: RewardModel, some: Examples, weights: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """Logits and mean loss of some examples."""
+    prompts, responses = [pair[0] for pair in some.tokens], [pair[1] for pair in some.tokens]
+    if some.token_features is None:
+        logits = model.logits(prompts, responses, some.features)
+        return logits, last_token_loss(logits, some.labels.to(logits.device), weights)
+    logits, rows = model.token_logits(prompts, responses, some.token_features)
+    return logits, every_token_loss(logits, rows, some.labels.to(logits.device), weights)
+
+
+def _stop(
+    model: RewardModel,
+    some: Examples,
+    tensors: dict[str, Tensor],
+    found: tuple[str, Tensor],
+    step: int,
+    state: Path,
+) -> NoReturn:
+    stop_training(
+        "reward",
+        step=step + 1,
+        modules={"reward model": model},
+        tensors=tensors,
+        found=found,
+        batch=some.rows,
+        state=state,
+        remedy="Lower reward.learning_rate, or look at the batch for extreme examples.",
+    )
 
 
 def _auc(model: RewardModel, select: Examples) -> float:

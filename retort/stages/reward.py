@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OfLength:
+    """Figures of the responses of a third of all lengths, in the trunk's tokens."""
+
+    shortest: int
+    longest: int
+    quality: Quality
+
+
+@dataclass(frozen=True)
 class RewardResult:
     """Metrics of the reward model, on held-out prompts that chose nothing."""
 
@@ -29,8 +38,12 @@ class RewardResult:
     brier: float
     calibration_error: float
     n: int
+    intervals: dict[str, list[float]]
+    """95 % interval of each of these figures, prompts resampled with their responses."""
     by_source: dict[str, Quality]
     """The same figures for teacher and student responses apart."""
+    by_length: list[OfLength]
+    """The same for the shortest, middle and longest third of responses."""
     truth: Quality | None
     """The scores against gold answers instead of pseudo-labels, where they are known."""
     step: int
@@ -46,36 +59,25 @@ def run(context: Context) -> RewardResult:
     """Train and gate the reward model.
 
     Raises:
-        InputError: a table is empty or has one class only.
-        ModelError: a model cannot be loaded.
+        InputError: a table is empty or has one class only, or too little of it is short enough.
+        ModelError: a model cannot be loaded, or gives a likelihood that is not a finite number.
+        TrainingError: training met a number that is not finite.
     """
     import torch
 
-    from retort.adapters import with_adapters
-    from retort.reward.train import held_out_part, prepare, train_reward
+    from retort.reward.train import held_out_part, prepare
 
     config, paths, state = context.config.reward, context.paths, context.state()
-    train_rows = _read(paths.reward_data("train"))
-    held_rows = _read(paths.reward_data("validation"))
+    train_rows = read_examples(paths.reward_data("train"))
+    held_rows = read_examples(paths.reward_data("validation"))
     torch.manual_seed(context.config.seed)
-    model = _build(context)
-    train = prepare(model, train_rows, config.max_length)
+    model = build(context)
+    train = prepare(model, train_rows, config.max_length, every_token=config.loss == "every_token")
     held = prepare(model, held_rows, config.max_length)
     parts = [held_out_part(row["prompt_id"]) for row in held.rows]
-    _check(context, train, parts)
+    _check(context, train, held, parts)
     select = held.only([i for i, part in enumerate(parts) if part == "select"])
-    adapted = with_adapters(model.trunk, config.lora)  # puts them into the trunk's own layers
-    step = train_reward(
-        model,
-        train,
-        select,
-        config,
-        seed=context.config.seed,
-        state=state,
-        curves_folder=paths.curves("reward"),
-    )
-    if config.lora:
-        adapted.merge_and_unload()
+    step = fit(context, model, train, select, state=state, curves_folder=paths.curves("reward"))
     scores = model.score_tokens(held.tokens, held.features, batch_size=256).tolist()
     predictions = [
         {**{key: row[key] for key in ("prompt_id", "source", "label", "correct")}, "score": score, "part": part}
@@ -83,12 +85,30 @@ def run(context: Context) -> RewardResult:
     ]
     with atomic_path(paths.model("reward")) as folder:
         folder.mkdir()
-        model.save(folder, init=config.init)
+        model.save(folder)
         write_table(folder / "validation.parquet", predictions, REWARD_PREDICTIONS)
-    return _result(context, model, step, train, held, [row for row in predictions if row["part"] == "gate"])
+    return _result(context, model, step, train, held, predictions)
 
 
-def _read(path: Path) -> Rows:
+def fit(
+    context: Context, model: RewardModel, train: Examples, select: Examples, *, state: Path, curves_folder: Path
+) -> int:
+    """Train and calibrate `model` in place, adapters merged into its trunk; the step that was kept."""
+    from retort.adapters import with_adapters
+    from retort.reward.train import train_reward
+
+    config = context.config.reward
+    adapted = with_adapters(model.trunk, config.lora)  # puts them into the trunk's own layers
+    step = train_reward(
+        model, train, select, config, seed=context.config.seed, state=state, curves_folder=curves_folder
+    )
+    if config.lora:
+        adapted.merge_and_unload()
+    return step
+
+
+def read_examples(path: Path) -> Rows:
+    """Read a table of labelled examples; one with fewer than two classes is refused."""
     rows = read_table(path, REWARD_EXAMPLES)
     if len({row["label"] for row in rows}) < 2:
         raise InputError(
@@ -100,27 +120,32 @@ def _read(path: Path) -> Rows:
     return rows
 
 
-def _check(context: Context, train: Examples, parts: list[str]) -> None:
-    """Refuse tables of which nothing is left to train on, to choose the step by, or to measure the gate on."""
+def _check(context: Context, train: Examples, held: Examples, parts: list[str]) -> None:
+    """Refuse tables of which too little is left to train on, to choose the step by, or to measure the gate on."""
     paths, longest = context.paths, context.config.reward.max_length
-    if not train.rows:
+    labels = sorted({row["label"] for row in train.rows})
+    if len(labels) < 2:
+        short = f"of at most {longest} tokens"
         raise InputError(
-            f"holds no example of at most {longest} tokens",
+            f"holds only label {labels[0]} among examples {short}" if labels else f"holds no example {short}",
             file=paths.reward_data("train"),
-            field="response",
+            field="label" if labels else "response",
             remedy="Raise reward.max_length",
         )
     for part, purpose in (("select", "choose the step by"), ("gate", "measure the gate on")):
-        if part not in parts:
+        found = {row["label"] for row, mine in zip(held.rows, parts, strict=True) if mine == part}
+        # The gate itself says that one label tells nothing; a step cannot be chosen, nor calibration fitted, by one.
+        if len(found) < (2 if part == "select" else 1):
             raise InputError(
-                f"leaves no prompt to {purpose}",
+                f"leaves no prompt to {purpose}" if not found else f"leaves one label ({found.pop()}) to {purpose}",
                 file=paths.reward_data("validation"),
-                field="prompt_id",
+                field="prompt_id" if not found else "label",
                 remedy="Hold more prompts out (prompts.validation), or raise reward.max_length",
             )
 
 
-def _build(context: Context) -> RewardModel:
+def build(context: Context) -> RewardModel:
+    """The untrained reward model: trunk and judges as the configuration names them, and a random head."""
     from retort.models import load_model, load_tokenizer
     from retort.reward.model import RewardModel, load_judges
 
@@ -131,40 +156,63 @@ def _build(context: Context) -> RewardModel:
         load_tokenizer(paths.model(config.init), training=False),
         load_judges({name: paths.model(name) for name in config.likelihood}),
         head_size=config.head_size,
+        init=config.init,
     ).to(trunk.device)
 
 
+def quality(rows: Rows, field: str = "label") -> Quality:
+    """Figures of scored rows against one of their fields, with intervals."""
+    from retort.reward.quality import measure
+
+    return measure(
+        [int(row[field]) for row in rows], [row["score"] for row in rows], [row["prompt_id"] for row in rows]
+    )
+
+
+def _by_length(rows: Rows, lengths: list[int]) -> list[OfLength]:
+    """Figures by thirds of the responses; equal lengths stay together, so thirds may differ in size or be missing."""
+    ordered = sorted(lengths)
+    bounds = [ordered[len(ordered) * third // 3 - 1] for third in (1, 2, 3) if len(ordered) * third >= 3]
+    found, above = [], -1
+    for bound in dict.fromkeys(bounds):
+        inside = [row for row, length in zip(rows, lengths, strict=True) if above < length <= bound]
+        shortest = min(length for length in lengths if length > above)
+        found.append(OfLength(shortest, bound, quality(inside)))
+        above = bound
+    return found
+
+
+def _decisive(gate: Rows, by_source: dict[str, Quality], min_per_class: int) -> Quality:
+    """The figures that the gate is held to.
+
+    PPO shows the reward model responses of the student: those decide. Where they have one label they can decide
+    nothing: the gate stays shut, or with `min_per_class` 0 the teacher's stand in.
+    """
+    student = by_source.get("student")
+    if student is not None and student.auc is None and min_per_class == 0:
+        return by_source.get("teacher", student)
+    return student if student is not None else quality(gate)
+
+
 def _result(
-    context: Context, model: RewardModel, step: int, train: Examples, held: Examples, gate: Rows
+    context: Context, model: RewardModel, step: int, train: Examples, held: Examples, predictions: Rows
 ) -> RewardResult:
-    from retort.reward.quality import gate_reasons, measure
+    from retort.reward.quality import gate_reasons
 
     config = context.config.reward
-
-    def quality(rows: Rows, field: str = "label") -> Quality:
-        return measure([int(row[field]) for row in rows], [row["score"] for row in rows])
-
+    places = [place for place, row in enumerate(predictions) if row["part"] == "gate"]
+    gate = [predictions[place] for place in places]
     sources = {name: [row for row in gate if row["source"] == name] for name in ("teacher", "student")}
     by_source = {name: quality(rows) for name, rows in sources.items() if rows}
-    student = by_source.get("student")
-    # PPO shows the reward model responses of the student: those decide. Where they have one label they can decide
-    # nothing: the gate stays shut, or with min_per_class 0 the teacher's stand in.
-    blind = student is not None and student.auc is None and config.min_per_class == 0
-    decisive = by_source.get("teacher", student) if blind else student
-    decisive = decisive if decisive is not None else quality(gate)
+    decisive = _decisive(gate, by_source, config.min_per_class)
     reasons = gate_reasons(
         decisive,
         min_auc=config.min_auc,
         max_calibration_error=config.max_calibration_error,
         min_per_class=config.min_per_class,
+        by_interval=config.gate == "interval",
     )
     known = [row for row in gate if row["correct"] is not None]
-    lengths = [len(prompt) + len(response) for prompt, response in train.tokens]
-    seen = sum(lengths) + sum(len(prompt) + len(response) for prompt, response in held.tokens)
-    size = {
-        name: model_size(part)
-        for name, part in [("trunk", model.trunk), *((n, j.model) for n, j in model.judges.items())]
-    }
     return RewardResult(
         gate_passed=not reasons,
         gate_reasons=reasons,
@@ -173,12 +221,21 @@ def _result(
         brier=decisive.brier,
         calibration_error=decisive.calibration_error,
         n=decisive.n,
+        intervals=decisive.intervals,
         by_source=by_source,
+        by_length=_by_length(gate, [len(held.tokens[place][1]) for place in places]),
         truth=quality(known, "correct") if known else None,
         step=step,
         temperature=float(model.temperature),
         bias=float(model.bias),
         train_examples=len(train.rows),
-        flops=6.0 * size.pop("trunk") * config.steps * config.batch_size * sum(lengths) / len(lengths)
-        + 2.0 * sum(size.values()) * seen,
+        flops=_flops(model, config.steps * config.batch_size, train, held),
     )
+
+
+def _flops(model: RewardModel, examples: int, train: Examples, held: Examples) -> float:
+    """Compute of training the trunk on so many examples, and of the judges' reading all once."""
+    lengths = [len(prompt) + len(response) for prompt, response in train.tokens]
+    seen = sum(lengths) + sum(len(prompt) + len(response) for prompt, response in held.tokens)
+    judges = sum(model_size(judge.model) for judge in model.judges.values())
+    return 6.0 * model_size(model.trunk) * examples * sum(lengths) / len(lengths) + 2.0 * judges * seen

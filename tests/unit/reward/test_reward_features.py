@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from retort.likelihood import pad_batch, token_logprobs
-from retort.reward.features import PREFIX, Judge, features, pool, prefix_features
+from retort.reward.features import (
+    POOLED,
+    PREFIX,
+    Judge,
+    features,
+    pool,
+    pool_prefixes,
+    prefix_features,
+    running_pool,
+    token_features,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +45,37 @@ def test_features_are_each_judge_s_figures_then_end_and_length():
 
 def test_without_judges_the_features_are_end_and_length():
     assert features([], ["", "ab"], [True, False]).tolist() == [[1, 0], [0, pytest.approx(math.log(3))]]
+
+
+def test_the_running_pool_is_the_pool_of_every_prefix():
+    logprobs = -torch.rand(3, 9, generator=torch.Generator().manual_seed(0))
+    found = running_pool(logprobs)
+    for row in range(3):
+        for t in range(9):
+            assert found[row, t].tolist() == pytest.approx(pool(logprobs[row, : t + 1]), abs=1e-6), (row, t)
+    assert running_pool(torch.zeros(2, 0)).shape == (2, 0, len(POOLED))
+
+
+def test_prefixes_are_pooled_from_none_of_the_tokens_on_whatever_the_batch():
+    rows = [-torch.rand(length, generator=torch.Generator().manual_seed(length)) for length in (4, 0, 7, 1)]
+    for batch_size in (1, 4):
+        for row, found in zip(rows, pool_prefixes(rows, batch_size=batch_size), strict=True):
+            assert found.shape == (len(row) + 1, len(POOLED))
+            for t in range(len(row) + 1):
+                assert found[t].tolist() == pytest.approx(pool(row[:t]), abs=1e-6)
+
+
+def test_token_features_count_a_judge_s_tokens_once_they_are_complete():
+    # "abcd" as the trunk's tokens "ab", "cd" and the end; the judge reads "a", "bc", "d" and its end.
+    logprobs = torch.tensor([-1.0, -2.0, -4.0, -0.5])
+    whole = features([[logprobs]], ["abcd"], [True])[0]
+    found = token_features(pool_prefixes([logprobs]), [[1, 3, 4, 5]], [2, 4, 5], whole)
+    # After "ab" the judge has finished "a" alone; after "cd" three tokens; then all and the end.
+    assert found[:, 0].tolist() == pytest.approx([-1, -7 / 3, -7.5 / 4])
+    assert found[:, -2].tolist() == [0, 0, 1]
+    assert found[:, -1].tolist() == pytest.approx([math.log(3), math.log(5), math.log(5)])
+    assert torch.equal(found[-1], whole)
+    assert torch.equal(token_features(pool_prefixes([logprobs]), [[1, 3, 4, 5]], [], whole), whole[None])
 
 
 def test_prefix_features_by_hand():

@@ -1,54 +1,21 @@
-"""The reward model: scores, saving, training, resuming."""
+"""The reward model: scores of whole responses and of their tokens, saving, and whom it may judge."""
 
 from __future__ import annotations
+
+import copy
+import json
+import shutil
 
 import pytest
 import torch
 
-from retort.config.training import RewardConfig
-from retort.errors import ModelError, TrainingError
-from retort.reward import train as training
-from retort.reward.model import RewardModel, load_judges
-from retort.reward.quality import measure
-from retort.reward.train import held_out_part, prepare, train_reward
+from retort.errors import InputError, ModelError
+from retort.reward.model import RewardModel
+from retort.reward.train import prepare
 
 PROMPTS = ["3 + 4 ?", "a much longer question of many words ?", "5"]
 RESPONSES = ["7", "#### 12 and then some more", ""]
 FINISHED = [True, False, True]
-
-
-@pytest.fixture
-def make_reward(tmp_path, tiny_model_folder, tiny_model, tiny_tokenizer):
-    """`make_reward(seed)`: random head, trunk and the judges `teacher` and `sft`."""
-    folders = {name: tiny_model_folder(seed=seed, name=name) for seed, name in ((7, "teacher"), (8, "sft"))}
-
-    def make(seed=0):
-        torch.manual_seed(seed)
-        return RewardModel(tiny_model(seed=3), tiny_tokenizer, load_judges(folders), head_size=8).eval()
-
-    make.folders = folders
-    return make
-
-
-def rows(count=40, label=lambda number: number % 2):
-    """Labelled responses: right ones end in 64, wrong ones in 46."""
-    return [
-        {
-            "prompt_id": f"p{number // 2}",
-            "prompt": f"{number // 2} cards ?",
-            "response": f"so #### {64 if label(number) else 46}",
-            "source": "teacher",
-            "finished": True,
-            "label": label(number),
-            "correct": None,
-        }
-        for number in range(count)
-    ]
-
-
-def config(**changes):
-    plain = {"steps": 40, "batch_size": 16, "learning_rate": 3e-3, "evaluate_steps": 10, "head_size": 8}
-    return RewardConfig(**(plain | changes))
 
 
 def test_a_score_depends_neither_on_the_batch_nor_on_the_order(make_reward):
@@ -97,7 +64,7 @@ def test_a_model_that_was_saved_gives_the_same_scores(make_reward, tmp_path):
     model.bias.fill_(0.25)
     model.feature_mean.normal_()
     model.feature_scale.fill_(3.0)
-    model.save(tmp_path / "reward", init="sft")
+    model.save(tmp_path / "reward")
     loaded = RewardModel.load(tmp_path / "reward", make_reward.folders)
     expected = model.score(PROMPTS, RESPONSES, FINISHED)
     assert torch.equal(loaded.score(PROMPTS, RESPONSES, FINISHED), expected)
@@ -110,101 +77,106 @@ def test_a_folder_without_a_reward_model_says_which_stage_makes_it(tmp_path):
         RewardModel.load(tmp_path, {})
 
 
-def test_training_learns_what_can_be_told_apart(make_reward, tmp_path):
-    model = make_reward()
-    held = prepare(model, rows(20), 64)
-    before = measure(
-        [int(x) for x in held.labels], model.score_tokens(held.tokens, held.features, batch_size=8).tolist()
-    )
-    fresh = [row | {"prompt": f"{n} other cards ?"} for n, row in enumerate(rows(60))]
-    step = train_reward(
-        model, prepare(model, fresh, 64), held, config(), seed=0, state=tmp_path, curves_folder=tmp_path / "curves"
-    )
-    scores = model.score_tokens(held.tokens, held.features, batch_size=8).tolist()
-    after = measure([int(x) for x in held.labels], scores)
-    assert 0 < step <= 40
-    assert after.auc > 0.9 > before.auc
-    assert after.calibration_error < 0.2
-
-
-@pytest.mark.parametrize("dies", [4, 13])
-def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(make_reward, tmp_path, monkeypatch, dies):
-    def run(name, model):
-        (tmp_path / name).mkdir(exist_ok=True)
-        train, held = prepare(model, rows(40, lambda n: (n * n // 3) % 2), 64), prepare(model, rows(10), 64)
-        return train_reward(
-            model,
-            train,
-            held,
-            config(steps=16, evaluate_steps=5),
-            seed=0,
-            state=tmp_path / name,
-            curves_folder=tmp_path / f"{name}-curves",
-        )
-
-    whole, killed, again = make_reward(), make_reward(), make_reward()
-    expected = run("whole", whole)
-    honest = training._step
-
-    def step(*args, **kwargs):
-        if kwargs["step"] == dies:
-            raise KeyboardInterrupt
-        return honest(*args, **kwargs)
-
-    monkeypatch.setattr(training, "_step", step)
-    with pytest.raises(KeyboardInterrupt):
-        run("killed", killed)
-    monkeypatch.setattr(training, "_step", honest)
-    assert run("killed", again) == expected
-    for name, value in whole.state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
-    curves = [
-        {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-        for folder in (tmp_path / "whole-curves", tmp_path / "killed-curves")
-    ]
-    assert curves[0] == curves[1]
-
-
-def test_a_loss_that_is_not_a_number_stops_training(make_reward, tmp_path):
-    model = make_reward()
-    examples = prepare(model, rows(8), 64)
-    with pytest.raises(TrainingError, match=r"reward loss is nan at step \d+\. Lower reward\.learning_rate"):
-        train_reward(
-            model, examples, examples, config(learning_rate=1e30), seed=0, state=tmp_path, curves_folder=tmp_path / "c"
-        )
-
-
-def test_a_frozen_trunk_stays_as_it_is_and_the_head_learns(make_reward, tmp_path):
-    model = make_reward()
-    trunk = [p.clone() for p in model.trunk.parameters()]
-    head = [p.clone() for p in model.head_parameters()]
-    examples = prepare(model, rows(8), 64)
-    settings = config(steps=2, evaluate_steps=1, train_trunk=False)
-    train_reward(model, examples, examples, settings, seed=0, state=tmp_path, curves_folder=tmp_path / "c")
-    assert all(torch.equal(x, y) for x, y in zip(trunk, model.trunk.parameters(), strict=True))
-    assert not all(torch.equal(x, y) for x, y in zip(head, model.head_parameters(), strict=True))
-
-
-def test_examples_too_long_for_the_trunk_are_left_out_with_everything_of_theirs(make_reward):
-    model = make_reward()
-    long = rows(2)[1] | {"response": "1 2 3 4 5 6 7 8 9 " * 5}
-    found = prepare(model, [rows(2)[0], long, rows(2)[1]], 32)
-    assert [row["label"] for row in found.rows] == [0, 1]
-    assert (len(found.tokens), found.features.shape[0], found.labels.tolist()) == (2, 2, [0, 1])
-    lone = prepare(model, [rows(2)[1]], 32)
-    torch.testing.assert_close(found.features[1], lone.features[0], atol=1e-5, rtol=0)
-
-
-def test_held_out_prompts_are_halved_by_their_id_alone():
-    parts = [held_out_part(f"p{number}") for number in range(400)]
-    assert parts == [held_out_part(f"p{number}") for number in range(400)]
-    assert 150 < parts.count("gate") < 250
-
-
-def test_judges_are_not_trained_and_not_saved(make_reward):
+def test_judges_are_not_trained_and_not_saved(make_reward, rows):
     model = make_reward()
     assert not any("judge" in name for name in model.state_dict())
     examples = prepare(model, rows(4), 64)
     batch = model.logits([t[0] for t in examples.tokens], [t[1] for t in examples.tokens], examples.features)
     batch.sum().backward()
     assert all(p.grad is None for judge in model.judges.values() for p in judge.model.parameters())
+
+
+def test_the_last_token_s_logit_is_the_response_s_and_an_empty_response_has_one(make_reward):
+    model = make_reward()
+    tokens = [model.encode(*row) for row in zip(PROMPTS, [*RESPONSES[:2], ""], [True, False, False], strict=True)]
+    table, of_tokens = model.token_features(PROMPTS, [*RESPONSES[:2], ""], [True, False, False])
+    assert torch.equal(table, model.features(PROMPTS, [*RESPONSES[:2], ""], [True, False, False]))
+    prompts, responses = [pair[0] for pair in tokens], [pair[1] for pair in tokens]
+    logits, rows = model.token_logits(prompts, responses, of_tokens)
+    assert rows.tolist() == [0] * len(responses[0]) + [1] * len(responses[1]) + [2]
+    lasts = torch.tensor([(rows == row).nonzero().max() for row in range(3)])
+    torch.testing.assert_close(logits[lasts], model.logits(prompts, responses, table), atol=1e-5, rtol=0)
+
+
+def test_a_token_s_logit_sees_nothing_that_is_written_after_it(make_reward):
+    model = make_reward()
+    (prompt, short), (_, long) = (model.encode("3 + 4 ?", text, False) for text in ("12 5", "12 5 64 and more"))
+    assert long[: len(short)] == short
+    found = []
+    for text, ids in (("12 5", short), ("12 5 64 and more", long)):
+        of_tokens = model.token_features(["3 + 4 ?"], [text], [False])[1]
+        found.append(model.token_logits([prompt], [ids], of_tokens)[0][: len(short)])
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+    assert len(set(found[0].tolist())) == len(short)
+
+
+def test_a_judge_of_other_tokens_is_read_up_to_what_is_written(make_reward, tiny_tokenizer):
+    model = make_reward()
+    plain = copy.deepcopy(tiny_tokenizer)
+    plain.backend_tokenizer.model = type(plain.backend_tokenizer.model)(
+        vocab=tiny_tokenizer.get_vocab(), merges=[]
+    )  # one token a byte
+    model.judges["sft"].tokenizer.__dict__.update(plain.__dict__)
+    response = "cards and 64"
+    own, other = (len(tokenizer(response).input_ids) for tokenizer in (tiny_tokenizer, plain))
+    assert other == len(response) > own
+    (found,) = model.token_features(["3 ?"], [response], [False])[1]
+    # Each row of the sft judge's features (after the teacher's six): what it makes of the text so far, by itself.
+    logprobs = model.judges["sft"].logprobs(["3 ?"], [response], [False], batch_size=1)[0]
+    written = 0
+    for row, token in zip(found, tiny_tokenizer(response).input_ids, strict=True):
+        written += len(tiny_tokenizer.decode([token]))
+        assert row[6].item() == pytest.approx(logprobs[:written].mean().item(), abs=1e-5)
+        assert row[7].item() == pytest.approx(logprobs[:written].min().item(), abs=1e-5)
+    assert written == len(response)
+
+
+def saved(model, tmp_path):
+    model.save(tmp_path / "reward")
+    return tmp_path / "reward"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tokenizer: setattr(tokenizer, "chat_template", "{{ messages[0]['content'] }}"), "chat template"),
+        (lambda tokenizer: tokenizer.add_tokens(["<|new|>"]), "vocabulary"),
+    ],
+)
+def test_a_policy_that_reads_otherwise_than_the_student_is_refused(
+    make_reward, tmp_path, tiny_tokenizer, change, words
+):
+    model = RewardModel.load(saved(make_reward(), tmp_path), make_reward.folders)
+    model.check_reads_like(copy.deepcopy(tiny_tokenizer))
+    other = copy.deepcopy(tiny_tokenizer)
+    change(other)
+    with pytest.raises(InputError, match=rf"reward\.json, field 'reads\.trunk': its trunk .* another {words} than the"):
+        model.check_reads_like(other)
+    # What began as the teacher may read as it likes; the student as a judge may not.
+    from_teacher = make_reward(init="teacher")
+    with pytest.raises(InputError, match=r"field 'reads\.sft'"):
+        from_teacher.check_reads_like(other)
+    del from_teacher.judges["sft"]
+    from_teacher.check_reads_like(other)
+
+
+def test_a_judge_that_was_exchanged_for_one_of_another_tokenizer_is_refused(make_reward, tmp_path, tiny_tokenizer):
+    folder = saved(make_reward(), tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(make_reward.folders["teacher"], other)
+    changed = copy.deepcopy(tiny_tokenizer)
+    changed.add_tokens(["<|new|>"])
+    changed.chat_template = "{{ messages[0]['content'] }}"
+    changed.save_pretrained(other)
+    words = r"field 'reads\.teacher': the head was trained with a judge of another vocabulary and chat template than "
+    with pytest.raises(InputError, match=words):
+        RewardModel.load(folder, make_reward.folders | {"teacher": other})
+
+
+def test_a_folder_of_an_earlier_version_says_so(make_reward, tmp_path):
+    folder = saved(make_reward(), tmp_path)
+    settings = json.loads((folder / "reward.json").read_text())
+    del settings["reads"]
+    (folder / "reward.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"written by an earlier version\. Run the stage `reward` again"):
+        RewardModel.load(folder, make_reward.folders)

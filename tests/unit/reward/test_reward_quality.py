@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
-from retort.reward.quality import Quality, calibration_error, gate_reasons, measure, platt_scaling
+from retort.reward.quality import Quality, gate_reasons, measure
 
 LABELS = [0, 0, 1, 1, 1]
 SCORES = [0.1, 0.6, 0.4, 0.8, 0.5]
@@ -39,42 +39,6 @@ def test_with_one_class_there_is_no_auc_and_with_nothing_no_figures():
         measure([], [])
 
 
-def test_calibration_error_by_hand():
-    # Two bins. Below 0.5: labels (0, 1), scores (0.1, 0.3): |0.5 - 0.2| = 0.3 for 2 of 4. Above: labels (1, 1),
-    # scores (0.9, 1.0), 1.0 belonging to the last bin: |1 - 0.95| = 0.05 for 2 of 4. 0.15 + 0.025.
-    found = calibration_error(np.array([0.0, 1, 1, 1]), np.array([0.1, 0.3, 0.9, 1.0]), bins=2)
-    assert found == pytest.approx(0.175)
-
-
-def test_probabilities_that_come_true_have_no_calibration_error():
-    truth = np.array([0.0, 1, 1, 1])  # 0.75 came true in three of four cases
-    assert calibration_error(truth, np.full(4, 0.75)) == pytest.approx(0)
-    assert calibration_error(truth, np.full(4, 0.25)) == pytest.approx(0.5)
-
-
-def test_platt_scaling_recovers_a_known_temperature_and_bias():
-    rng = np.random.default_rng(1)
-    logits = rng.normal(0, 4, 40_000)
-    labels = (rng.random(40_000) < 1 / (1 + np.exp(-(logits / 2.5 + 0.7)))).astype(int)
-    temperature, bias = platt_scaling(labels.tolist(), logits.tolist())
-    assert temperature == pytest.approx(2.5, abs=0.1)
-    assert bias == pytest.approx(0.7, abs=0.05)
-
-
-def test_platt_scaling_improves_calibration_and_keeps_the_order():
-    rng = np.random.default_rng(2)
-    logits = rng.normal(0, 6, 4000)
-    labels = (rng.random(4000) < 1 / (1 + np.exp(-(logits / 3 - 1)))).astype(int)
-    temperature, bias = platt_scaling(labels.tolist(), logits.tolist())
-    before, after = (1 / (1 + np.exp(-z)) for z in (logits, logits / temperature + bias))
-    assert calibration_error(labels, after) < 0.5 * calibration_error(labels, before)
-    assert roc_auc_score(labels, after) == pytest.approx(roc_auc_score(labels, before))
-
-
-def test_one_class_changes_nothing():
-    assert platt_scaling([1, 1], [3.0, -2.0]) == (1.0, 0.0)
-
-
 def quality(auc, error=0.1):
     return Quality(n=9, base_rate=0.5, auc=auc, accuracy=0.5, brier=0.2, calibration_error=error)
 
@@ -93,6 +57,32 @@ def test_the_gate_says_each_reason(auc, error, words):
     found = gate_reasons(quality(auc, error), min_auc=0.75, max_calibration_error=0.2)
     assert len(found) == len(words)
     assert all(text.startswith(start) for text, start in zip(found, words, strict=True))
+
+
+def test_a_gate_by_interval_holds_the_worse_ends_to_the_bounds():
+    found = Quality(
+        n=100, base_rate=0.5, auc=0.8, accuracy=0.7, brier=0.2, calibration_error=0.1, prompts=50,
+        intervals={"auc": [0.7, 0.9], "calibration_error": [0.0, 0.25]},
+    )  # fmt: skip
+    bounds = {"min_auc": 0.75, "max_calibration_error": 0.2}
+    assert gate_reasons(found, **bounds) == []
+    weak, off = gate_reasons(found, **bounds, by_interval=True)
+    assert weak == "AUC 0.700 (end of its 95 % interval) on held-out prompts is below min_auc 0.75"
+    assert off == "calibration error 0.250 (end of its 95 % interval) on held-out prompts exceeds 0.2"
+    assert gate_reasons(found, min_auc=0.7, max_calibration_error=0.25, by_interval=True) == []
+    # Where the rarer label is too rare for an interval, the AUC may be anything.
+    rare = Quality(100, 0.02, 0.99, 0.98, 0.02, 0.01, 50, {"calibration_error": [0.0, 0.02]})
+    assert gate_reasons(rare, **bounds, by_interval=True)[0].startswith("AUC 0.000 ")
+
+
+def test_intervals_are_given_where_prompts_are():
+    assert measure(LABELS, SCORES).intervals == {}
+    found = measure(LABELS * 20, SCORES * 20, [number // 2 for number in range(100)])
+    assert (found.n, found.prompts) == (100, 50)
+    for name in ("auc", "accuracy", "brier", "calibration_error"):
+        low, high = found.intervals[name]
+        assert low <= getattr(found, name) <= high
+        assert low < high
 
 
 def test_the_gate_wants_enough_of_both_labels():

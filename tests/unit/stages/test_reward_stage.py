@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from retort import tables
 from retort.errors import InputError
 from retort.files import content_hash
+from retort.models import load_model, load_tokenizer, read_reference
 from retort.paths import Paths
 from retort.reward.model import RewardModel
 from retort.reward.quality import measure
@@ -30,6 +32,8 @@ def test_the_gate_is_measured_on_student_responses_to_prompts_that_chose_nothing
     assert metrics["n"] == len(gate) < len(rows)
     for name in ("auc", "accuracy", "brier", "calibration_error"):
         assert metrics[name] == pytest.approx(getattr(expected, name), abs=1e-6)
+        low, high = metrics["intervals"][name]
+        assert 0 <= low <= metrics[name] <= high <= 1
     assert metrics["by_source"]["student"]["auc"] == metrics["auc"]
     # The truth is known of every row here and equals the label.
     assert metrics["truth"]["n"] == 2 * len(gate)
@@ -47,13 +51,117 @@ def test_the_scores_in_the_table_are_those_of_the_saved_model(training_root):
     assert found.tolist() == pytest.approx([row["score"] for row in predictions(root)], abs=1e-5)
 
 
-def test_two_runs_write_the_same_bytes(training_root):
+@pytest.mark.parametrize("changes", [{}, {"loss": "every_token", "class_weight": 2.0, "lora": {"rank": 2}}])
+def test_two_runs_write_the_same_bytes(training_root, changes):
     hashes = []
     for name in ("one", "two"):
-        root = training_root(name)
+        root = training_root(name, reward=changes)
         run_stage("reward", {}, root)
         hashes.append([content_hash(root / part) for part in ("outputs/models/reward", "metrics", "curves")])
     assert hashes[0] == hashes[1]
+
+
+def test_figures_by_length_part_the_gate_s_responses_into_thirds(training_root):
+    root = training_root()
+    file = Paths(root).reward_data("validation")
+    rows = tables.read_table(file, tables.REWARD_EXAMPLES)
+    for place, row in enumerate(rows):
+        row["response"] = f"#### {row['response'][5:]}" + " 1" * (place % 3 * 4)  # 4 tokens, then 8, then 12 more
+    tables.write_table(file, rows, tables.REWARD_EXAMPLES)
+    metrics = run_stage("reward", {}, root)
+    thirds = metrics["by_length"]
+    assert len(thirds) == 3
+    assert sum(third["quality"]["n"] for third in thirds) == metrics["truth"]["n"]
+    bounds = [bound for third in thirds for bound in (third["shortest"], third["longest"])]
+    assert bounds == sorted(bounds)
+    gate = [place for place, row in enumerate(predictions(root)) if row["part"] == "gate"]
+    for number, third in enumerate(thirds):
+        mine = [predictions(root)[place] for place in gate if place % 3 == number]
+        expected = measure([row["label"] for row in mine], [row["score"] for row in mine])
+        assert third["quality"]["brier"] == pytest.approx(expected.brier, abs=1e-6)
+
+
+def test_a_gate_by_interval_refuses_what_its_estimates_would_pass(training_root):
+    # 16 responses or fewer: the interval of the calibration error reaches further than the estimate.
+    first = run_stage("reward", {}, training_root("one"))
+    bounds = {
+        "min_auc": 0.0,
+        "max_calibration_error": (first["calibration_error"] + first["intervals"]["calibration_error"][1]) / 2,
+        "min_per_class": 1,
+    }
+    assert first["calibration_error"] < bounds["max_calibration_error"]
+    assert run_stage("reward", {}, training_root("two", reward=bounds))["gate_passed"]
+    refused = run_stage("reward", {}, training_root("three", reward=bounds | {"gate": "interval"}))
+    assert not refused["gate_passed"]
+    assert "(end of its 95 % interval)" in refused["gate_reasons"][0]
+
+
+def other_tokens(folder):
+    """Let the model of `folder` read single bytes, under other ids and another chat template."""
+    file = folder / "tokenizer.json"
+    settings = json.loads(file.read_text())
+    words = list(settings["model"]["vocab"])
+    special = {token["content"] for token in settings["added_tokens"]}
+    ordinary = [word for word in words if word not in special]
+    ids = [settings["model"]["vocab"][word] for word in ordinary]
+    settings["model"]["vocab"] |= dict(zip(ordinary, reversed(ids), strict=True))
+    settings["model"]["merges"] = []
+    file.write_text(json.dumps(settings))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|assistant|>", "<|assistant|> "))
+
+
+@pytest.mark.parametrize("loss", ["last_token", "every_token"])
+def test_a_trunk_from_a_teacher_of_another_tokenizer_works(training_root, loss):
+    root = training_root(reward={"init": "teacher", "likelihood": ["teacher", "sft"], "loss": loss})
+    folders = {name: Paths(root).model(name) for name in ("teacher", "sft")}
+    other_tokens(folders["teacher"])
+    run_stage("reward", {}, root)
+    model = RewardModel.load(root / "outputs/models/reward", folders)
+    student = load_tokenizer(folders["sft"])
+    assert not model.judges["teacher"].reads_like(student)
+    assert len(model.encode("12 + 12 ?", "#### 24", True)[1]) == len("#### 24") + 1  # a token a byte
+    model.check_reads_like(student)
+    # The student itself may not change its tokenizer between the stages.
+    other_tokens(folders["sft"])
+    with pytest.raises(
+        InputError, match=r"field 'reads\.sft': the head was trained with a judge of another vocabulary"
+    ):
+        RewardModel.load(root / "outputs/models/reward", folders)
+
+
+def in_bfloat16(root):
+    for name in ("teacher", "sft"):
+        folder = Paths(root).model(name)
+        load_model(folder, dtype="bfloat16").save_pretrained(folder)
+        assert read_reference(folder).dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"gradient_checkpointing": True},
+        {"lora": {"rank": 2}, "gradient_checkpointing": True},
+        {"train_trunk": False},
+    ],
+    ids=["whole", "sparing", "adapters", "head-alone"],
+)
+def test_a_bfloat16_student_s_reward_model_is_saved_as_it_was_measured(training_root, changes):
+    root = training_root(reward=changes | {"steps": 8, "learning_rate": 1e-2})
+    in_bfloat16(root)
+    metrics = run_stage("reward", {}, root)
+    folders = {name: Paths(root).model(name) for name in ("teacher", "sft")}
+    model = RewardModel.load(root / "outputs/models/reward", folders)
+    assert {p.dtype for p in model.trunk.parameters()} == {torch.bfloat16}
+    assert not any("lora" in name for name in model.trunk.state_dict())
+    before = load_model(folders["sft"]).state_dict()
+    moved = {name for name, value in model.trunk.state_dict().items() if not torch.equal(value, before[name])}
+    assert bool(moved) == changes.get("train_trunk", True)
+    examples = tables.read_table(Paths(root).reward_data("validation"), tables.REWARD_EXAMPLES)
+    found = model.score(*([row[name] for row in examples] for name in ("prompt", "response", "finished")))
+    assert found.tolist() == pytest.approx([row["score"] for row in predictions(root)], abs=2e-3)
+    assert metrics["step"] in (2, 4, 6, 8)
 
 
 def test_a_high_bar_is_not_passed_and_says_why(training_root):
@@ -81,6 +189,32 @@ def test_examples_that_are_all_too_long_name_the_setting(training_root):
         InputError, match=r"train\.parquet, .*no example of at most 8 tokens\. Raise reward\.max_length"
     ):
         run_stage("reward", {}, training_root(reward={"max_length": 8}))
+
+
+def test_one_class_left_by_the_length_limit_is_named(training_root):
+    root = training_root(reward={"max_length": 40})
+    file = Paths(root).reward_data("train")
+    rows = tables.read_table(file, tables.REWARD_EXAMPLES)
+    longer = [row | ({"response": "1 " * 60 + row["response"]} if row["label"] else {}) for row in rows]
+    tables.write_table(file, longer, tables.REWARD_EXAMPLES)
+    with pytest.raises(
+        InputError,
+        match=r"train\.parquet, field 'label': holds only label 0 among examples of at most 40 tokens\. Raise",
+    ):
+        run_stage("reward", {}, root)
+
+
+def test_one_label_among_the_prompts_that_choose_the_step_is_named(training_root):
+    root = training_root()
+    file = Paths(root).reward_data("validation")
+    rows = tables.read_table(file, tables.REWARD_EXAMPLES)
+    kept = [row for row in rows if row["label"] or held_out_part(row["prompt_id"]) == "gate"]
+    tables.write_table(file, kept, tables.REWARD_EXAMPLES)
+    with pytest.raises(
+        InputError,
+        match=r"validation\.parquet, field 'label': leaves one label \(1\) to choose the step by\. Hold more",
+    ):
+        run_stage("reward", {}, root)
 
 
 @pytest.mark.parametrize(("part", "words"), [("select", "measure the gate on"), ("gate", "choose the step by")])
