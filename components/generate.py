@@ -13,6 +13,8 @@ FOLDER = Path(__file__).parent
 _TYPES = {
     "String": "string",
     "List": "list of strings",
+    "Dict": "mapping of strings",
+    "Boolean": "boolean",
     "PipelineTaskFinalStatus": "status, given by Kubeflow",
     "system.Metrics@0.0.1": "metrics",
     "system.HTML@0.0.1": "HTML",

@@ -6,6 +6,7 @@ from components.models.component import models
 from components.ppo.component import ppo
 from components.prompts.component import prompts
 from components.record.component import record
+from components.refresh.component import refresh
 from components.report.component import report
 from components.reward.component import reward
 from components.reward_data.component import reward_data
@@ -23,6 +24,7 @@ __all__ = [
     "ppo",
     "prompts",
     "record",
+    "refresh",
     "report",
     "reward",
     "reward_data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipelines.distil import build
@@ -13,11 +13,11 @@ from retort.pod import settings
 from retort.versioning import Entry
 
 
-def compile(config: RetortConfig, profile: Profile, path: Path, *, cached: bool = True) -> None:  # noqa: A001 - named as kfp's verb
-    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow."""
+def compile(config: RetortConfig, profile: Profile, path: Path, *, forced: Collection[str] = ()) -> None:  # noqa: A001
+    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow; `forced` stages run anyway."""
     from kfp import compiler
 
-    compiler.Compiler().compile(build(config, profile, cached=cached), str(path))
+    compiler.Compiler().compile(build(config, profile, forced=forced), str(path))
 
 
 def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path()) -> dict[str, str]:

@@ -5,7 +5,9 @@ decides about places is fixed when the pipeline is built; everything else about 
 (`pipelines.compile.arguments`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from typing import Any
 
 from kfp import dsl
@@ -14,87 +16,86 @@ import components.stages as run
 from pipelines.profiles import Profile
 from pipelines.resources import Placement
 from retort.config import RetortConfig
-from retort.graph import BY_NAME, tasks
+from retort.graph import BY_NAME, STAGES, tasks
 
 NAME = "retort-distil"
 
 
-def build(config: RetortConfig, profile: Profile, *, cached: bool = True) -> Any:
-    """The pipeline for the shape of `config`.
+@dataclass(frozen=True)
+class Schedule:
+    """What a recurring run is beside a run."""
+
+    name: str
+    plan: str
+    """Hash of what it runs, its data aside (`retort.refresh.plan_of`)."""
+    data: dict[str, str] = field(default_factory=dict)
+    """Address of the current content of each source file, by the name that the configuration gives it."""
+
+
+def build(
+    config: RetortConfig, profile: Profile, *, forced: Collection[str] = (), schedule: Schedule | None = None
+) -> Any:
+    """The pipeline for the shape of `config`; its parameters are `STAGE_settings` for every stage.
 
     Args:
         config: Decides shards, models and benchmarks.
         profile: Decides where tasks go and what they may use.
-        cached: Whether Kubeflow may skip tasks that it remembers.
+        forced: Stages that run again though Kubeflow or DVC remembers what they make.
+        schedule: For a recurring run: it ends at once where its data has not changed.
     """
-    items = {name: [task.item for task in tasks(config, BY_NAME[name])] for name in _FANNED}
-    place = Placement(profile, vllm=config.teacher.type == "vllm")
+    on = Placement(profile, vllm=config.teacher.type == "vllm", forced=frozenset(forced))
+    fan_outs = {name: _fan_out(*_FANNED[name], on=on, parallelism=profile.parallelism) for name in _FANNED}
+    parameters = [Parameter(f"{s.name}_settings", Parameter.POSITIONAL_OR_KEYWORD, annotation=str) for s in STAGES]
 
-    def on(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return place(task, cached=cached)
+    def distil(*arguments: str) -> None:
+        given = {stage.name: value for stage, value in zip(STAGES, arguments, strict=True)}
+        with dsl.ExitHandler(on(run.summary(settings=given["report"])), name="stages"):
+            if schedule is None:
+                _stages(config, given, on, fan_outs)
+                return
+            named = {"schedule": schedule.name, "plan": schedule.plan}
+            fresh = on(run.refresh(settings=given["prompts"], data=schedule.data, **named))
+            with dsl.If(fresh.outputs["changed"] == True, name="changed"):  # noqa: E712 - kfp reads the comparison
+                _stages(config, given | {"prompts": fresh.outputs["settings"]}, on, fan_outs, **named)
 
-    teacher_shards, student_shards, evaluations = (
-        _fan_out(*_FANNED[name], on=on, parallelism=profile.parallelism) for name in _FANNED
-    )
+    distil.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return dsl.pipeline(distil, name=NAME, description="Distil a teacher into a student by its responses and rewards")
 
-    @dsl.pipeline(name=NAME, description="Distil a teacher into a student by its responses and its rewards")
-    def distil(
-        prompts_settings: str,
-        models_settings: str,
-        teacher_responses_settings: str,
-        votes_settings: str,
-        sft_settings: str,
-        student_responses_settings: str,
-        reward_data_settings: str,
-        reward_settings: str,
-        ppo_settings: str,
-        sft_equal_compute_settings: str,
-        evaluate_settings: str,
-        report_settings: str,
-    ):
-        # Of the run, not of its contents: never cached.
-        ended = place(run.summary(settings=report_settings), cached=False)
-        with dsl.ExitHandler(ended, name="stages"):
-            prompts = on(run.prompts(settings=prompts_settings)).outputs["Output"]
-            models = on(run.models(settings=models_settings)).outputs["Output"]
-            teacher = teacher_shards(
-                settings=teacher_responses_settings, items=items["teacher_responses"], prompts=prompts, model=models
-            ).output
-            votes = on(run.votes(settings=votes_settings, prompts=prompts, teacher_responses=teacher)).outputs["Output"]
-            labelled = {"prompts": prompts, "teacher_responses": teacher, "votes": votes}
-            sft = on(run.sft(settings=sft_settings, models=models, **labelled)).outputs["Output"]
-            student = student_shards(
-                settings=student_responses_settings, items=items["student_responses"], prompts=prompts, model=sft
-            ).output
-            reward_data = on(
-                run.reward_data(settings=reward_data_settings, student_responses=student, **labelled)
-            ).outputs["Output"]
-            reward = on(run.reward(settings=reward_settings, models=models, sft=sft, reward_data=reward_data)).outputs[
-                "Output"
-            ]
-            ppo = on(
-                run.ppo(settings=ppo_settings, prompts=prompts, models=models, votes=votes, sft=sft, reward=reward)
-            ).outputs["Output"]
-            more_sft = on(
-                run.sft_equal_compute(settings=sft_equal_compute_settings, models=models, sft=sft, ppo=ppo, **labelled)
-            ).outputs["Output"]
-            makers = {"teacher": models, "base": models, "sft": sft, "ppo": ppo, "sft_equal_compute": more_sft}
-            evaluated = [
-                evaluations(
-                    settings=evaluate_settings,
-                    items=[item for item in items["evaluate"] if item.split("-")[0] == model],
-                    prompts=prompts,
-                    model=makers[model],
-                ).output
-                for model in config.evaluate.models
-            ]
-            trained = [sft, reward, ppo, more_sft]
-            everything = [models, *labelled.values(), student, reward_data, *trained, *evaluated]
-            upstream = on(run.collect(settings=report_settings, fragments=everything)).output
-            report = on(run.report(settings=report_settings, upstream=upstream)).outputs["Output"]
-            place(run.record(settings=report_settings, fragments=[upstream, report]), cached=False)
 
-    return distil
+def _stages(
+    config: RetortConfig, settings: Mapping[str, Any], on: Placement, fan_outs: Mapping[str, Any], **schedule: str
+) -> None:
+    """The tasks of a run, in the pipeline that is being built."""
+
+    def items(stage: str, model: str | None = None) -> list[str]:
+        found = tasks(config, BY_NAME[stage])
+        return [task.item for task in found if model is None or task.values["model"] == model]
+
+    def do(component: Any, **upstream: Any) -> Any:
+        return on(component(settings=settings[component.name.replace("-", "_")], **upstream)).outputs["Output"]
+
+    def fan(stage: str, prompts: Any, made_by: Any, model: str | None = None) -> Any:
+        return fan_outs[stage](
+            settings=settings[stage], items=items(stage, model), prompts=prompts, model=made_by
+        ).output
+
+    prompts = do(run.prompts)
+    models = do(run.models)
+    teacher = fan("teacher_responses", prompts, models)
+    votes = do(run.votes, prompts=prompts, teacher_responses=teacher)
+    labelled = {"prompts": prompts, "teacher_responses": teacher, "votes": votes}
+    sft = do(run.sft, models=models, **labelled)
+    student = fan("student_responses", prompts, sft)
+    reward_data = do(run.reward_data, student_responses=student, **labelled)
+    reward = do(run.reward, models=models, sft=sft, reward_data=reward_data)
+    ppo = do(run.ppo, prompts=prompts, models=models, votes=votes, sft=sft, reward=reward)
+    more_sft = do(run.sft_equal_compute, models=models, sft=sft, ppo=ppo, **labelled)
+    makers = {"teacher": models, "base": models, "sft": sft, "ppo": ppo, "sft_equal_compute": more_sft}
+    evaluated = [fan("evaluate", prompts, makers[model], model) for model in config.evaluate.models]
+    everything = [models, *labelled.values(), student, reward_data, sft, reward, ppo, more_sft, *evaluated]
+    upstream = on(run.collect(settings=settings["report"], fragments=everything)).output
+    report = do(run.report, upstream=upstream)
+    on(run.record(settings=settings["prompts"], fragments=[upstream, report], **schedule))
 
 
 _FANNED: dict[str, tuple[Callable[..., dsl.PipelineTask], str]] = {
@@ -105,7 +106,7 @@ _FANNED: dict[str, tuple[Callable[..., dsl.PipelineTask], str]] = {
 """Stages with a matrix: component, and its parameter for the fragment of the model that it runs."""
 
 
-def _fan_out(component: Any, model_name: str, *, on: Callable[..., dsl.PipelineTask], parallelism: int) -> Any:
+def _fan_out(component: Any, model_name: str, *, on: Placement, parallelism: int) -> Any:
     """A pipeline that runs `component` once an item and merges the fragments.
 
     A pipeline of its own, because `kfp.local` 2.17 replaces every input from another task inside a loop by the

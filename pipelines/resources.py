@@ -23,6 +23,9 @@ SCRATCH = "/scratch"
 RUN_LABEL = "pipeline/runid"
 """Label in which Kubeflow tells a pod its run."""
 
+OF_THE_RUN = ("record", "refresh", "summary")
+"""Tasks about the run rather than its contents: never cached."""
+
 _QUEUE_LABEL, _PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 
 
@@ -33,8 +36,10 @@ class Placement:
     profile: Profile
     vllm: bool = False
     """Whether the teacher needs the image with vLLM."""
+    forced: frozenset[str] = frozenset()
+    """Stages that run again though nothing about them changed."""
 
-    def __call__(self, task: dsl.PipelineTask, *, cached: bool = True) -> dsl.PipelineTask:
+    def __call__(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """Place a task by the name of its component."""
         stage = task.component_spec.name.replace("-", "_")
         needs = self.profile.needs(stage)
@@ -45,7 +50,9 @@ class Placement:
         if self.profile.retries:
             # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
             task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
-        return task.set_caching_options(enable_caching=cached)
+        if stage in self.forced:
+            task.set_env_variable("RETORT_FORCE", "1")
+        return task.set_caching_options(enable_caching=stage not in (*OF_THE_RUN, *self.forced))
 
     def _image(self, stage: str) -> str:
         images = self.profile.images

@@ -71,6 +71,12 @@ class InterruptionError(RetortError):
         super().__init__("was told to stop (SIGTERM). Run it again: it goes on from its last checkpoint.")
 
 
+class ClusterError(RetortError):
+    """The cluster or its Kubeflow cannot be used as asked: away, no right, no such run, no room; says what to do."""
+
+    exit_code = 69
+
+
 class MissingToolError(RetortError):
     """Something that this command needs is not installed on this machine."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,13 @@ class Objects:
     folder: str
 
     @classmethod
-    def of(cls, remote: str, folder: str) -> Objects:
+    def of(cls, remote: str, folder: str, *, credentials: Mapping[str, str] | None = None) -> Objects:
         """The objects under `folder` of the DVC remote at `remote`, a path or an address.
+
+        Args:
+            remote: Folder or address of the store.
+            folder: Folder in it.
+            credentials: AWS_... values for an s3:// store, instead of the environment's.
 
         Raises:
             StorageError: nothing is known of such an address.
@@ -35,7 +40,7 @@ class Objects:
 
         with _explained(remote):
             # Listings are not cached: other pods write to the same store.
-            files, path = url_to_fs(remote, use_listings_cache=False)
+            files, path = url_to_fs(remote, use_listings_cache=False, **_options(credentials or {}))
         return cls(files, f"{path}/{folder}")
 
     def read(self, name: str) -> bytes | None:
@@ -92,6 +97,16 @@ class Objects:
 
     def _make_parent(self, name: str) -> None:
         self.files.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+
+
+def _options(credentials: Mapping[str, str]) -> dict[str, Any]:
+    """s3fs's arguments for AWS's environment variables."""
+    names = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
+    options: dict[str, Any] = {names[key]: value for key, value in credentials.items() if key in names}
+    client = {"AWS_ENDPOINT_URL": "endpoint_url", "AWS_REGION": "region_name"}
+    if given := {client[key]: value for key, value in credentials.items() if key in client}:
+        options["client_kwargs"] = given
+    return options
 
 
 @contextlib.contextmanager

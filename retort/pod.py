@@ -73,7 +73,8 @@ def run(
     """Run one task and return the name of its fragment; what it wrote is in the remote then.
 
     Environment: RETORT_STATE, a folder that outlives the pod, keeps the resume state instead of the remote;
-    RETORT_RUN is the run's id, under which failures and timings are kept.
+    RETORT_RUN is the run's id, under which failures and timings are kept; RETORT_FORCE lets the stage run though an
+    equal run is on record.
 
     Args:
         stage: Name of the stage.
@@ -93,7 +94,7 @@ def run(
                 root = Path(folder)
                 with _environment(), _resumable(root, told["remote"], [settings, *upstream]):
                     _prepare(root, task, told, upstream)
-                    versioning.reproduce_one(root, task.address)
+                    versioning.reproduce_one(root, task.address, force=bool(os.environ.get("RETORT_FORCE")))
                 entry = versioning.read_lock(root)[task.address]
                 _show(root, task, entry, metrics=metrics, page=page)
                 _keep_timing(root, told["remote"], task, started)

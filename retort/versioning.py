@@ -67,11 +67,12 @@ def reproduce(root: Path) -> list[str]:
         return [stage.addressing for stage in repo.reproduce()]
 
 
-def reproduce_one(root: Path, address: str) -> None:
+def reproduce_one(root: Path, address: str, *, force: bool = False) -> None:
     """Bring one stage up to date: fetch its inputs by hash, restore its outputs from an equal run, or run it.
 
     `Repo.reproduce(pull=True)` would copy the run cache of all that the remote ever saw, twice; here only what
-    equals this stage's command, inputs and parameters is asked for, and only its own record is sent.
+    equals this stage's command, inputs and parameters is asked for, and only its own record is sent. With `force` the
+    stage runs whatever is on record.
 
     Raises:
         StageError: the stage failed; it has said why on stderr.
@@ -82,9 +83,10 @@ def reproduce_one(root: Path, address: str) -> None:
         missing = [dep.def_path for dep in stage.deps if dep.def_path and not dep.exists]
         if missing:
             repo.pull(missing)
-        _copy_runs(repo, stage, push=False)
+        if not force:
+            _copy_runs(repo, stage, push=False)
         repo.stage_cache.pull = lambda _remote: []
-        repo.reproduce(address, single_item=True, pull=True)
+        repo.reproduce(address, single_item=True, pull=True, force=force)
         repo.push([address])
         _copy_runs(repo, repo.stage.collect(address)[0], push=True)
 

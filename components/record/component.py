@@ -6,13 +6,18 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def record(settings: str, fragments: list):
+def record(settings: str, fragments: list, schedule: str = "", plan: str = ""):
     """Keep the merged fragments of all stages as the lock of the run, which `retort pull` writes into a checkout.
 
     Args:
-        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.settings`).
         fragments: Names of the fragments of all stages.
+        schedule: Name of the schedule that the run belongs to, if it does.
+        plan: Hash of what that schedule runs, its data aside.
     """
     from retort.pod import record as keep
+    from retort.refresh import ended_well
 
     keep(settings, fragments)
+    if schedule:
+        ended_well(settings, schedule, plan)

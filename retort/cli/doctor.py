@@ -9,17 +9,27 @@ from typing import Annotated
 
 import typer
 
+from retort.cli import options
 from retort.errors import MissingToolError
 
 
 def doctor(
     workspace: Annotated[Path, typer.Option(help="Folder with params.yaml and .dvc.")] = Path(),
+    cluster: Annotated[bool, typer.Option("--cluster", help="Check the cluster of KUBECONFIG instead.")] = False,
+    profile: options.Profile = "generic",
+    host: options.Host = None,
+    remote: options.Remote = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON object.")] = False,
 ) -> None:
-    """Check this machine; the exit code is 69 when something is missing that every run needs."""
+    """Check this machine, or a cluster; the exit code is 69 when something is missing that every run needs."""
     from retort.doctor import examine
 
-    checks = examine(workspace)
+    if cluster:
+        from pipelines.doctor import examine_cluster
+
+        checks = examine_cluster(profile, host, remote)
+    else:
+        checks = examine(workspace)
     missing = [check.name for check in checks if check.status == "missing"]
     if as_json:
         print(json.dumps({"ready": not missing, "checks": [asdict(check) for check in checks]}, sort_keys=True))

@@ -26,7 +26,7 @@ def config(tmp_path_factory):
         "teacher_responses": {"shards": [0, 1, 2]},
         "evaluate": {
             "models": ["teacher", "sft", "ppo", "sft_equal_compute"],
-            "benchmarks": [{"name": "heldout"}, {"name": "gsm8k", "task": "gsm8k", "path": "data/gsm8k.jsonl"}],
+            "benchmarks": [{"name": "heldout"}, {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/gsm8k.jsonl"}}],
         },
     }
     file.write_text(json.dumps(values))
@@ -218,7 +218,7 @@ def test_every_task_is_retried_with_patience_and_all_that_have_contents_are_cach
                 assert task["retryPolicy"]["backoffDuration"] == "30s"
                 # Counted from the first attempt: must exceed every attempt's time together.
                 assert task["retryPolicy"]["backoffMaxDuration"] == f"{30 * 24 * 3600}s"
-                assert bool(task["cachingOptions"].get("enableCache")) == (name not in ("record", "summary"))
+                assert bool(task["cachingOptions"].get("enableCache")) == (name not in ("record", "refresh", "summary"))
 
 
 def test_shards_are_run_a_few_at_a_time(documents):

@@ -10,7 +10,7 @@ from retort.graph import STAGES
 
 
 def test_every_stage_has_a_component_beside_those_that_only_keep_the_books():
-    assert set(stages.__all__) == {stage.name for stage in STAGES} | {"collect", "record", "summary"}
+    assert set(stages.__all__) == {stage.name for stage in STAGES} | {"collect", "record", "refresh", "summary"}
 
 
 def test_readmes_follow_the_docstrings():

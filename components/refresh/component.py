@@ -1,0 +1,27 @@
+"""Component that takes a schedule's data as it is when the schedule fires."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def refresh(settings: str, schedule: str, plan: str, data: dict) -> NamedTuple(
+    "Fresh", [("settings", str), ("changed", bool)]
+):
+    """Take a schedule's data as it is now, and say whether a run on it would be news.
+
+    Args:
+        settings: Settings of stage `prompts`, with the data as it was when the schedule was set.
+        schedule: Name of the schedule.
+        plan: Hash of everything else that the schedule runs.
+        data: Address of the current content of each source file, by the name that the configuration gives it.
+
+    Returns:
+        Settings of stage `prompts` with the data as it is now; whether a run has not ended well on them yet.
+    """
+    from retort.refresh import refresh as take
+
+    return take(settings, schedule, plan, data)

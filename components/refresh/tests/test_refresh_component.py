@@ -1,0 +1,27 @@
+import json
+
+from components.record.component import record
+from components.refresh.component import refresh
+from retort import fragments
+
+
+def test_a_schedule_skips_what_it_has_done_and_sees_new_data(tmp_path):
+    remote, export = str(tmp_path / "store"), tmp_path / "bucket/export/prompts.jsonl"
+    export.parent.mkdir(parents=True)
+    told = {"remote": remote, "reads": ["data/p.jsonl"], "files": [{"path": "data/p.jsonl", "md5": "old"}]}
+
+    def fire():
+        return refresh.python_func(json.dumps(told), "weekly", "plan-1", {"data/p.jsonl": str(export)})
+
+    export.write_text('{"prompt": "1+1?"}\n')
+    settings, changed = fire()
+    assert changed
+    assert json.loads(settings)["files"][0]["md5"] != "old"
+    assert fire() == (settings, True)  # the run on it has not ended well yet
+    empty = fragments.save({}, remote)
+    record.python_func(settings=settings, fragments=[empty], schedule="weekly", plan="plan-1")
+    assert fire() == (settings, False)
+    export.write_text('{"prompt": "2+2?"}\n')
+    later, changed = fire()
+    assert changed
+    assert later != settings

@@ -1,0 +1,240 @@
+"""What a cluster must have before a run is worth scheduling; `submit` stops at what is missing, `doctor` shows all.
+
+Each check asks one question and changes nothing (the storage check writes one small object and removes it).
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from pipelines.profiles import Profile
+from pipelines.resources import STORE_KEYS
+from retort.doctor import Check
+from retort.errors import ClusterError, StorageError
+from retort.objects import Objects
+
+RIGHTS = (
+    ("get", "", "namespaces"),
+    ("get", "", "secrets"),
+    ("get", "", "serviceaccounts"),
+    ("list", "", "resourcequotas"),
+    ("list", "", "pods"),
+    ("get", "", "pods/log"),
+)
+"""What Retort's commands ask of Kubernetes themselves: verb, API group, resource. Everything else Kubeflow does."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster as the checks see it."""
+
+    api: Any
+    """kubernetes.client.ApiClient."""
+    profile: Profile
+    remote: str
+    """The object store's address, as pods reach it."""
+
+    @property
+    def core(self) -> Any:
+        """The core API."""
+        from kubernetes.client import CoreV1Api
+
+        return CoreV1Api(self.api)
+
+    def get(self, what: Callable[[], Any]) -> Any:
+        """What the call returns; None where there is no such thing."""
+        from kubernetes.client import ApiException
+
+        try:
+            return what()
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+
+def examine(cluster: Cluster) -> list[Check]:
+    """Every check of the Kubernetes side."""
+    from pipelines.room import gpus, images, quota
+
+    checks = (
+        api_server,
+        namespace,
+        rights,
+        service_account,
+        store_secret,
+        storage,
+        gpus,
+        quota,
+        images,
+        queue,
+        retries,
+    )
+    return [_asked(check, cluster) for check in checks]
+
+
+def blocking(cluster: Cluster) -> list[Check]:
+    """The checks whose failure a run could not survive, for `submit`."""
+    from pipelines.room import gpus, images, quota
+
+    checks = (api_server, namespace, service_account, store_secret, storage, gpus, quota, images, queue)
+    return [_asked(check, cluster) for check in checks]
+
+
+def _asked(check: Callable[[Cluster], Check], cluster: Cluster) -> Check:
+    """A check that may not ask says so, instead of stopping the others."""
+    from kubernetes.client import ApiException
+
+    try:
+        return check(cluster)
+    except ApiException as error:
+        if error.status != 403:
+            raise
+        return Check(check.__name__.replace("_", " "), "optional", "cannot be asked: no right to", "See rights")
+
+
+def api_server(cluster: Cluster) -> Check:
+    """The API server answers."""
+    from kubernetes.client import VersionApi
+
+    version = VersionApi(cluster.api).get_code().git_version
+    return Check("api server", "OK", f"Kubernetes {version} at {cluster.api.configuration.host}")
+
+
+def namespace(cluster: Cluster) -> Check:
+    """The run's namespace is there."""
+    name = cluster.profile.namespace
+    found = cluster.get(lambda: cluster.core.read_namespace(name))
+    if found is None:
+        return Check("namespace", "missing", f"no {name}", "kubectl apply -k k8s/overlays/generic")
+    level = (found.metadata.labels or {}).get("pod-security.kubernetes.io/enforce", "not enforced")
+    return Check("namespace", "OK", f"{name}, Pod Security {level}")
+
+
+def rights(cluster: Cluster) -> Check:
+    """We may do what Retort's commands do."""
+    from kubernetes import client
+
+    ask = client.AuthorizationV1Api(cluster.api).create_self_subject_access_review
+    lacking = []
+    for verb, group, resource in RIGHTS:
+        name, _, sub = resource.partition("/")
+        attributes = client.V1ResourceAttributes(
+            namespace=cluster.profile.namespace, verb=verb, group=group, resource=name, subresource=sub or None
+        )
+        review = client.V1SelfSubjectAccessReview(
+            spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        )
+        if not ask(review).status.allowed:
+            lacking.append(f"{verb} {resource}")
+    if lacking:
+        remedy = "Have role retort-user of k8s/base bound to you"
+        return Check("rights", "missing", f"may not {', '.join(lacking)} in {cluster.profile.namespace}", remedy)
+    return Check("rights", "OK", f"all {len(RIGHTS)} that Retort's commands use")
+
+
+def service_account(cluster: Cluster) -> Check:
+    """The pods' service account is there."""
+    where = (cluster.profile.service_account, cluster.profile.namespace)
+    if cluster.get(lambda: cluster.core.read_namespaced_service_account(*where)) is None:
+        remedy = "kubectl apply -k k8s/overlays/generic, or name another in the profile"
+        return Check("service account", "missing", f"no {where[0]} in {where[1]}", remedy)
+    return Check("service account", "OK", where[0])
+
+
+def store_secret(cluster: Cluster) -> Check:
+    """The secret with which pods reach the object store is there and has its keys."""
+    name, keys = cluster.profile.secrets.store, _store_keys(cluster)
+    if keys is None:
+        remedy = (
+            f"kubectl -n {cluster.profile.namespace} create secret generic {name} --from-literal=AWS_ACCESS_KEY_ID=..."
+        )
+        return Check("store secret", "missing", f"no {name} in {cluster.profile.namespace}", remedy)
+    if lacking := [key for key in STORE_KEYS[:2] if not keys.get(key)]:
+        return Check("store secret", "missing", f"{name} lacks {', '.join(lacking)}", "Add the keys to the secret")
+    return Check("store secret", "OK", f"{name}: {', '.join(key for key in STORE_KEYS if key in keys)}")
+
+
+def storage(cluster: Cluster) -> Check:
+    """The object store takes, gives and forgets an object, with the pods' own credentials."""
+    keys = _store_keys(cluster) if cluster.remote.startswith("s3://") else None
+    probe = uuid.uuid4().hex
+    try:
+        objects = Objects.of(cluster.remote, "checks", credentials=keys)
+        objects.write(probe, b"ok")
+        said = objects.read(probe)
+        objects.remove(probe)
+    except StorageError as error:
+        if "connect" in str(error).lower():
+            found = f"cannot be reached from here: {error}"
+            return Check("storage", "optional", found, "Pods may reach it all the same")
+        remedy = f"Correct secret {cluster.profile.secrets.store} or the address; pods would fail in the same way"
+        return Check("storage", "missing", str(error), remedy)
+    if said != b"ok":
+        return Check("storage", "missing", f"{cluster.remote} does not return what was written", "Use another store")
+    return Check("storage", "OK", f"{cluster.remote}: write, read and delete, with the pods' credentials")
+
+
+def _store_keys(cluster: Cluster) -> dict[str, str] | None:
+    where = (cluster.profile.secrets.store, cluster.profile.namespace)
+    secret = cluster.get(lambda: cluster.core.read_namespaced_secret(*where))
+    if secret is None:
+        return None
+    return {key: base64.b64decode(value).decode() for key, value in (secret.data or {}).items() if key in STORE_KEYS}
+
+
+def queue(cluster: Cluster) -> Check:
+    """Kueue's queues that the profile names are there."""
+    from kubernetes.client import CustomObjectsApi
+
+    wanted = {needs.queue for needs in _all_needs(cluster.profile) if needs.queue}
+    if not wanted:
+        return Check("kueue queue", "OK", "none asked for")
+    custom, space = CustomObjectsApi(cluster.api), cluster.profile.namespace
+    listed = cluster.get(
+        lambda: custom.list_namespaced_custom_object("kueue.x-k8s.io", "v1beta1", space, "localqueues")
+    )
+    if listed is None:
+        return Check("kueue queue", "missing", "Kueue is not installed", "Install it, or use profile generic")
+    have = {item["metadata"]["name"] for item in listed["items"]}
+    if lacking := sorted(wanted - have):
+        found = f"no {', '.join(lacking)}; there are: {', '.join(sorted(have)) or 'none'}"
+        return Check("kueue queue", "missing", found, "kubectl apply -k k8s/overlays/gpu-kueue")
+    return Check("kueue queue", "OK", ", ".join(sorted(wanted)))
+
+
+def retries(cluster: Cluster) -> Check:
+    """The workflow controller retries stages that fail as well as pods that were taken away."""
+    name = "workflow-controller-configmap"
+    maps = cluster.core.list_config_map_for_all_namespaces(field_selector=f"metadata.name={name}").items
+    if not maps:
+        return Check("retries", "optional", f"no {name} found", "kubectl apply -k k8s/kubeflow, where Argo runs")
+    data = maps[0].data or {}
+    defaults = yaml.safe_load(data.get("templateDefaults") or data.get("config") or "{}") or {}
+    defaults = defaults.get("templateDefaults", defaults)
+    policy = (defaults.get("retryStrategy") or {}).get("retryPolicy")
+    if policy == "Always":
+        return Check("retries", "OK", "failed stages and evicted pods alike")
+    found = f"Argo's template defaults say {policy or 'nothing'}: a failed stage or an evicted pod is not tried again"
+    return Check("retries", "optional", found, f"kubectl -n {maps[0].metadata.namespace} apply -k k8s/kubeflow")
+
+
+def _all_needs(profile: Profile) -> list[Any]:
+    return [profile.tables, profile.models, *profile.stages.values()]
+
+
+def refuse(checks: list[Check]) -> None:
+    """Stop where a run could not succeed.
+
+    Raises:
+        ClusterError: names every check that failed and its remedy.
+    """
+    if failed := [check for check in checks if check.status == "missing"]:
+        lines = [f"  {check.name}: {check.found}\n    -> {check.remedy}" for check in failed]
+        raise ClusterError("\n".join(["nothing was scheduled, because the run could not succeed:", *lines]))

@@ -1,0 +1,34 @@
+"""`retort doctor --cluster`: what is missing on a cluster, and how to get it."""
+
+from __future__ import annotations
+
+from pipelines.checks import Cluster, examine
+from pipelines.connect import kubeflow, kubernetes_api
+from pipelines.profiles import load_profile
+from pipelines.submit import remote_of
+from retort.doctor import Check
+from retort.errors import ClusterError, ConfigError
+
+
+def examine_cluster(profile: str, host: str | None, remote: str | None) -> list[Check]:
+    """Every check of Kubernetes and of Kubeflow; one that stops others says so itself.
+
+    Raises:
+        ConfigError: the profile is wrong, or no object store is named.
+    """
+    placed = load_profile(profile)
+    store = remote_of(remote)
+    try:
+        with kubernetes_api() as api:
+            checks = examine(Cluster(api, placed, store))
+    except ClusterError as error:
+        checks = [Check("api server", "missing", str(error), "Nothing else of Kubernetes can be asked before this")]
+    try:
+        found = kubeflow(host, namespace=placed.namespace)
+        words = f"{found.version or 'of unknown version'} at {found.host}"
+        checks.append(Check("kubeflow pipelines", "OK", words))
+    except (ClusterError, ConfigError) as error:
+        checks.append(
+            Check("kubeflow pipelines", "missing", str(error), "Install it or name it: docs/guides/cluster.md")
+        )
+    return checks

@@ -1,0 +1,87 @@
+"""`retort status`: what a run's stages do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from retort.cli import options
+from retort.errors import StageError
+
+if TYPE_CHECKING:
+    from pipelines.connect import Kubeflow
+
+
+def status(
+    run: options.Run,
+    profile: options.Profile = "generic",
+    host: options.Host = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show a run's stages, why pods do not start, and what failed ones said."""
+    from pipelines import runs
+    from pipelines.connect import kubeflow
+    from pipelines.profiles import load_profile
+
+    placed = load_profile(profile)
+    where = kubeflow(host, namespace=placed.namespace)
+    found = runs.find(where, run)
+    stages, failed = runs.statuses(found), runs.failures(found)
+    if as_json:
+        rows = [asdict(one) | {"state": one.state} for one in stages]
+        said = {
+            "name": found.display_name,
+            "run_id": found.run_id,
+            "state": found.state,
+            "link": where.link(found.run_id),
+        }
+        print(json.dumps(said | {"stages": rows, "failures": [asdict(one) for one in failed]}))
+        return
+    print(f"{found.display_name}  {found.state}\n{where.link(found.run_id)}")
+    for line in lines(stages):
+        print(line)
+    for one in failed:
+        print(f"\n{one.task}, pod {one.pod}, exit code {one.exit_code}:\n  {one.message}")
+    if found.state not in runs.ENDED:
+        for words in runs.waiting(found.run_id, placed.namespace):
+            print(f"waiting: {words}")
+
+
+def lines(stages: list[Any]) -> list[str]:
+    """A line a stage: its state, time and tasks."""
+    made = []
+    for one in stages:
+        seconds = "" if one.seconds is None else f"{one.seconds:.0f} s"
+        many = f"{len(one.states)} tasks" if len(one.states) > 1 else ""
+        tries = f"{one.attempts} pods" if one.attempts > len(one.states) else ""
+        made.append(
+            f"  {one.stage:<18} {one.state:<10} {seconds:>8}  {', '.join(filter(None, (many, tries)))}".rstrip()
+        )
+    return made
+
+
+def follow(where: Kubeflow, run_id: str) -> None:
+    """Follow a run to its end on stderr.
+
+    Raises:
+        StageError: it did not end well.
+    """
+    from pipelines import runs
+
+    shown: dict[str, str] = {}
+
+    def show(_: Any, stages: list[Any]) -> None:
+        for one, line in zip(stages, lines(stages), strict=True):
+            if shown.get(one.stage) != one.state:
+                shown[one.stage] = one.state
+                print(line, file=sys.stderr)
+
+    run = runs.wait(where, run_id, show)
+    print(f"{run.display_name}  {run.state}", file=sys.stderr)
+    if run.state != "SUCCEEDED":
+        failed = runs.failures(run)
+        for one in failed:
+            print(f"{one.task}, pod {one.pod}: {one.message}", file=sys.stderr)
+        raise StageError(failed[-1].task if failed else run.display_name, failed[-1].exit_code if failed else 1)
