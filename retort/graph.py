@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "votes",
-        params=("answer", "votes", "teacher_responses.shards"),
+        params=("seed", "answer", "votes", "judge", "teacher_responses.shards"),
         deps=("outputs/prompts", "outputs/teacher_responses/shard-{shard}.parquet"),
         outs=("outputs/votes",),
         metrics=("metrics/votes.json",),
@@ -123,7 +123,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "reward_data",
-        params=("seed", "answer", "reward_data", "teacher_responses.shards", "student_responses.shards"),
+        params=("seed", "answer", "reward_data", "judge", "teacher_responses.shards", "student_responses.shards"),
         deps=(
             "outputs/prompts",
             "outputs/votes",
@@ -143,7 +143,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "ppo",
-        params=("seed", "answer", "ppo"),
+        params=("seed", "answer", "judge", "ppo"),
         deps=(
             "outputs/prompts",
             "outputs/votes",
@@ -258,13 +258,18 @@ def source_files(config: RetortConfig, stage: Stage, root: Path = Path()) -> lis
     elif stage.name == "teacher_responses":
         files = [config.teacher.path] if config.teacher.type == "recorded" else []
     elif stage.name == "evaluate":
-        files = [benchmark.path for benchmark in config.evaluate.benchmarks if benchmark.path]
+        files = [file for benchmark in config.evaluate.benchmarks for file in benchmark.data.values()]
+    elif stage.name in _JUDGED and config.judge is not None:
+        model = config.judge.model
+        files = [] if model.type == "openai" else [model.path if model.type == "recorded" else model.model]
     else:
         files = []
     return sorted(set(files))
 
 
 _MODEL_KEYS = ("model", "chat_template")
+_JUDGED = ("votes", "reward_data", "ppo")
+"""Stages that ask the judge, where there is one."""
 
 
 def keys_of(pattern: str) -> set[str]:

@@ -68,6 +68,31 @@ VOTES = pa.schema(
 )
 """`votes` writes one table over train and validation prompts."""
 
+JUDGEMENTS = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("response", pa.string(), "A response to it; equal ones have one row"),
+        _field(
+            "score", pa.float32(), "Share of its comparisons won, or its mean grade; null if not judged", nullable=True
+        ),
+        _field(
+            "agrees", pa.bool_(), "Whether it may be learned from; null where the judge did not decide", nullable=True
+        ),
+    ]
+)
+"""`votes` writes this as judgements.parquet beside the votes, for open-ended prompts."""
+
+JUDGE_CALLS = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Name of the call: a file of recorded judgements is matched by it"),
+        _field("item", pa.string(), "Prompt whose responses were judged"),
+        _field("prompt", pa.string(), "What the judge was told, as a JSON list of chat messages"),
+        _field("response", pa.string(), "What it wrote"),
+        _field("verdict", pa.string(), "As it was read: A, B, tie or a grade; null where there is none", nullable=True),
+    ]
+)
+"""`votes` and `reward_data` write this as calls.parquet beside their tables, for open-ended prompts."""
+
 REWARD_EXAMPLES = pa.schema(
     [
         _field("prompt_id", pa.string(), "Prompt that was answered"),
@@ -97,12 +122,17 @@ RESULTS = pa.schema(
     [
         _field("item_id", pa.string(), "Item of the benchmark"),
         _field("group_id", pa.string(), "Items that share a source share this; intervals are clustered by it"),
+        _field("subtask", pa.string(), "Task of lm-evaluation-harness; the benchmark's name for held-out prompts"),
+        _field("question", pa.string(), "What was asked, without examples and chat format"),
         _field("answer", pa.string(), "Gold answer"),
-        _field("response", pa.string(), "The model's greedy response"),
+        _field("response", pa.string(), "The model's response; empty where choices were compared by likelihood"),
         _field("read", pa.string(), "The answer that was read from it; null when none was", nullable=True),
-        _field("correct", pa.bool_(), "Whether they are equal in value"),
+        _field("score", pa.float64(), "What accuracy is the mean of: 1 or 0 by Retort's reading, else the harness's"),
+        _field("correct", pa.bool_(), "Whether the score is 1: answer read and gold answer are equal in value"),
         _field("official", pa.bool_(), "Whether the benchmark's own published rule counts it right"),
+        _field("harness", pa.map_(pa.string(), pa.float64()), "lm-evaluation-harness's scores, by `filter/metric`"),
         _field("finish_reason", pa.string(), "stop, length or unknown"),
+        _field("prompt_tokens", pa.int32(), "Tokens of the formatted prompt, examples included"),
         _field("response_tokens", pa.int32(), "Tokens of the response"),
     ]
 )

@@ -19,6 +19,7 @@ from retort import versioning
 from retort.closure import PACKAGE
 from retort.config import RetortConfig, load_config, resolved
 from retort.errors import ConfigError, InputError
+from retort.evaluation.tasks import check_task
 from retort.files import write_text
 from retort.graph import STAGES, Stage, Task, expand, matrix_values, source_files
 
@@ -167,10 +168,11 @@ def link(place: Path, target: Path) -> None:
 
 
 def check_sources(config: RetortConfig, root: Path) -> None:
-    """Refuse a configuration that names a source file which does not exist.
+    """Refuse a configuration that names a source file or a benchmark which does not exist.
 
     Raises:
         InputError: naming the file.
+        ConfigError: naming the benchmark's task, and the nearest ones.
     """
     for stage in STAGES:
         for name in source_files(config, stage, root):
@@ -180,6 +182,10 @@ def check_sources(config: RetortConfig, root: Path) -> None:
                     file=root / name,
                     remedy="Correct the path in the configuration, or run from the folder that its paths start from",
                 )
+    for benchmark in config.evaluate.benchmarks:
+        if benchmark.task != "heldout":
+            # Before anything is trained: the stage that would find out comes last.
+            check_task(benchmark.task)
 
 
 def _made_by_retort(root: Path) -> bool:

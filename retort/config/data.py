@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from retort.config.base import Strict
 
-AnswerType = Literal["number", "expression", "choice", "text"]
+AnswerType = Literal["number", "expression", "choice", "text", "open"]
+"""`open` is for responses without a single right answer: an LLM judges them (section `judge`) instead of a vote."""
 
 
 class SourceConfig(Strict):
@@ -90,6 +91,9 @@ class PromptsConfig(Strict):
     """Length in words of the n-grams that count as contamination."""
     max_overlap: float = Field(0.5, ge=0, le=1)
     """Share of n-grams, of the shorter of the two, that a prompt may have in common with one benchmark item."""
+    mask_numbers: bool = True
+    """Let any number count as any other there: GSM-Plus is GSM8K with other numbers. Turn it off where prompts and a
+    benchmark are made from one template on purpose."""
     contaminated: Literal["drop", "report"] = "drop"
     """Drop contaminated training prompts, or keep them and say so (to study a benchmark's own questions)."""
 

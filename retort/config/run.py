@@ -19,6 +19,7 @@ from retort.config.data import (
     RewardDataConfig,
     VotesConfig,
 )
+from retort.config.judge import JudgeConfig
 from retort.config.models import StudentConfig, TeacherConfig
 from retort.config.training import EqualComputeConfig, PPOConfig, RewardConfig, SFTConfig
 from retort.errors import ConfigError, InputError
@@ -41,6 +42,8 @@ class RetortConfig(Strict):
     """Stage `teacher_responses`."""
     votes: VotesConfig = VotesConfig()
     """Stage `votes`."""
+    judge: JudgeConfig | None = None
+    """Who judges open-ended responses, for `answer: open`."""
     sft: SFTConfig = SFTConfig()
     """Stage `sft`."""
     student_responses: ResponsesConfig = ResponsesConfig(temperatures=[1.0])
@@ -59,6 +62,14 @@ class RetortConfig(Strict):
     """Stage `report`."""
 
     @model_validator(mode="after")
+    def _open_answers_have_a_judge(self) -> RetortConfig:
+        if self.answer == "open" and self.judge is None:
+            raise ValueError("answer: open needs a judge: name one in the section judge")
+        if self.answer != "open" and self.judge is not None:
+            raise ValueError(f"judge: answers of kind {self.answer} are voted on; leave it out, or set answer: open")
+        return self
+
+    @model_validator(mode="after")
     def _black_box_teachers_have_no_weights(self) -> RetortConfig:
         if self.teacher.type in ("recorded", "openai"):
             for place, wants in (
@@ -71,6 +82,18 @@ class RetortConfig(Strict):
             raise ValueError(
                 "evaluate.models names 'teacher', but a recorded teacher answers nothing new; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _benchmark_files_are_kept_out_of_training(self) -> RetortConfig:
+        for benchmark in self.evaluate.benchmarks:
+            for split, file in benchmark.data.items():
+                # A task's train split holds examples, not what is tested, and may be what a run trains on.
+                if split != "train" and file not in self.prompts.decontaminate:
+                    raise ValueError(
+                        f"evaluate.benchmarks: {benchmark.name} is tested on {file}, which prompts.decontaminate does "
+                        "not name, so its questions could reach training; add it there"
+                    )
         return self
 
 

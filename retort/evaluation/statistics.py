@@ -14,6 +14,7 @@ import numpy as np
 
 _LEVEL = 0.95
 _RESAMPLES = 10_000
+_EXCHANGES = 20_000
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,62 @@ def wilson_interval(successes: int, n: int, *, level: float = _LEVEL) -> tuple[f
     """
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is no proportion")
+    return _wilson(successes / n, n, level)
+
+
+def _wilson(p: float, n: float, level: float) -> tuple[float, float]:
     z = NormalDist().inv_cdf((1 + level) / 2)
-    p = successes / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # Exact at the ends, where rounding would leave them a hair inside.
-    return (0.0 if successes == 0 else middle - half), (1.0 if successes == n else middle + half)
+    return (0.0 if p == 0 else middle - half), (1.0 if p == 1 else middle + half)
+
+
+def mean_interval(scores: Sequence[float], groups: Sequence[Hashable] | None = None) -> tuple[float, float]:
+    """95 % interval of a mean of scores between 0 and 1: Wilson's, at the effective number of items.
+
+    The effective number, p (1 - p) / SE^2, is that of independent right-or-wrong items with the same standard error
+    (Dean & Pagano 2015, modified Wilson); without groups and for scores of 0 or 1 it is the number of items. Items of
+    one group are no independent evidence: SE is clustered (`clustered_error`).
+
+    Args:
+        scores: A score an item.
+        groups: The group of each item; each item by itself when left out.
+
+    Raises:
+        ValueError: there are no scores, one is not between 0 and 1, or the lengths differ.
+    """
+    if not len(scores) or not all(0 <= score <= 1 for score in scores):
+        raise ValueError("scores between 0 and 1 are needed")
+    mean, error = float(np.mean(np.asarray(scores, dtype=float))), clustered_error(scores, groups)
+    independent = len(scores) if groups is None else len(set(groups))
+    if set(scores) <= {0, 1} and independent == len(scores):
+        return wilson_interval(round(sum(scores)), len(scores))
+    # Where all items agree nothing is known of how alike the items of a group are: they then count as one.
+    return _wilson(mean, mean * (1 - mean) / error**2 if error > 0 else independent, _LEVEL)
+
+
+def clustered_error(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> float:
+    """Standard error of a mean whose items are drawn in groups (Miller 2024, arXiv 2411.00640, eq. 4).
+
+    Raises:
+        ValueError: there are no values, or the lengths differ.
+    """
+    if not len(values) or (groups is not None and len(groups) != len(values)):
+        raise ValueError(f"{len(values)} values have no error")
+    away = np.asarray(values, dtype=float)
+    away = away - away.mean()
+    sums, _ = _by_group(away, groups)
+    return float(np.sqrt((sums**2).sum()) / len(away))
+
+
+def _by_group(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of the values of each group."""
+    if groups is None:
+        return values, np.ones(len(values))
+    number: dict[Hashable, int] = {}
+    index = np.array([number.setdefault(group, len(number)) for group in groups])
+    return np.bincount(index, weights=values), np.bincount(index).astype(float)
 
 
 def paired_difference(
@@ -65,12 +116,7 @@ def paired_difference(
     if not len(a) or len(a) != len(b) or (groups is not None and len(groups) != len(a)):
         raise ValueError(f"{len(a)} and {len(b)} scores are no pairs")
     difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    if groups is None:
-        sums, sizes = difference, np.ones(len(difference))
-    else:
-        number: dict[Hashable, int] = {}
-        index = np.array([number.setdefault(group, len(number)) for group in groups])
-        sums, sizes = np.bincount(index, weights=difference), np.bincount(index).astype(float)
+    sums, sizes = _by_group(difference, groups)
     # Groups with equal sum and size are interchangeable: a resample is how often each kind of group was drawn.
     kinds, counts = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
@@ -93,13 +139,35 @@ def mcnemar_exact(a: Sequence[bool], b: Sequence[bool]) -> float:
     return min(1.0, float(2 * tail / 2**n)) if n < 1000 else min(1.0, 2 * math.exp(math.log(tail) - n * math.log(2)))
 
 
-def minimum_detectable_difference(n: int, discordance: float, *, power: float = 0.8, level: float = _LEVEL) -> float:
+def sign_flip_test(
+    a: Sequence[float], b: Sequence[float], groups: Sequence[Hashable] | None = None, *, seed: int = 0
+) -> float:
+    """Two-sided p-value that two models are equally good, by exchanging them within whole groups of items.
+
+    Fisher's randomisation test of paired differences with groups as units; for right and wrong items without groups it
+    estimates `mcnemar_exact`. It draws 20,000 exchanges, so p is at least 1/20,001.
+
+    Raises:
+        ValueError: there are no items, or the lengths differ.
+    """
+    if not len(a) or len(a) != len(b) or (groups is not None and len(groups) != len(a)):
+        raise ValueError(f"{len(a)} and {len(b)} scores are no pairs")
+    sums, _ = _by_group(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), groups)
+    sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
+    generator = np.random.default_rng(seed)
+    # Of `count` groups with equal differences a binomial number keeps its sign.
+    kept = generator.binomial(counts, 0.5, size=(_EXCHANGES, len(counts)))
+    drawn = np.abs((2 * kept - counts) @ sizes)
+    return float(1 + (drawn >= abs(sums.sum()) - 1e-9).sum()) / (1 + _EXCHANGES)
+
+
+def minimum_detectable_difference(n: float, discordance: float, *, power: float = 0.8, level: float = _LEVEL) -> float:
     """Smallest true difference of two accuracies that a paired test on `n` items finds with probability `power`.
 
     Connor 1987, eq. 3, n = (z_a sqrt(d) + z_b sqrt(d - x^2))^2 / x^2, solved for the difference x.
 
     Args:
-        n: Items.
+        n: Items; with groups, the number of independent ones that would have the same standard error.
         discordance: d, the share of items on which exactly one of the two models is right.
         power: Probability of finding it; z_b is its normal quantile.
         level: 1 - significance, two-sided; z_a is its normal quantile.

@@ -13,73 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from retort.config import RetortConfig
-from retort.config.data import BenchmarkConfig
 from retort.errors import InputError
-from retort.evaluation.benchmarks import load_questions
-from retort.evaluation.statistics import paired_difference, wilson_interval
 from retort.graph import BY_NAME, tasks
 from retort.paths import Paths
 from retort.report.curves import Curve, read_curves
 from retort.report.labels import Labels, summarise_votes
-from retort.report.reward import Reliability, summarise_reward
-from retort.tables import PROMPTS, RESULTS, VOTES, Rows, read_table
-
-PAIRS = {
-    "ppo_minus_sft": ("ppo", "sft"),
-    "ppo_minus_teacher": ("ppo", "teacher"),
-    "ppo_minus_sft_equal_compute": ("ppo", "sft_equal_compute"),
-    "sft_minus_teacher": ("sft", "teacher"),
-    "sft_minus_base": ("sft", "base"),
-}
-"""Paired comparisons of the report: the second model's results are taken from the first one's."""
-
-ORDER = ("teacher", "base", "sft", "ppo", "sft_equal_compute")
-"""Models as the tables list them."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One model on one benchmark; shares are between 0 and 1."""
-
-    accuracy: float
-    low: float
-    """Lower end of the 95 % Wilson interval."""
-    high: float
-    """Its upper end."""
-    n: int
-    official_accuracy: float
-    """By the benchmark's own published rule."""
-    unparsed_rate: float
-    """Share of responses from which no answer could be read."""
-    cut_off_rate: float
-    """Share of responses that reached the token limit."""
-    mean_response_tokens: float
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Difference of two models' accuracy on the same items, with its 95 % interval."""
-
-    difference: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def verdict(self) -> str:
-        """`above` or `below` zero when the whole interval is, else `open`."""
-        return "above" if self.low > 0 else "below" if self.high < 0 else "open"
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """All models on one benchmark."""
-
-    name: str
-    models: dict[str, Score]
-    paired: dict[str, Paired]
-    temperature: float = 0.0
-    """Temperature of the answers; 0 is greedy."""
+from retort.report.reward import OfSource, summarise_reward
+from retort.report.scores import ORDER, PAIRS, Benchmark, compare_models
+from retort.tables import RESULTS, VOTES, Rows, read_table
 
 
 @dataclass(frozen=True)
@@ -90,7 +31,8 @@ class Findings:
     benchmarks: list[Benchmark]
     """The first one is the primary one."""
     labels: Labels | None
-    reliability: Reliability | None
+    reliability: dict[str, OfSource]
+    """Scores and calibration of the reward model by source; empty where there are none."""
     stages: dict[str, dict[str, Any]]
     """Metrics of each stage; those of a sharded stage summed over shards where they are counts."""
     curves: dict[str, dict[str, Curve]]
@@ -147,6 +89,7 @@ class Findings:
             "gate_passed": self.gate_passed,
             "gate_reasons": list(self.stages.get("reward", {}).get("gate_reasons") or []),
             "labels": asdict(self.labels) if self.labels else None,
+            "reliability": {source: asdict(found) for source, found in self.reliability.items()},
             "stages": self.stages,
         }
 
@@ -169,56 +112,16 @@ def gather(paths: Paths, config: RetortConfig) -> Findings:
     votes = read_table(paths.votes, VOTES) if paths.votes.exists() else []
     return Findings(
         title=config.report.title,
-        benchmarks=[_compare(one.name, results[one.name], one.temperature) for one in config.evaluate.benchmarks],
+        benchmarks=[
+            compare_models(one.name, results[one.name], _costs(paths, one.name), one.temperature)
+            for one in config.evaluate.benchmarks
+        ],
         labels=summarise_votes(votes) if votes else None,
         reliability=summarise_reward(paths.model("reward") / "validation.parquet"),
         stages=_stage_metrics(paths, config),
         curves={stage: read_curves(paths.curves(stage)) for stage in ("sft", "ppo")},
         results=results[names[0]],
-        prompts=_prompt_texts(paths, config.evaluate.benchmarks[0]),
-    )
-
-
-def score(rows: Rows) -> Score:
-    """Accuracy with its interval, and how many responses could not be read."""
-    n = len(rows)
-    right = sum(row["correct"] for row in rows)
-    low, high = wilson_interval(right, n)
-    return Score(
-        accuracy=right / n,
-        low=low,
-        high=high,
-        n=n,
-        official_accuracy=sum(row["official"] for row in rows) / n,
-        unparsed_rate=sum(row["read"] is None for row in rows) / n,
-        cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
-        mean_response_tokens=sum(row["response_tokens"] for row in rows) / n,
-    )
-
-
-def pair(first: Rows, second: Rows) -> Paired:
-    """Difference of accuracy over the items that both models answered, clustered by their group."""
-    other = {row["item_id"]: row for row in second}
-    shared = [row for row in first if row["item_id"] in other]
-    found = paired_difference(
-        [float(row["correct"]) for row in shared],
-        [float(other[row["item_id"]]["correct"]) for row in shared],
-        [row["group_id"] for row in shared],
-    )
-    return Paired(found.difference, found.low, found.high, found.n)
-
-
-def _compare(name: str, results: dict[str, Rows], temperature: float) -> Benchmark:
-    filled = {model: rows for model, rows in results.items() if rows}
-    return Benchmark(
-        name,
-        {model: score(rows) for model, rows in filled.items()},
-        {
-            words: pair(filled[first], filled[second])
-            for words, (first, second) in PAIRS.items()
-            if first in filled and second in filled
-        },
-        temperature,
+        prompts={row["item_id"]: row["question"] for rows in results[names[0]].values() for row in rows},
     )
 
 
@@ -254,15 +157,10 @@ def _add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return added
 
 
-def _prompt_texts(paths: Paths, benchmark: BenchmarkConfig) -> dict[str, str]:
-    """Questions of a benchmark by item; none where its file is elsewhere, as in a pod: only the page shows them."""
-    if benchmark.task == "heldout":
-        file = paths.prompts("test")
-        return {row["prompt_id"]: row["prompt"] for row in read_table(file, PROMPTS)} if file.exists() else {}
-    if benchmark.path is None or not (paths.root / benchmark.path).exists():
-        return {}
-    questions = load_questions(benchmark, paths.root, paths.prompts("test"))
-    return {question.item_id: question.prompt for question in questions}
+def _costs(paths: Paths, benchmark: str) -> dict[str, float]:
+    """Price of each model's responses to a benchmark, where its metrics say."""
+    files = {model: paths.metrics(f"evaluate-{model}-{benchmark}") for model in ORDER}
+    return {model: float(_read_json(file).get("cost") or 0.0) for model, file in files.items() if file.exists()}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from retort.report import words
 from retort.report.costs import costs
-from retort.report.findings import ORDER, Benchmark, Findings
-from retort.report.words import NAMES, percent
+from retort.report.findings import Findings
+from retort.report.results import comparison_columns, kept_out, pair_columns, result_columns, rows_of
+from retort.report.reward_section import HEAD, reward_rows
+from retort.report.scores import Benchmark
+from retort.report.words import percent
 
 
 def render_markdown(findings: Findings) -> str:
@@ -15,6 +18,8 @@ def render_markdown(findings: Findings) -> str:
     parts = [f"# {findings.title}", words.headline(findings)]
     if findings.gate_passed is False:
         parts += ["**The reward model did not pass its gate; PPO was skipped.**", *words.gate_reasons(findings)]
+    if len(findings.shown) > 1:
+        parts += ["## Models by benchmark", table(*rows_of(comparison_columns(findings.shown)))]
     for benchmark in findings.shown:
         parts += [f"## Results on {benchmark.name}", result_table(benchmark), pair_table(benchmark)]
     parts += [
@@ -24,6 +29,7 @@ def render_markdown(findings: Findings) -> str:
     parts += [
         "## The claim",
         "\n".join(f"- {line}" for line in words.claim(findings)),
+        "\n".join(f"- {line}" for line in kept_out(findings)),
         _labels(findings),
         _reward(findings),
         _cost(findings),
@@ -33,35 +39,12 @@ def render_markdown(findings: Findings) -> str:
 
 def result_table(benchmark: Benchmark) -> str:
     """Accuracy of every model with its interval."""
-    rows = []
-    for name in (name for name in ORDER if name in benchmark.models):
-        score = benchmark.models[name]
-        interval = f"{100 * score.low:.1f} – {100 * score.high:.1f}"
-        rows.append(
-            [
-                NAMES[name],
-                percent(score.accuracy),
-                interval,
-                percent(score.unparsed_rate),
-                f"{score.mean_response_tokens:.1f}",
-                f"{score.n}",
-            ]
-        )
-    return table(["Model", "Accuracy", "95 % interval", "Unparsed", "Tokens a response", "n"], rows)
+    return table(*rows_of(result_columns(benchmark)))
 
 
 def pair_table(benchmark: Benchmark) -> str:
     """Paired differences in percentage points."""
-    rows = [
-        [
-            words.pair_name(key),
-            words.points(pair.difference),
-            f"{words.points(pair.low)} to {words.points(pair.high)}",
-            f"{pair.n}",
-        ]
-        for key, pair in benchmark.paired.items()
-    ]
-    return table(["Paired difference", "Points", "95 % interval", "n"], rows) if rows else ""
+    return table(*rows_of(pair_columns(benchmark))) if benchmark.paired else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -87,19 +70,8 @@ def _labels(findings: Findings) -> str:
 
 
 def _reward(findings: Findings) -> str:
-    metrics = findings.stages.get("reward", {})
-    groups = {**(metrics.get("by_source") or {}), "all, against gold answers": metrics.get("truth")}
-    rows = [
-        [
-            name,
-            f"{found['n']}",
-            *(words.decimals(found[key]) for key in ("auc", "accuracy", "brier", "calibration_error")),
-        ]
-        for name, found in groups.items()
-        if found
-    ]
-    head = ["Held-out responses", "n", "AUC", "Accuracy", "Brier score", "Calibration error"]
-    return "## Reward model\n\n" + table(head, rows) if rows else ""
+    rows = reward_rows(findings.stages.get("reward", {}))
+    return "## Reward model\n\n" + table(HEAD, rows) if rows else ""
 
 
 def _cost(findings: Findings) -> str:

@@ -8,10 +8,13 @@ from importlib import metadata, resources
 from retort.report import words
 from retort.report.charts import Interval, interval_chart
 from retort.report.costs import Cost, costs
-from retort.report.evidence import curves_section, labels_section, reward_section, samples_section
-from retort.report.findings import ORDER, Benchmark, Findings
+from retort.report.evidence import curves_section, labels_section, samples_section
+from retort.report.findings import Findings
 from retort.report.html import escape, figure, figures, paragraphs, section, table, tile
 from retort.report.lineage import Artifact
+from retort.report.results import comparison_columns, kept_out, pair_columns, result_columns, rows_of
+from retort.report.reward_section import reward_section
+from retort.report.scores import ORDER, Benchmark
 from retort.report.words import NAMES, percent
 
 _COLOURS = {"teacher": 5, "base": 5, "sft": 1, "ppo": 2, "sft_equal_compute": 3}
@@ -147,46 +150,24 @@ def _results(findings: Findings) -> str:
             ),
         )
     )
+    parts.append(_pair_table(primary))
+    if len(findings.shown) > 1:
+        parts.append("<h3>Models by benchmark</h3>" + table(*rows_of(comparison_columns(findings.shown))))
     for other in findings.shown[1:]:
         parts.append(f"<h3>{escape(other.name)}</h3>" + _result_table(other, findings.final_model) + _pair_table(other))
     return "".join(parts)
 
 
 def _result_table(benchmark: Benchmark, final: str) -> str:
+    head, rows = rows_of(result_columns(benchmark))
     names = [name for name in ORDER if name in benchmark.models]
-    scores = [benchmark.models[name] for name in names]
-    columns = [
-        ("Model", [NAMES[name] for name in names]),
-        ("Accuracy", [percent(score.accuracy) for score in scores]),
-        ("95 % interval", [f"{100 * score.low:.1f} – {100 * score.high:.1f}" for score in scores]),
-        ("By the official rule", [percent(score.official_accuracy) for score in scores]),
-        ("Unparsed", [percent(score.unparsed_rate) for score in scores]),
-        ("Cut off", [percent(score.cut_off_rate) for score in scores]),
-        ("Tokens a response", [f"{score.mean_response_tokens:.1f}" for score in scores]),
-        ("n", [f"{score.n:,}" for score in scores]),
-    ]
-    if columns[1][1] == columns[3][1]:
-        del columns[3]
     how = f"Answers at temperature {benchmark.temperature:g}" if benchmark.temperature else "Greedy answers"
-    return table(
-        [head for head, _ in columns],
-        list(zip(*(cells for _, cells in columns), strict=True)),
-        caption=f"{how} on {benchmark.name}",
-        strong=names.index(final) if final in names else None,
-    )
+    strong = names.index(final) if final in names else None
+    return table(head, rows, caption=f"{how} on {benchmark.name}", strong=strong)
 
 
 def _pair_table(benchmark: Benchmark) -> str:
-    rows = [
-        [
-            words.pair_name(key),
-            words.points(pair.difference),
-            f"{words.points(pair.low)} to {words.points(pair.high)}",
-            f"{pair.n:,}",
-        ]
-        for key, pair in benchmark.paired.items()
-    ]
-    return table(["Paired difference", "Points", "95 % interval", "n"], rows) if rows else ""
+    return table(*rows_of(pair_columns(benchmark))) if benchmark.paired else ""
 
 
 def _tick_points(value: float) -> str:
@@ -208,6 +189,7 @@ def _method(findings: Findings) -> str:
         + "<h3>The claim</h3><ul>"
         + "".join(f"<li>{escape(line)}</li>" for line in words.claim(findings))
         + "</ul>"
+        + paragraphs(*kept_out(findings))
     )
 
 

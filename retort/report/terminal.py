@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retort.report.findings import PAIRS
+from retort.report.scores import PAIRS
 from retort.report.words import NAMES, pair_name, percent, points
 
 

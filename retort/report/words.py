@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from retort.report.findings import PAIRS, Findings, Paired
+from retort.report.findings import Findings
+from retort.report.scores import PAIRS, Paired
 
 NAMES = {
     "teacher": "Teacher",

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from retort import tables
 from retort.config.data import BenchmarkConfig, SamplingConfig
-from retort.engines.base import Engine, Request, Response, derived_seed
-from retort.engines.log import answer
+from retort.engines.base import Engine
 from retort.engines.make import make_engine
 from retort.errors import ConfigError
-from retort.evaluation.benchmarks import load_questions, score_response
-from retort.evaluation.statistics import wilson_interval
+from retort.evaluation.heldout import evaluate_heldout
+from retort.evaluation.statistics import mean_interval
 from retort.models import read_reference
 from retort.stages.context import Context
 
@@ -25,12 +24,15 @@ class EvaluateResult:
     items: int
     correct: int
     accuracy: float
-    """Share of items whose answer, as Retort reads it, equals the gold answer; unread ones count as wrong."""
+    """Share of items whose answer, as Retort reads it, equals the gold answer; unread ones count as wrong. For tasks
+    whose answers Retort does not read, the mean of the harness's first metric."""
     low: float
     high: float
-    """95 % interval of the accuracy (Wilson)."""
+    """95 % interval of the accuracy (Wilson), widened where items share a source."""
     official_accuracy: float
     """By the benchmark's own published rule."""
+    harness: dict[str, float]
+    """lm-evaluation-harness's own figures for the same responses, by `filter/metric`; none for held-out prompts."""
     unparsed_rate: float
     cut_off_rate: float
     prompt_tokens: int
@@ -47,13 +49,12 @@ def run(context: Context) -> EvaluateResult:
 
     Raises:
         InputError: the benchmark is missing or malformed, or a prompt does not fit the model's context.
-        ConfigError: the model is a file of recorded responses, which answers nothing new.
+        ConfigError: the model is a file of recorded responses, which answers nothing new; or there is no such task.
         EngineError: an endpoint failed after its own retries; run the stage again.
+        StorageError: a benchmark's data set cannot be fetched.
     """
     model, config = context.task.values["model"], context.config.evaluate
     benchmark = next(one for one in config.benchmarks if one.name == context.task.values["benchmark"])
-    test_split = context.paths.prompts("test")
-    questions = load_questions(benchmark, context.paths.root, test_split)
     folder = context.paths.model(model)
     if (read_reference(folder).engine or {}).get("type") == "recorded":
         raise ConfigError(
@@ -63,55 +64,43 @@ def run(context: Context) -> EvaluateResult:
     sampling = SamplingConfig(
         temperatures=[benchmark.temperature],
         samples=1,
-        max_new_tokens=config.max_new_tokens,
+        max_new_tokens=benchmark.max_new_tokens or config.max_new_tokens,
         batch_size=config.batch_size,
     )
-    # A seed for each item, the same for every model and run: two models differ by their weights alone.
-    requests = [
-        Request(one.item_id, one.prompt, 0, benchmark.temperature, derived_seed(0, benchmark.name, one.item_id, 0))
-        for one in questions
-    ]
-    file = benchmark.path or "outputs/prompts/test.parquet"
+    file = next(iter(benchmark.data.values()), "outputs/prompts/test.parquet")
     engine = make_engine(None, folder, root=context.paths.root, file=file, training=model != "teacher")
-    log = context.state() / "responses.jsonl"
+    state, harness = context.state(), {}
     with engine:
-        responses = answer(engine, requests, sampling, log, words=context.name)
-    rows: tables.Rows = []
-    for question, response in zip(questions, responses, strict=True):
-        read, right, official = score_response(benchmark, context.config.answer, question, response.response)
-        rows.append(
-            {
-                "item_id": question.item_id,
-                "group_id": question.group_id,
-                "answer": question.answer,
-                "response": response.response,
-                "read": read,
-                "correct": right,
-                "official": official,
-                "finish_reason": response.finish_reason,
-                "response_tokens": response.response_tokens,
-            }
-        )
+        if benchmark.task == "heldout":
+            prompts, log = context.paths.prompts("test"), state / "responses.jsonl"
+            rows = evaluate_heldout(benchmark, context.config.answer, engine, prompts, log, sampling)
+        else:
+            from retort.evaluation.harness import run_benchmark
+
+            outcome = run_benchmark(benchmark, engine, sampling, root=context.paths.root, logs=state)
+            rows, harness = outcome.rows, outcome.harness
     tables.write_table(context.paths.results(model, benchmark.name), rows, tables.RESULTS)
-    return _result(model, benchmark, engine, rows, responses)
+    return _result(model, benchmark, engine, rows, harness)
 
 
 def _result(
-    model: str, benchmark: BenchmarkConfig, engine: Engine, rows: tables.Rows, responses: list[Response]
+    model: str, benchmark: BenchmarkConfig, engine: Engine, rows: tables.Rows, harness: dict[str, float]
 ) -> EvaluateResult:
-    n, correct = len(rows), sum(row["correct"] for row in rows)
-    low, high = wilson_interval(correct, n)
-    prompt_tokens = sum(one.prompt_tokens for one in responses)
-    response_tokens = sum(one.response_tokens for one in responses)
+    n = len(rows)
+    scores = [row["score"] for row in rows]
+    low, high = mean_interval(scores, [row["group_id"] for row in rows])
+    prompt_tokens = sum(row["prompt_tokens"] for row in rows)
+    response_tokens = sum(row["response_tokens"] for row in rows)
     return EvaluateResult(
         model=model,
         benchmark=benchmark.name,
         items=n,
-        correct=correct,
-        accuracy=correct / n,
+        correct=sum(row["correct"] for row in rows),
+        accuracy=sum(scores) / n,
         low=low,
         high=high,
         official_accuracy=sum(row["official"] for row in rows) / n,
+        harness=harness,
         unparsed_rate=sum(row["read"] is None for row in rows) / n,
         cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
         prompt_tokens=prompt_tokens,

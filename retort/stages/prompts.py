@@ -93,7 +93,7 @@ def run(context: Context) -> PromptsResult:
 def _find_contaminated(
     prompts: list[Prompt], remarks: dict[int, dict[str, Any]], config: PromptsConfig, root: Path
 ) -> None:
-    benchmarks = BenchmarkIndex(config.decontaminate, root, config.ngram)
+    benchmarks = BenchmarkIndex(config.decontaminate, root, config.ngram, mask_numbers=config.mask_numbers)
     with Progress("decontamination", total=len(prompts), unit="prompts") as progress:
         for index, prompt in enumerate(prompts):
             progress.update()

@@ -1,12 +1,14 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from retort.data.decontaminate import BenchmarkIndex
+from retort.data.records import read_records
 from retort.errors import InputError
 
-WORDS = [f"w{number}" for number in range(40)]
+WORDS = [f"w{first}{second}" for first in "abcde" for second in "abcdefgh"]
 ROOT = Path(__file__).parents[3]
 
 
@@ -38,6 +40,32 @@ def test_short_texts_overlap_only_when_equal(tmp_path):
 def test_every_file_that_holds_the_question_is_named(tmp_path):
     files = [benchmark(tmp_path, {"question": " ".join(WORDS)}, name=name) for name in ("a.jsonl", "b.jsonl")]
     assert [overlap.file for overlap in BenchmarkIndex(files, tmp_path, 13).overlaps(" ".join(WORDS))] == files
+
+
+def test_a_question_with_other_numbers_is_the_same_question_unless_numbers_count(tmp_path):
+    question = "Dan has 39 cards and buys 25 more before he gives 3.5 % of all his cards to Ada , how many are left ?"
+    other = question.replace("39", "1,740").replace("25", "8").replace("3.5", "12")
+    file = benchmark(tmp_path, {"question": question})
+    assert BenchmarkIndex([file], tmp_path, 13).overlaps(other)[0].share == 1.0
+    assert BenchmarkIndex([file], tmp_path, 13, mask_numbers=False).overlaps(other) == []
+
+
+def test_gsm_plus_derives_from_gsm8k_s_test_questions():
+    plus = [row for _, row in read_records(ROOT / "tests/data/gsm_plus/testmini.jsonl.gz")]
+    gsm8k = [row["question"] for _, row in read_records(ROOT / "data/gsm8k/gsm8k_test_questions.jsonl.gz")]
+    index = BenchmarkIndex(["data/gsm8k/gsm8k_test_questions.jsonl.gz"], ROOT, 13)
+    found: Counter[str] = Counter()
+    for row in plus:
+        for overlap in index.overlaps(row["question"]):
+            if overlap.share > 0.5:
+                assert gsm8k[overlap.row - 1] == row["seed_question"]
+                found[row["perturbation_type"]] += 1
+    # Of five questions, 0 and 0 where numbers must agree; what is told in other words is not found.
+    assert (found["numerical substitution"], found["digit expansion"], found["problem understanding"]) == (4, 4, 0)
+    # And the other way: GSM8K's questions are recognised by GSM-Plus' field of the question behind each variant.
+    index = BenchmarkIndex(["tests/data/gsm_plus/testmini.jsonl.gz"], ROOT, 13)
+    seeds = {row["seed_question"] for row in plus}
+    assert {one for one in gsm8k if any(item.share == 1 for item in index.overlaps(one))} >= seeds
 
 
 def test_file_without_questions_is_refused(tmp_path):

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from retort.evaluation.statistics import (
+    clustered_error,
     mcnemar_exact,
+    mean_interval,
     minimum_detectable_difference,
     paired_difference,
+    sign_flip_test,
     wilson_interval,
 )
 
@@ -89,6 +92,48 @@ def test_the_same_scores_give_the_same_interval():
 def test_unequal_lengths_are_refused():
     with pytest.raises(ValueError, match="no pairs"):
         paired_difference([1], [1, 0])
+
+
+def test_mean_interval_of_right_and_wrong_answers_is_wilson_s():
+    assert mean_interval([1] * 81 + [0] * 182) == wilson_interval(81, 263)
+    assert mean_interval([1] * 81 + [0] * 182, list(range(263))) == wilson_interval(81, 263)
+
+
+def test_mean_interval_of_copied_items_is_that_of_the_items():
+    # Eight copies of each of 100 items: the effective number is 100.
+    scores = ([1] * 60 + [0] * 40) * 8
+    assert mean_interval(scores, list(range(100)) * 8) == pytest.approx(wilson_interval(60, 100))
+    assert mean_interval([1] * 800, list(range(100)) * 8) == pytest.approx(wilson_interval(100, 100))
+
+
+def test_mean_interval_of_fractions_is_narrower_than_that_of_right_and_wrong():
+    low, high = mean_interval([0.5, 0.6, 0.4, 0.5] * 25)
+    # Variance 0.005, SE^2 = 0.00005; p(1 - p) / SE^2 = 0.25 / 0.00005 = 5000: Wilson at 0.5 of 5000 is 0.5 -+ 0.01385.
+    assert (low, high) == pytest.approx((0.48615, 0.51385), abs=1e-5)
+
+
+def test_clustered_error_adds_what_items_of_a_group_have_in_common():
+    # Scores 1 1 | 0 0 | 1 0 | 1 0, mean 0.5. Alone: 8 squares of 0.5 make 2, sqrt(2) / 8. Grouped: sums of deviations
+    # 1, -1, 0, 0, squares 2, sqrt(2) / 8: what two groups add, two others take away.
+    scores, groups = [1, 1, 0, 0, 1, 0, 1, 0], ["a", "a", "b", "b", "c", "c", "d", "d"]
+    assert clustered_error(scores) == pytest.approx(math.sqrt(2) / 8)
+    assert clustered_error(scores, groups) == pytest.approx(math.sqrt(2) / 8)
+    # 1 1 | 1 1 | 0 0 | 0 0: sums 1, 1, -1, -1, squares 4, sqrt(4) / 8.
+    assert clustered_error([1, 1, 1, 1, 0, 0, 0, 0], groups) == pytest.approx(2 / 8)
+
+
+def test_sign_flips_of_single_items_estimate_mcnemar_s_exact_test():
+    a, b = [1] * 6 + [0] * 16 + [1] * 50, [0] * 6 + [1] * 16 + [1] * 50
+    # Exact 0.05248; the standard error of 20,000 draws is 0.0016.
+    assert sign_flip_test(a, b) == pytest.approx(0.05248, abs=0.006)
+    assert sign_flip_test(a, a) == 1.0
+
+
+def test_sign_flips_of_groups_see_one_piece_of_evidence_in_each():
+    # Four groups of eight, all in the first model's favour: 2 of 2^4 exchanges are as extreme.
+    a, b, groups = [1] * 32, [0] * 32, [place // 8 for place in range(32)]
+    assert sign_flip_test(a, b, groups) == pytest.approx(2 / 16, abs=0.01)
+    assert sign_flip_test(a, b) < 1e-4
 
 
 def test_mcnemar_counts_the_binomial_tail_of_discordant_pairs():

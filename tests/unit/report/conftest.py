@@ -15,7 +15,7 @@ from retort.tables import PROMPTS, RESULTS, REWARD_PREDICTIONS, VOTES, write_tab
 PARAMS = """\
 teacher: {{type: transformers, model: teacher}}
 student: {{model: base}}
-prompts: {{sources: [{{path: prompts.jsonl}}]}}
+prompts: {{sources: [{{path: prompts.jsonl}}], decontaminate: [away.jsonl]}}
 evaluate: {{models: [{models}], benchmarks: [{benchmarks}]}}
 report: {{title: A run <made> by hand, samples: 2}}
 """
@@ -29,12 +29,17 @@ def results(correct: Sequence[bool], *, unread: int = 0) -> list[dict[str, Any]]
         {
             "item_id": f"item-{number}",
             "group_id": f"item-{number}",
+            "subtask": "gsm8k",
+            "question": "What is 2 & 2?",
             "answer": "4",
             "response": f"<b>2+2</b>={4 if right else 5}",
             "read": None if number in unreadable else ("4" if right else "5"),
+            "score": float(right),
             "correct": right,
             "official": right,
+            "harness": {"strict-match/exact_match": float(right and number % 2)},
             "finish_reason": "stop",
+            "prompt_tokens": 30,
             "response_tokens": 10,
         }
         for number, right in enumerate(correct)
@@ -58,7 +63,7 @@ def finished_run(tmp_path: Path) -> Callable[..., Path]:
         paths = Paths(root)
         names = [f"bench{number}" for number in range(benchmarks)]
         root.mkdir()
-        rest = [f"{{name: {name}, task: gsm8k, path: away.jsonl}}" for name in names[1:]]
+        rest = [f"{{name: {name}, task: gsm8k, data: {{test: away.jsonl}}}}" for name in names[1:]]
         listed = ", ".join([f"{{name: {names[0]}}}", *rest])
         (root / "params.yaml").write_text(PARAMS.format(models=", ".join(models), benchmarks=listed))
         for model, correct in models.items():

@@ -1,0 +1,82 @@
+"""The test split of a run as a benchmark: its prompts are asked as in training, and its answers read as the vote's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retort import tables
+from retort.config.data import AnswerType, BenchmarkConfig, SamplingConfig
+from retort.engines.base import Engine, Request, derived_seed
+from retort.engines.log import answer
+from retort.errors import InputError
+from retort.text.equal import same_answer
+from retort.text.extract import read_answer
+
+
+def evaluate_heldout(
+    benchmark: BenchmarkConfig, kind: AnswerType, engine: Engine, prompts: Path, log: Path, sampling: SamplingConfig
+) -> tables.Rows:
+    """Answer and score the prompts of the test split whose gold answer is known.
+
+    Args:
+        benchmark: The benchmark; its temperature and limit count.
+        kind: Kind of answer of this run's prompts.
+        engine: A started engine.
+        prompts: Table of the test split.
+        log: File of finished responses, which a killed task resumes from.
+        sampling: Token limit and batch size.
+
+    Returns:
+        Rows of `retort.tables.RESULTS`, in the order of the table.
+
+    Raises:
+        InputError: no prompt has a gold answer.
+        EngineError: the engine failed after its own retries; what was answered before is in the log.
+    """
+    questions = _questions(prompts)[: benchmark.limit]
+    # A seed for each item, the same for every model and run: two models differ by their weights alone.
+    requests = [
+        Request(
+            row["prompt_id"],
+            row["prompt"],
+            0,
+            benchmark.temperature,
+            derived_seed(0, benchmark.name, row["prompt_id"], 0),
+        )
+        for row in questions
+    ]
+    rows: tables.Rows = []
+    for question, response in zip(
+        questions, answer(engine, requests, sampling, log, words=benchmark.name), strict=True
+    ):
+        found = read_answer(response.response, kind)
+        right = found is not None and same_answer(found.value, question["answer"], kind)
+        rows.append(
+            {
+                "item_id": question["prompt_id"],
+                "group_id": question["prompt_id"],
+                "subtask": benchmark.name,
+                "question": question["prompt"],
+                "answer": question["answer"],
+                "response": response.response,
+                "read": found.value if found else None,
+                "score": float(right),
+                "correct": right,
+                "official": right,
+                "harness": {},
+                "finish_reason": response.finish_reason,
+                "prompt_tokens": response.prompt_tokens,
+                "response_tokens": response.response_tokens,
+            }
+        )
+    return rows
+
+
+def _questions(path: Path) -> tables.Rows:
+    rows = tables.read_table(path, tables.PROMPTS)
+    known = [row for row in rows if row["answer"] is not None]
+    if not known:
+        problem = f"none of the {len(rows)} held-out prompts has a gold answer" if rows else "there are no prompts"
+        remedy = "Set prompts.test and a source's answer_field, or evaluate on another benchmark than `heldout`"
+        raise InputError(problem, file=path, field="answer", remedy=remedy)
+    return known

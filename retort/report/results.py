@@ -1,0 +1,91 @@
+"""The tables of results as words: the same columns for the page, the Markdown and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from retort.report.findings import Findings
+from retort.report.scores import ORDER, Benchmark, Score
+from retort.report.words import NAMES, pair_name, percent, points
+
+Column = tuple[str, list[str]]
+"""Head and cells."""
+
+
+def result_columns(benchmark: Benchmark) -> list[Column]:
+    """Every model of a benchmark: accuracy with its interval, the same responses under other rules, and the cost."""
+    names = [name for name in ORDER if name in benchmark.models]
+    scores = [benchmark.models[name] for name in names]
+    accuracy = [percent(score.accuracy) for score in scores]
+    columns = [
+        ("Model", [NAMES[name] for name in names]),
+        ("Accuracy", accuracy),
+        ("95 % interval", [_interval(score) for score in scores]),
+    ]
+    rules = {"By the official rule": [percent(score.official_accuracy) for score in scores]}
+    for name in dict.fromkeys(name for score in scores for name in score.harness):
+        rules[f"lm-eval {name.partition('/')[0]}"] = [percent(score.harness.get(name)) for score in scores]
+    columns += [(head, cells) for head, cells in rules.items() if head != "By the official rule" or cells != accuracy]
+    columns += [
+        ("Unparsed", [percent(score.unparsed_rate) for score in scores]),
+        ("Cut off", [percent(score.cut_off_rate) for score in scores]),
+        ("Tokens a response", [f"{score.mean_response_tokens:.1f}" for score in scores]),
+        ("Tokens", [f"{score.prompt_tokens + score.response_tokens:,}" for score in scores]),
+    ]
+    if any(score.cost for score in scores):
+        columns.append(("Cost", [f"{score.cost:.2f}" for score in scores]))
+    return [*columns, ("n", [f"{score.n:,}" for score in scores])]
+
+
+def pair_columns(benchmark: Benchmark) -> list[Column]:
+    """Paired differences in percentage points, with what the items could have shown at all."""
+    pairs = list(benchmark.paired.items())
+    columns = [
+        ("Paired difference", [pair_name(key) for key, _ in pairs]),
+        ("Points", [points(pair.difference) for _, pair in pairs]),
+        ("95 % interval", [f"{points(pair.low)} to {points(pair.high)}" for _, pair in pairs]),
+        ("p", [_p_value(pair.p_value) for _, pair in pairs]),
+        ("Detectable", [f"{100 * pair.minimum_detectable_difference:.1f}" for _, pair in pairs]),
+        ("n", [f"{pair.n:,}" for _, pair in pairs]),
+    ]
+    if any(pair.groups < pair.n for _, pair in pairs):
+        columns.append(("Sources", [f"{pair.groups:,}" for _, pair in pairs]))
+    return columns
+
+
+def comparison_columns(benchmarks: Sequence[Benchmark]) -> list[Column]:
+    """Models x benchmarks: accuracy and its interval in each cell."""
+    names = [name for name in ORDER if any(name in benchmark.models for benchmark in benchmarks)]
+    columns = [("Model", [NAMES[name] for name in names])]
+    for benchmark in benchmarks:
+        found = [benchmark.models.get(name) for name in names]
+        columns.append(
+            (benchmark.name, [f"{percent(one.accuracy)} ({_interval(one)})" if one else "–" for one in found])
+        )
+    return columns
+
+
+def rows_of(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table."""
+    return [head for head, _ in columns], [list(row) for row in zip(*(cells for _, cells in columns), strict=True)]
+
+
+def kept_out(findings: Findings) -> list[str]:
+    """What decontamination found of each benchmark's questions among the prompts, one sentence a file."""
+    prompts = findings.stages.get("prompts", {})
+    lines = []
+    for file, found in (prompts.get("contamination") or {}).items():
+        what = "reported, but kept in training" if prompts.get("contaminated_kept") else "dropped"
+        lines.append(
+            f"{int(found['prompts']):,} of {prompts['loaded']:,} prompts share text with a question of {file} "
+            f"({int(found['whole']):,} of them wholly) and were {what}; outputs/prompts/dropped.jsonl names each."
+        )
+    return lines
+
+
+def _interval(score: Score) -> str:
+    return f"{100 * score.low:.1f} – {100 * score.high:.1f}"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,132 @@
+"""What the report shows of each benchmark: every model's score, and the models compared item by item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from retort.evaluation.compare import compare
+from retort.evaluation.statistics import mean_interval
+from retort.tables import Rows
+
+PAIRS = {
+    "ppo_minus_sft": ("ppo", "sft"),
+    "ppo_minus_teacher": ("ppo", "teacher"),
+    "ppo_minus_sft_equal_compute": ("ppo", "sft_equal_compute"),
+    "sft_minus_teacher": ("sft", "teacher"),
+    "sft_minus_base": ("sft", "base"),
+}
+"""Paired comparisons of the report: the second model's results are taken from the first one's."""
+
+ORDER = ("teacher", "base", "sft", "ppo", "sft_equal_compute")
+"""Models as the tables list them."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One model on one benchmark; shares are between 0 and 1."""
+
+    accuracy: float
+    low: float
+    """Lower end of the 95 % interval (Wilson, widened where items share a source)."""
+    high: float
+    """Its upper end."""
+    n: int
+    official_accuracy: float
+    """By the benchmark's own published rule."""
+    unparsed_rate: float
+    """Share of responses from which no answer could be read."""
+    cut_off_rate: float
+    """Share of responses that reached the token limit."""
+    mean_response_tokens: float
+    prompt_tokens: int
+    response_tokens: int
+    harness: dict[str, float] = field(default_factory=dict)
+    """lm-evaluation-harness's scores of the same responses, by `filter/metric`."""
+    cost: float = 0.0
+    """Price of the tokens, in the unit of the configured prices."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Difference of two models' accuracy on the same items, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+    n: int
+    groups: int
+    """Sources of the items, which were resampled as a whole; `n` where none is shared."""
+    p_value: float
+    test: str
+    """`mcnemar` or `sign_flip`: see `retort.evaluation.compare`."""
+    minimum_detectable_difference: float
+    """Smallest true difference that these items would show in four of five repetitions."""
+
+    @property
+    def verdict(self) -> str:
+        """`above` or `below` zero when the whole interval is, else `open`."""
+        return "above" if self.low > 0 else "below" if self.high < 0 else "open"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All models on one benchmark."""
+
+    name: str
+    models: dict[str, Score]
+    paired: dict[str, Paired]
+    temperature: float = 0.0
+    """Temperature of the answers; 0 is greedy."""
+
+
+def score(rows: Rows, *, cost: float = 0.0) -> Score:
+    """Accuracy with its interval, how many responses could not be read, and what they cost."""
+    n = len(rows)
+    scores = [row["score"] for row in rows]
+    low, high = mean_interval(scores, [row["group_id"] for row in rows])
+    response_tokens = sum(row["response_tokens"] for row in rows)
+    parts = [dict(row["harness"]) for row in rows]
+    return Score(
+        accuracy=sum(scores) / n,
+        low=low,
+        high=high,
+        n=n,
+        official_accuracy=sum(row["official"] for row in rows) / n,
+        unparsed_rate=sum(row["read"] is None for row in rows) / n,
+        cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
+        mean_response_tokens=response_tokens / n,
+        prompt_tokens=sum(row["prompt_tokens"] for row in rows),
+        response_tokens=response_tokens,
+        harness={name: sum(one.get(name, 0.0) for one in parts) / n for name in parts[0]},
+        cost=cost,
+    )
+
+
+def pair(first: Rows, second: Rows) -> Paired:
+    """Difference of accuracy over the items that both models answered, clustered by their source."""
+    found = compare(first, second)
+    return Paired(
+        found.difference,
+        found.low,
+        found.high,
+        found.n,
+        found.groups,
+        found.p_value,
+        found.test,
+        found.minimum_detectable_difference,
+    )
+
+
+def compare_models(name: str, results: dict[str, Rows], costs: dict[str, float], temperature: float) -> Benchmark:
+    """All models of one benchmark, those without results left out."""
+    filled = {model: rows for model, rows in results.items() if rows}
+    return Benchmark(
+        name,
+        {model: score(rows, cost=costs.get(model, 0.0)) for model, rows in filled.items()},
+        {
+            words: pair(filled[first], filled[second])
+            for words, (first, second) in PAIRS.items()
+            if first in filled and second in filled
+        },
+        temperature,
+    )
