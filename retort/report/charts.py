@@ -26,6 +26,8 @@ class Series:
     name: str
     points: Sequence[Point]
     colour: int = 1
+    ranges: Sequence[Point] = ()
+    """Lower and upper end of an interval at each point, where there are intervals; for points too few to be thinned."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,12 @@ def line_chart(
         dots: Draw the points too: for few, measured ones.
         include: Values that the y axis must reach.
     """
-    drawn = [Series(item.name, thin(item.points), item.colour) for item in series if item.points]
+    drawn = [Series(item.name, thin(item.points), item.colour, item.ranges) for item in series if item.points]
     if not drawn:
         return ""
     xs = [x for item in drawn for x, _ in item.points] + ([x_mark[0]] if x_mark else [])
     ys = [y for item in drawn for _, y in item.points] + list(include)
+    ys += [end for item in drawn for ends in item.ranges for end in ends]
     y_ticks = ticks(min(ys), max(ys)) if max(ys) > min(ys) else ticks(min(ys) - 0.5, max(ys) + 0.5)
     x_axis, y_axis = _x_axis(min(xs), max(xs)), _y_axis(y_ticks[0], y_ticks[-1])
     parts = [_grid_y(y_ticks, y_axis, y_format), _ticks_x(ticks(min(xs), max(xs), 5), x_axis, x_format, x_label)]
@@ -102,6 +105,10 @@ def line_chart(
         parts.append(_vertical(x_axis(x_mark[0]), x_mark[1]))
     for item in drawn:
         places = [(x_axis(x), y_axis(y)) for x, y in item.points]
+        parts += [
+            _whisker(x, y_axis(low), y_axis(high), item.colour)
+            for (x, _), (low, high) in zip(places, item.ranges, strict=False)
+        ]
         if len(places) > 1:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
             parts.append(f'<polyline class="line c{item.colour}" points="{path}"/>')
@@ -143,10 +150,16 @@ def histogram(series: Sequence[Series], *, label: str, x_label: str, width: floa
     return _svg(label, parts)
 
 
-def reliability_chart(series: Sequence[Series], *, label: str, counts: Sequence[Sequence[int]]) -> str:
+def reliability_chart(
+    series: Sequence[Series],
+    *,
+    label: str,
+    counts: Sequence[Sequence[int]],
+    ranges: Sequence[tuple[float, float, float]] = (),
+) -> str:
     """Predicted probability against observed share, one dot a bin, its area by the bin's count.
 
-    Points on the dashed diagonal are calibrated.
+    Points on the dashed diagonal are calibrated. `ranges` are upright lines in the first series' colour: at, from, to.
     """
     x_axis, y_axis = _x_axis(0.0, 1.0), _y_axis(0.0, 1.0)
     marks = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -154,6 +167,7 @@ def reliability_chart(series: Sequence[Series], *, label: str, counts: Sequence[
     parts.append(
         f'<line class="ideal" x1="{x_axis(0):.1f}" y1="{y_axis(0):.1f}" x2="{x_axis(1):.1f}" y2="{y_axis(1):.1f}"/>'
     )
+    parts += [_whisker(x_axis(at), y_axis(low), y_axis(high), series[0].colour) for at, low, high in ranges]
     most = max((count for row in counts for count in row), default=1) or 1
     for place, (item, numbers) in enumerate(zip(series, counts, strict=True)):
         # Later series are rings, so that a dot under one stays visible.
@@ -242,6 +256,10 @@ def _vertical(x: float, words: str) -> str:
     return f'<line class="mark" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{HEIGHT - _BOTTOM}"/>' + _text(
         x - 5 if right else x + 5, HEIGHT - _BOTTOM - 6, words, "end" if right else "start"
     )
+
+
+def _whisker(x: float, low: float, high: float, colour: int) -> str:
+    return f'<line class="line thin c{colour}" x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>'
 
 
 def _text(x: float, y: float, words: str, anchor: str, kind: str = "tick") -> str:

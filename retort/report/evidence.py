@@ -1,4 +1,4 @@
-"""Sections of the page that show the evidence: labels, reward model, training curves, samples."""
+"""Sections of the page that show the evidence: labels, training curves, samples."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from html import escape
 from typing import Any
 
 from retort.report import words
-from retort.report.charts import Series, histogram, line_chart, plain, reliability_chart
+from retort.report.charts import Series, histogram, line_chart, plain
 from retort.report.charts import percent as share
 from retort.report.curves import pick
 from retort.report.findings import Findings
 from retort.report.html import figure, figures, paragraphs, table
-from retort.report.words import decimals, percent
+from retort.report.words import percent
 
 _PPO_CURVES = (
     (
@@ -96,73 +96,6 @@ def _votes_by_number(votes: dict[str, Any]) -> str:
         "A vote over k responses beside the best it could do: some response among k being right.",
         legend=[(item.name, item.colour) for item in curves],
     )
-
-
-def reward_section(findings: Findings) -> str:
-    """The gate's decision, scores by source and label, and calibration."""
-    metrics, reliability = findings.stages.get("reward", {}), findings.reliability
-    parts = []
-    if findings.gate_passed is not None:
-        parts.append(
-            paragraphs(
-                "The gate passed: PPO may trust this model."
-                if findings.gate_passed
-                else "The gate failed: PPO was skipped."
-            )
-        )
-        parts.append(paragraphs(*words.gate_reasons(findings)))
-    parts.append(_reward_table(metrics))
-    if reliability is not None:
-        drawn = []
-        for source, labels in reliability.histograms.items():
-            series = [
-                Series({1: "agrees with the vote", 0: "does not"}[label], points, {1: 1, 0: 2}[label])
-                for label, points in labels.items()
-            ]
-            drawn.append(
-                figure(
-                    f"Scores of {source} responses",
-                    histogram(
-                        series,
-                        label=f"Distribution of reward scores of {source} responses by label",
-                        x_label="score (probability of agreeing)",
-                        width=0.05,
-                    ),
-                    legend=[(item.name, item.colour) for item in series],
-                )
-            )
-        bins = [("against the vote", reliability.by_label, 1), ("against the truth", reliability.by_gold, 2)]
-        bins = [entry for entry in bins if entry[1]]
-        drawn.append(
-            figure(
-                "Reliability",
-                reliability_chart(
-                    [
-                        Series(name, [(item.predicted, item.observed) for item in found], colour)
-                        for name, found, colour in bins
-                    ],
-                    label="Predicted probability against the observed share",
-                    counts=[[item.n for item in found] for _, found, _ in bins],
-                ),
-                f"{reliability.n:,} held-out responses in 15 bins; larger dots hold more. On the dashed line, "
-                "80 % means 80 %.",
-                legend=[(name, colour) for name, _, colour in bins],
-            )
-        )
-        parts.append(figures(*drawn))
-    return "".join(parts)
-
-
-def _reward_table(metrics: dict[str, Any]) -> str:
-    groups = {f"{name} responses": found for name, found in (metrics.get("by_source") or {}).items()}
-    groups["all, against gold answers"] = metrics.get("truth")
-    rows = [
-        [name, f"{found['n']:,}", *(decimals(found[key]) for key in ("auc", "accuracy", "brier", "calibration_error"))]
-        for name, found in groups.items()
-        if found
-    ]
-    head = ["Held-out prompts", "n", "AUC", "Accuracy", "Brier score", "Calibration error"]
-    return table(head, rows) if rows else ""
 
 
 def curves_section(findings: Findings) -> str:

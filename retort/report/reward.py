@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retort.evaluation.statistics import wilson_interval
+from retort.reward.calibration import BINS
 from retort.tables import REWARD_PREDICTIONS, Rows, read_table
 
-BINS = 15
-"""Equal bins of predicted probability, as in the expected calibration error of the gate."""
 HISTOGRAM_BINS = 20
 
 
@@ -21,37 +21,34 @@ class Bin:
     """Mean prediction."""
     observed: float
     """Share of positive ones."""
+    low: float
+    """Lower end of that share's 95 % Wilson interval."""
+    high: float
+    """Its upper end."""
     n: int
 
 
 @dataclass(frozen=True)
-class Reliability:
-    """Distributions and calibration of the reward model's scores on held-out prompts."""
+class OfSource:
+    """Scores of the responses of one source, teacher or student."""
 
     n: int
-    histograms: dict[str, dict[int, list[tuple[float, float]]]]
-    """Source, then label: (left edge, share of that source's responses with that label)."""
+    histograms: dict[int, list[tuple[float, float]]]
+    """By label: (left edge, share of the responses with that label)."""
     by_label: list[Bin]
-    """Against the pseudo-labels."""
+    """Against the pseudo-labels, in as many bins as the gate's expected calibration error."""
     by_gold: list[Bin]
     """Against the gold answers, where known."""
 
 
-def summarise_reward(file: Path) -> Reliability | None:
-    """Summarise the scores in `file`; None when the reward stage left none."""
+def summarise_reward(file: Path) -> dict[str, OfSource]:
+    """Summarise the scores in `file` by source, teacher first; empty when the reward stage left none."""
     if not file.exists():
-        return None
+        return {}
     # The other part chose the training step and fitted the calibration: it would flatter the model.
     rows = [row for row in read_table(file, REWARD_PREDICTIONS) if row["part"] == "gate"]
-    if not rows:
-        return None
-    known = [row for row in rows if row["correct"] is not None]
-    return Reliability(
-        n=len(rows),
-        histograms={source: _histograms([row for row in rows if row["source"] == source]) for source in _sources(rows)},
-        by_label=calibration_bins([row["score"] for row in rows], [row["label"] == 1 for row in rows]),
-        by_gold=calibration_bins([row["score"] for row in known], [row["correct"] for row in known]),
-    )
+    sources = sorted({row["source"] for row in rows}, reverse=True)
+    return {source: _of_source([row for row in rows if row["source"] == source]) for source in sources}
 
 
 def calibration_bins(scores: Sequence[float], positive: Sequence[bool], bins: int = BINS) -> list[Bin]:
@@ -59,14 +56,22 @@ def calibration_bins(scores: Sequence[float], positive: Sequence[bool], bins: in
     inside: dict[int, list[tuple[float, bool]]] = {}
     for score, is_positive in zip(scores, positive, strict=True):
         inside.setdefault(min(bins - 1, int(score * bins)), []).append((score, is_positive))
-    return [
-        Bin(sum(score for score, _ in pairs) / len(pairs), sum(yes for _, yes in pairs) / len(pairs), len(pairs))
-        for _, pairs in sorted(inside.items())
-    ]
+    found = []
+    for _, pairs in sorted(inside.items()):
+        right = sum(yes for _, yes in pairs)
+        low, high = wilson_interval(right, len(pairs))
+        found.append(Bin(sum(score for score, _ in pairs) / len(pairs), right / len(pairs), low, high, len(pairs)))
+    return found
 
 
-def _sources(rows: Rows) -> list[str]:
-    return sorted({row["source"] for row in rows}, reverse=True)  # teacher before student
+def _of_source(rows: Rows) -> OfSource:
+    known = [row for row in rows if row["correct"] is not None]
+    return OfSource(
+        n=len(rows),
+        histograms=_histograms(rows),
+        by_label=calibration_bins([row["score"] for row in rows], [row["label"] == 1 for row in rows]),
+        by_gold=calibration_bins([row["score"] for row in known], [row["correct"] for row in known]),
+    )
 
 
 def _histograms(rows: Rows) -> dict[int, list[tuple[float, float]]]:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retort.report.charts import Interval, Series, histogram, interval_chart, line_chart, thin, ticks
+from retort.report.charts import (
+    HEIGHT,
+    Interval,
+    Series,
+    histogram,
+    interval_chart,
+    line_chart,
+    reliability_chart,
+    thin,
+    ticks,
+)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
@@ -67,3 +78,27 @@ def test_words_in_charts_are_escaped() -> None:
     chart = line_chart([Series("a<b", [(0, 1.0)])], label='say "a<b"', x_label="x<y", dots=True)
     assert "a<b" not in chart.replace("a&lt;b", "")
     assert "x&lt;y" in chart
+
+
+def parse(chart: str) -> list[ElementTree.Element]:
+    return list(ElementTree.fromstring(chart).iter())  # noqa: S314 - our own text
+
+
+def test_intervals_are_upright_lines_that_the_axis_reaches() -> None:
+    text = line_chart([Series("a", [(0, 0.5), (1, 0.6)], 2, [(0.2, 0.7), (0.5, 0.9)])], label="x", x_label="x")
+    lines = [element for element in parse(text) if element.get("class") == "line thin c2"]
+    assert len(lines) == 2
+    for line in lines:
+        assert line.get("x1") == line.get("x2")
+        assert 0 <= float(line.get("y2")) < float(line.get("y1")) <= HEIGHT
+
+
+def test_a_reliability_chart_draws_the_interval_of_each_bin_at_its_mean_prediction() -> None:
+    series = [Series("a", [(0.25, 0.3), (0.75, 0.7)])]
+    text = reliability_chart(series, label="x", counts=[[5, 9]], ranges=[(0.25, 0.1, 0.5), (0.75, 0.6, 0.8)])
+    elements = parse(text)
+    whiskers = [element for element in elements if element.get("class") == "line thin c1" and element.get("x1")]
+    dots = [element for element in elements if (element.get("class") or "").startswith("dot")]
+    assert [line.get("x1") for line in whiskers] == [dot.get("cx") for dot in dots]
+    for line, dot in zip(whiskers, dots, strict=True):
+        assert float(line.get("y2")) < float(dot.get("cy")) < float(line.get("y1"))

@@ -15,6 +15,7 @@ from retort.report.findings import _add_up
 from retort.report.labels import AtCoverage, summarise_votes
 from retort.report.lineage import read_lineage
 from retort.report.reward import calibration_bins, summarise_reward
+from retort.report.reward_section import reward_rows
 
 
 def vote(share: float, correct: bool | None, *, abstained: bool = False) -> dict:
@@ -101,6 +102,29 @@ def test_lineage_lists_every_output_with_its_hash(tmp_path: Path) -> None:
 
 def test_scores_that_chose_or_calibrated_the_model_are_not_counted(finished_run: Callable[..., Path]) -> None:
     found = summarise_reward(Paths(finished_run()).model("reward") / "validation.parquet")
-    assert found is not None
-    assert found.n == 6  # 3 of each source's 4 rows are in the gate's part
-    assert min(entry.predicted for entry in found.by_label) == pytest.approx(0.2)
+    assert list(found) == ["teacher", "student"]
+    for of_source in found.values():
+        assert of_source.n == 3  # of 4 rows, 3 are in the gate's part
+        assert min(entry.predicted for entry in of_source.by_label) == pytest.approx(0.2)
+
+
+def test_bins_carry_the_interval_of_their_share() -> None:
+    (found,) = calibration_bins([0.7] * 4, [True, True, True, False])
+    # Wilson 1927: (0.75 + 3.8415/8 ± 1.96 sqrt(0.75 * 0.25 / 4 + 3.8415/64)) / (1 + 3.8415/4) = 0.6275 ± 0.3269
+    assert (found.low, found.high) == (pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4))
+    assert found.observed == 0.75
+
+
+def test_figures_of_the_reward_model_are_listed_by_source_length_and_truth_with_intervals() -> None:
+    quality = {"n": 1200, "auc": 0.9, "accuracy": 0.8, "brier": 0.1, "calibration_error": 0.05}
+    ends = {"auc": [0.85, 0.95], "calibration_error": [0.0, 0.061]}
+    metrics = {
+        "by_source": {"student": quality | {"intervals": ends}},
+        "by_length": [{"shortest": 3, "longest": 9, "quality": quality | {"auc": None}}],
+        "truth": None,
+    }
+    assert reward_rows(metrics) == [
+        ["student responses", "1,200", "0.900 [0.850, 0.950]", "0.800", "0.100", "0.050 [0.000, 0.061]"],
+        ["3 to 9 tokens", "1,200", "–", "0.800", "0.100", "0.050"],
+    ]
+    assert reward_rows({}) == []
