@@ -22,11 +22,12 @@ WithWeights = StudentConfig | TransformersTeacher | VLLMTeacher
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ENGINE_FIELDS = {
-    "openai": {"type", "base_url", "model", "api_key_env"},
+    "openai": {"type", "base_url", "model", "api_key_env", "prompt_cost", "response_cost"},
     "vllm": {"type", "model", "tensor_parallel", "gpu_memory_utilization"},
     "recorded": {"type", "path", "format"},
 }
-"""What a reference keeps of an engine: what other stages need to ask it, not how hard this run may press it."""
+"""What a reference keeps of an engine: what other stages need to ask it and what that costs, not how hard this run may
+press it."""
 
 
 @dataclass(frozen=True)

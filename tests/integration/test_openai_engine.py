@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -17,11 +18,14 @@ import yaml
 
 from retort import tables
 from retort.config.data import SamplingConfig
+from retort.data.records import read_records
 from retort.engines.base import plan_requests
 from retort.engines.endpoint import EndpointEngine
 from retort.engines.local import LocalEngine
 from retort.errors import RetortError
 from retort.stages.context import run_stage
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.timeout(600)
 """The server imports for half a minute, and longer on a machine that is busy."""
@@ -124,6 +128,31 @@ def test_the_stage_asks_the_server_and_counts_tokens_and_cost(server, tmp_path, 
     expected = (metrics["prompt_tokens"] + 10 * metrics["response_tokens"]) / 1e6
     assert metrics["cost"] == pytest.approx(expected)
     assert metrics["flops"] == 0
+
+
+def test_a_benchmark_gives_the_endpoint_s_model_the_score_of_the_same_model_run_here(server, tmp_path, monkeypatch):
+    url, folder = server
+    monkeypatch.setenv("RETORT_TEST_KEY", "any")
+    shutil.copytree(folder, tmp_path / "student")
+    questions = [row for _, row in read_records(ROOT / "data/gsm8k/gsm8k_test_questions.jsonl.gz")]
+    short = sorted(questions, key=lambda row: len(row["question"]))[:10]  # the tiny model's context is 256 tokens
+    (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in short))
+    teacher = {"type": "openai", "base_url": url, "model": str(folder), "api_key_env": "RETORT_TEST_KEY"}
+    benchmark = {"name": "gsm8k", "task": "gsm8k", "data": {"test": "gsm8k.jsonl"}, "num_fewshot": 0}
+    evaluate = {"benchmarks": [benchmark | {"prompt": "{{question}}", "max_new_tokens": 16}]}
+    prices = {"prompt_cost": 1.0, "response_cost": 10.0}
+    params = {"teacher": teacher | prices, "student": {"model": "student"}, "answer": "number", "evaluate": evaluate}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    run_stage("models", {}, tmp_path)
+    found = {}
+    for model in ("teacher", "base"):
+        metrics = run_stage("evaluate", {"model": model, "benchmark": "gsm8k"}, tmp_path)
+        rows = tables.read_table(tmp_path / f"outputs/evaluate/{model}-gsm8k.parquet", tables.RESULTS)
+        found[model] = [(row["item_id"], row["response"].strip(), row["prompt_tokens"]) for row in rows]
+        tokens = metrics["prompt_tokens"], metrics["response_tokens"]
+        assert metrics["cost"] == pytest.approx((tokens[0] + 10 * tokens[1]) / 1e6 if model == "teacher" else 0)
+    assert found["teacher"] == found["base"]
+    assert len(found["base"]) == 10
 
 
 def test_a_model_that_the_server_does_not_have_is_named_and_not_retried(server, tmp_path):

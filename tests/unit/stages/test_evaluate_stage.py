@@ -8,13 +8,24 @@ import pytest
 import yaml
 
 from retort import tables
-from retort.errors import ConfigError, InputError
+from retort.chat import prompt_ids
+from retort.errors import ConfigError, EngineError, InputError
 from retort.files import content_hash
-from retort.models import Reference, write_reference
+from retort.models import Reference, load_tokenizer, write_reference
 from retort.stages.context import run_stage
 
+pytestmark = pytest.mark.timeout(600)
+"""Importing the harness takes long on a machine that is busy."""
+
 HELDOUT = {"name": "heldout"}
-GSM8K = {"name": "gsm8k", "task": "gsm8k", "path": "gsm8k.jsonl", "limit": 3}
+GSM8K = {
+    "name": "gsm8k",
+    "task": "gsm8k",
+    "data": {"test": "gsm8k.jsonl"},
+    "prompt": "{{question}}",
+    "num_fewshot": 0,
+    "limit": 3,
+}
 
 
 @pytest.fixture
@@ -60,9 +71,40 @@ def test_a_right_answer_counts(root, monkeypatch):
     assert metrics["unparsed_rate"] == 0
 
 
-def test_a_benchmark_file_is_limited_and_found_in_the_workspace(root):
-    assert evaluate(root, benchmark="gsm8k")["items"] == 3
-    assert (root / "outputs/evaluate/sft-gsm8k.parquet").exists()
+def test_a_task_of_the_harness_is_asked_in_the_stage_s_own_way(root, monkeypatch):
+    from retort.engines import local
+
+    monkeypatch.setattr(local.LocalEngine, "_text", lambda *_: "so #### 2 Question: and 3 ?")
+    metrics = evaluate(root, benchmark="gsm8k")
+    rows = tables.read_table(root / "outputs/evaluate/sft-gsm8k.parquet", tables.RESULTS)
+    # Cut at the task's stop text; the third of three questions is about two eggs.
+    assert [row["response"] for row in rows] == ["so #### 2 "] * 3
+    assert [row["question"] for row in rows] == ["0 eggs ?", "1 eggs ?", "2 eggs ?"]
+    assert [row["correct"] for row in rows] == [False, False, True]
+    assert metrics["accuracy"] == metrics["harness"]["strict-match/exact_match"] == pytest.approx(1 / 3)
+    assert metrics["flops"] == 2 * 9808 * (metrics["prompt_tokens"] + metrics["response_tokens"])
+    bare = prompt_ids(load_tokenizer(root / "outputs/models/sft"), "0 eggs ?")
+    assert rows[0]["prompt_tokens"] == len(bare)  # as in training
+
+
+def test_a_killed_benchmark_goes_on_with_what_is_missing(root, monkeypatch):
+    from retort.engines import log
+
+    whole = evaluate(root, benchmark="gsm8k")
+    table = content_hash(root / "outputs/evaluate/sft-gsm8k.parquet")
+    answered = log.answer
+
+    def dies(*args, **more):
+        answered(*args, **more)
+        raise EngineError("killed")
+
+    monkeypatch.setattr("retort.evaluation.lm.answer", dies)
+    with pytest.raises(EngineError):
+        evaluate(root, benchmark="gsm8k")
+    monkeypatch.setattr("retort.evaluation.lm.answer", answered)
+    monkeypatch.setattr("retort.engines.local.LocalEngine._answer", lambda *_: pytest.fail("asked again"))
+    assert evaluate(root, benchmark="gsm8k") == whole
+    assert content_hash(root / "outputs/evaluate/sft-gsm8k.parquet") == table
 
 
 def test_two_runs_write_the_same_bytes(root):
@@ -82,6 +124,6 @@ def test_a_recorded_teacher_cannot_be_evaluated(root):
 
 def test_a_prompt_longer_than_the_context_names_the_benchmark_s_file(root):
     (root / "gsm8k.jsonl").write_text(json.dumps({"question": "eggs " * 300, "answer": "#### 1"}) + "\n")
-    with pytest.raises(InputError, match=r"gsm8k.jsonl, field 'prompt': prompt 'gsm8k-1' has"):
+    with pytest.raises(InputError, match=r"gsm8k.jsonl, field 'prompt': prompt 'gsm8k-0-0' has"):
         evaluate(root, benchmark="gsm8k")
     assert not (root / "outputs/evaluate").exists()

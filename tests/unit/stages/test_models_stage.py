@@ -58,6 +58,8 @@ def test_a_black_box_teacher_is_recorded_with_what_is_needed_to_ask_it(run):
         "base_url": "http://x/v1",
         "model": "big",
         "api_key_env": "OPENAI_API_KEY",
+        "prompt_cost": 0.0,
+        "response_cost": 0.0,
     }
     assert not metrics["same_vocabulary"]
     run({"type": "recorded", "path": "data/answers.jsonl"})
