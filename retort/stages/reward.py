@@ -133,11 +133,11 @@ def _check(context: Context, train: Examples, held: Examples, parts: list[str]) 
             remedy="Raise reward.max_length",
         )
     for part, purpose in (("select", "choose the step by"), ("gate", "measure the gate on")):
-        found = {row["label"] for row, mine in zip(held.rows, parts, strict=True) if mine == part}
+        found = sorted({row["label"] for row, mine in zip(held.rows, parts, strict=True) if mine == part})
         # The gate itself says that one label tells nothing; a step cannot be chosen, nor calibration fitted, by one.
         if len(found) < (2 if part == "select" else 1):
             raise InputError(
-                f"leaves no prompt to {purpose}" if not found else f"leaves one label ({found.pop()}) to {purpose}",
+                f"leaves no prompt to {purpose}" if not found else f"leaves one label ({found[0]}) to {purpose}",
                 file=paths.reward_data("validation"),
                 field="prompt_id" if not found else "label",
                 remedy="Hold more prompts out (prompts.validation), or raise reward.max_length",

@@ -65,7 +65,7 @@ def test_smaller_scoring_batches_give_the_same_logprobs(tiny_model, monkeypatch)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(together, alone, strict=True))
 
 
-def test_microbatches_of_the_reward_model_add_up_to_its_batch(tiny_model, tiny_tokenizer):
+def test_microbatches_of_the_reward_model_add_up_to_its_batch(tiny_model, tiny_tokenizer, tmp_path):
     from retort.reward.model import RewardModel
 
     def step(micro):
@@ -76,7 +76,8 @@ def test_microbatches_of_the_reward_model_add_up_to_its_batch(tiny_model, tiny_t
         tokens = [([5, 6], [7 + i, 1]) for i in range(6)]
         labels = torch.tensor([float(row["label"]) for row in rows])
         examples = training.Examples(rows, tokens, torch.randn(6, 2), labels)
-        loss = training._step(model, training._optimizer(model, config), examples, config, step=0, seed=0)
+        optimizer = training._optimizer(model, config)
+        loss = training._step(model, optimizer, examples, config, None, step=0, seed=0, state=tmp_path)
         return loss, [p.grad for p in model.head_parameters()]
 
     (whole, expected), (parts, found) = step(None), step(2)

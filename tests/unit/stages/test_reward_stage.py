@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from retort import tables
+from retort.chat import response_ids
 from retort.errors import InputError
 from retort.files import content_hash
 from retort.models import load_model, load_tokenizer, read_reference
@@ -74,24 +75,36 @@ def test_figures_by_length_part_the_gate_s_responses_into_thirds(training_root):
     assert sum(third["quality"]["n"] for third in thirds) == metrics["truth"]["n"]
     bounds = [bound for third in thirds for bound in (third["shortest"], third["longest"])]
     assert bounds == sorted(bounds)
-    gate = [place for place, row in enumerate(predictions(root)) if row["part"] == "gate"]
-    for number, third in enumerate(thirds):
-        mine = [predictions(root)[place] for place in gate if place % 3 == number]
+    assert bounds[1] < bounds[2]
+    assert bounds[3] < bounds[4]
+    tokenizer = load_tokenizer(Paths(root).model("sft"))
+    lengths = [len(response_ids(tokenizer, row["response"], finished=True)) for row in rows]
+    for third in thirds:
+        mine = [
+            row
+            for row, length in zip(predictions(root), lengths, strict=True)
+            if row["part"] == "gate" and third["shortest"] <= length <= third["longest"]
+        ]
         expected = measure([row["label"] for row in mine], [row["score"] for row in mine])
+        assert third["quality"]["n"] == len(mine) > 0
         assert third["quality"]["brier"] == pytest.approx(expected.brier, abs=1e-6)
 
 
 def test_a_gate_by_interval_refuses_what_its_estimates_would_pass(training_root):
-    # 16 responses or fewer: the interval of the calibration error reaches further than the estimate.
-    first = run_stage("reward", {}, training_root("one"))
-    bounds = {
-        "min_auc": 0.0,
-        "max_calibration_error": (first["calibration_error"] + first["intervals"]["calibration_error"][1]) / 2,
-        "min_per_class": 1,
-    }
-    assert first["calibration_error"] < bounds["max_calibration_error"]
-    assert run_stage("reward", {}, training_root("two", reward=bounds))["gate_passed"]
-    refused = run_stage("reward", {}, training_root("three", reward=bounds | {"gate": "interval"}))
+    def run(name, **bounds):
+        root = training_root(name, reward=bounds)
+        file = Paths(root).reward_data("validation")
+        rows = tables.read_table(file, tables.REWARD_EXAMPLES)
+        noisy = [row | ({"label": 1 - row["label"]} if place % 5 == 0 else {}) for place, row in enumerate(rows)]
+        tables.write_table(file, noisy, tables.REWARD_EXAMPLES)
+        return run_stage("reward", {}, root)
+
+    first = run("one")
+    estimate, high = first["calibration_error"], first["intervals"]["calibration_error"][1]
+    assert estimate < high
+    bounds = {"min_auc": 0.0, "max_calibration_error": (estimate + high) / 2, "min_per_class": 1}
+    assert run("two", **bounds)["gate_passed"]
+    refused = run("three", **bounds, gate="interval")
     assert not refused["gate_passed"]
     assert "(end of its 95 % interval)" in refused["gate_reasons"][0]
 
