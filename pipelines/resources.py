@@ -26,6 +26,10 @@ RUN_LABEL = "pipeline/runid"
 OF_THE_RUN = ("record", "refresh", "summary")
 """Tasks about the run rather than its contents: never cached."""
 
+TRAINING = ("sft", "reward", "ppo", "sft_equal_compute")
+"""Stages that `k8s/base/disruption.yaml` keeps from being drained away."""
+
+_TRAINING_LABEL = "retort/training"
 _QUEUE_LABEL, _PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 
 
@@ -45,7 +49,7 @@ class Placement:
         needs = self.profile.needs(stage)
         task.set_container_image(self._image(stage))
         self._resources(task, needs)
-        self._node(task, needs)
+        self._node(task, stage, needs)
         self._identity(task)
         if self.profile.retries:
             # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
@@ -74,12 +78,14 @@ class Placement:
         if needs.timeout_hours:
             kubernetes.set_timeout(task, round(needs.timeout_hours * 3600))
 
-    def _node(self, task: dsl.PipelineTask, needs: Needs) -> None:
+    def _node(self, task: dsl.PipelineTask, stage: str, needs: Needs) -> None:
         for key, value in needs.node_selector.items():
             kubernetes.add_node_selector(task, key, value)
         for toleration in needs.tolerations:
             kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
-        for label, value in ((_QUEUE_LABEL, needs.queue), (_PRIORITY_LABEL, needs.priority)):
+        training = "true" if stage in TRAINING else None
+        labels = {_QUEUE_LABEL: needs.queue, _PRIORITY_LABEL: needs.priority, _TRAINING_LABEL: training}
+        for label, value in labels.items():
             if value:
                 kubernetes.add_pod_label(task, label, value)
 

@@ -10,6 +10,7 @@ import yaml
 from pipelines import compile as compiling
 from pipelines.compile import arguments
 from pipelines.profiles import WITH_MODELS, Profile
+from pipelines.resources import TRAINING
 from retort.config import load_config, resolved
 from retort.config.run import pick
 from retort.graph import STAGES, producers, tasks
@@ -187,8 +188,8 @@ def test_stages_with_models_get_the_gpus_nodes_and_volumes_of_the_profile_and_ot
             assert (shm["mountPath"], shm["medium"], shm["sizeLimit"]) == ("/dev/shm", "Memory", "8Gi")  # noqa: S108
             assert pod["genericEphemeralVolume"][0]["size"] == "50Gi"
             assert pod["activeDeadlineSeconds"] == "7200"
-            labels = pod["podMetadata"]["labels"]
-            assert labels == {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "low"}
+            labels = {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "low"}
+            assert pod["podMetadata"]["labels"] == labels | ({"retort/training": "true"} if stage in TRAINING else {})
         else:
             assert "accelerator" not in resources
             assert resources["resourceMemoryLimit"] == "2Gi"
