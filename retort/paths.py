@@ -26,6 +26,11 @@ class Paths:
         """The vote on every train and validation prompt."""
         return self.root / "outputs/votes/votes.parquet"
 
+    @property
+    def judgements(self) -> Path:
+        """What the judge made of each response to an open-ended prompt."""
+        return self.votes.with_name("judgements.parquet")
+
     def reward_data(self, split: str) -> Path:
         """Labelled examples: train or validation."""
         return self.root / "outputs/reward_data" / f"{split}.parquet"

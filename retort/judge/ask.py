@@ -62,8 +62,10 @@ class Record:
     comparisons: list[Comparison] = field(default_factory=list)
     """Each pair in each order: output_1 is the first of the pair, output_2 the second."""
     pairs: int = 0
+    read_both: int = 0
+    """Pairs with a verdict in both orders."""
     swayed: int = 0
-    """Pairs whose verdict changed with the order."""
+    """Those whose verdict changed with the order."""
     tokens: Counter[str] = field(default_factory=Counter)
     """Prompt and response tokens."""
 
@@ -81,7 +83,7 @@ class Judge:
             seed: Seed of the run, for a judge that samples.
         """
         self.config, self.record = config, Record()
-        self._engine, self._state, self._seed, self._asked = engine, state, seed, 0
+        self.engine, self._state, self._seed = engine, state, seed
 
     def compare(self, pairs: Sequence[Pair]) -> list[float | None]:
         """Compare each pair in both orders.
@@ -112,6 +114,7 @@ class Judge:
         self.record.pairs += 1
         if straight is None or as_first is None:
             return None
+        self.record.read_both += 1
         self.record.swayed += straight != as_first
         return straight if straight == as_first else None
 
@@ -157,11 +160,11 @@ class Judge:
             for call in {call.call_id: call for call in calls}.values()
             for number in range(samples)
         ]
-        if not requests:
-            return []
-        self._asked += 1
-        log = self._state / f"judge-{self._asked}.jsonl"
-        responses = answer(self._engine, requests, sampling, log, words=f"judge ({self._engine.model})")
+        if not self.engine.count(requests):  # nothing to ask, or a file of judgements that knows none of this
+            return [self._read(call, [], samples) for call in calls]
+        # Named by what is asked: a log may hold no other calls than these.
+        log = self._state / f"judge-{code_for(*(request.prompt_id for request in requests))}.jsonl"
+        responses = answer(self.engine, requests, sampling, log, words=f"judge ({self.engine.model})")
         outputs: dict[str, list[Response]] = {}
         for response in responses:
             outputs.setdefault(response.prompt_id, []).append(response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class Parts:
     tokenizer: PreTrainedTokenizerFast
     prompts: list[Prompt]
     held_out: list[Prompt]
+    agree: Callable[[Sequence[Prompt], Sequence[str]], list[bool]] | None = None
+    """Says which responses to open-ended prompts agree with the label; None reads and compares their answers."""
 
     def shared_judges(self) -> list[str]:
         """The reward model's judges that see the very tokens that the policy writes."""

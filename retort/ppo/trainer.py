@@ -132,10 +132,12 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     parts.policy.load_state_dict(trained)
     texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
-    hits = [
-        s.finished and prompt.label is not None and agrees(text, prompt.label, kind)
-        for prompt, s, text in zip(parts.held_out, samples, texts, strict=True)
-    ]
+    if parts.agree is not None:
+        agreeing = parts.agree(parts.held_out, texts)
+    else:
+        pairs = zip(parts.held_out, texts, strict=True)
+        agreeing = [prompt.label is not None and agrees(text, prompt.label, kind) for prompt, text in pairs]
+    hits = [s.finished and agreed for s, agreed in zip(samples, agreeing, strict=True)]
     agreement = sum(hits) / len(hits)
     tokens = sum(len(prompt.ids) + len(s.ids) for prompt, s in zip(parts.held_out, samples, strict=True))
     state.flops += 2.0 * model_size(parts.policy) * tokens

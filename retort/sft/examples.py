@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,20 @@ def agreeing_responses(
     *,
     max_per_prompt: int | None,
     seed: int,
+    judged: Mapping[tuple[str, str], bool | None] | None = None,
 ) -> list[Example]:
     """Responses that ended by themselves with the answer that the vote gave (paper §3.1: pseudo-labelled SFT data).
 
     Prompts whose vote abstained have none. Where `max_per_prompt` limits them, a seeded choice is made. The order is
-    that of `prompts`, then of the samples, whatever order the responses come in.
+    that of `prompts`, then of the samples, whatever order the responses come in. Responses to open-ended prompts agree
+    where `judged`, by prompt and text, says so.
     """
+
+    def agreeing_with(label: str, row: dict[str, Any]) -> bool:
+        if judged is not None:
+            return judged.get((row["prompt_id"], row["response"])) is True
+        return agrees(row["response"], label, kind)
+
     labels = {row["prompt_id"]: row["label"] for row in votes if not row["abstained"]}
     by_prompt: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in responses:
@@ -48,7 +56,7 @@ def agreeing_responses(
         agreeing = [
             row
             for row in sorted(by_prompt[prompt["prompt_id"]], key=lambda row: row["sample"])
-            if row["finish_reason"] != "length" and agrees(row["response"], label, kind)
+            if row["finish_reason"] != "length" and agreeing_with(label, row)
         ]
         if max_per_prompt is not None and len(agreeing) > max_per_prompt:
             # A generator of the prompt's own, so that one prompt's choice does not depend on the others.

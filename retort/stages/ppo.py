@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,14 +62,15 @@ def run(context: Context) -> PPOResult:
 
     config, state_folder = context.config.ppo, context.state()
     parts = _parts(context)
-    state = train(
-        parts,
-        config,
-        context.config.answer,
-        seed=context.config.seed,
-        state_folder=state_folder,
-        curves_folder=paths.curves("ppo"),
-    )
+    with _open_agreement(context, parts):
+        state = train(
+            parts,
+            config,
+            context.config.answer,
+            seed=context.config.seed,
+            state_folder=state_folder,
+            curves_folder=paths.curves("ppo"),
+        )
     # In float32: many of PPO's small changes to a weight would round to none in bfloat16.
     student = parts.policy.float().merge_and_unload() if config.lora else parts.policy
     save_model(student, parts.tokenizer, paths.model("ppo"))
@@ -83,6 +86,26 @@ def run(context: Context) -> PPOResult:
         tokens=state.tokens,
         flops=state.flops,
     )
+
+
+@contextmanager
+def _open_agreement(context: Context, parts: Parts) -> Iterator[None]:
+    """Where prompts are open-ended, have the judge say which held-out responses agree with their label."""
+    if context.config.answer != "open":
+        yield
+        return
+    from retort.judge.ask import Pair
+    from retort.judge.elect import agree_with
+    from retort.stages.judging import judging
+
+    with judging(context) as judge:
+
+        def agree(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[bool]:
+            asked = [Pair(p.prompt_id, p.text, text, p.label or "") for p, text in zip(prompts, texts, strict=True)]
+            return [found is True for found in agree_with(judge, asked)]
+
+        parts.agree = agree
+        yield
 
 
 def _parts(context: Context) -> Parts:

@@ -10,8 +10,12 @@ from typing import Any
 from retort.config.data import AnswerType
 from retort.errors import InputError
 from retort.files import atomic_path
+from retort.judge.ask import Pair, Record
+from retort.judge.elect import agree_with
 from retort.progress import Progress
 from retort.stages.context import Context
+from retort.stages.judgements import Judged, read_judged
+from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
 from retort.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
 from retort.text.equal import same_answer
 from retort.text.extract import read_answer
@@ -34,8 +38,12 @@ class RewardDataResult:
     dropped_for_balance: int
     abstained: int
     """Responses left out because the vote on their prompt abstains."""
+    undecided: int
+    """Responses to open-ended prompts left out because the judge did not decide."""
     label_accuracy: float | None
     """Share of labels that agree with the gold answer, over examples with one."""
+    judge: JudgeFigures | None = None
+    """Where a judge labelled the student's responses: how far it can be trusted."""
 
 
 def run(context: Context) -> RewardDataResult:
@@ -52,6 +60,7 @@ def run(context: Context) -> RewardDataResult:
     prompts = {split: read_table(context.paths.prompts(split), PROMPTS) for split in ("train", "validation")}
     known = {row["prompt_id"] for rows in prompts.values() for row in rows}
     responses = _responses(context, known)
+    judged, record, figures = _judged(context, prompts, votes, responses)
     tables: dict[str, Rows] = {}
     for split, rows in prompts.items():
         examples: Rows = []
@@ -64,6 +73,7 @@ def run(context: Context) -> RewardDataResult:
                     votes.get(row["prompt_id"]),
                     responses[row["prompt_id"]],
                     tally,
+                    judged,
                     distinct=split == "train",
                 )
         tables[split] = _balanced(context, examples, tally) if split == "train" else examples
@@ -73,7 +83,32 @@ def run(context: Context) -> RewardDataResult:
         temporary.mkdir()
         for split, table in tables.items():
             write_table(temporary / f"{split}.parquet", table, REWARD_EXAMPLES)
-    return _result(tables, tally)
+        if record is not None:
+            write_calls(temporary / "calls.parquet", record)
+    return _result(tables, tally, figures)
+
+
+def _judged(
+    context: Context, prompts: dict[str, Rows], votes: dict[str, dict[str, Any]], responses: dict[str, Rows]
+) -> tuple[Judged | None, Record | None, JudgeFigures | None]:
+    """What a judge makes of each response to open-ended prompts: the teacher's as voted on, the student's asked now."""
+    if context.config.answer != "open":
+        return None, None, None
+    judged = dict(read_judged(context))
+    asked = [
+        Pair(row["prompt_id"], row["prompt"], response["response"], votes[row["prompt_id"]]["label"])
+        for rows in prompts.values()
+        for row in rows
+        if row["prompt_id"] in votes and votes[row["prompt_id"]]["label"] is not None
+        for response in responses[row["prompt_id"]]
+        if (row["prompt_id"], response["response"]) not in judged
+    ]
+    asked = list(dict.fromkeys(asked))
+    with judging(context) as judge:
+        found = agree_with(judge, asked)
+        figures = figures_of(judge)
+    judged.update({(one.prompt_id, one.first): agrees for one, agrees in zip(asked, found, strict=True)})
+    return judged, judge.record, figures
 
 
 def _responses(context: Context, known: set[str]) -> dict[str, Rows]:
@@ -102,6 +137,7 @@ def _of_prompt(
     vote: dict[str, Any] | None,
     responses: Rows,
     tally: Counter[str],
+    judged: Judged | None,
     *,
     distinct: bool,
 ) -> Rows:
@@ -116,7 +152,12 @@ def _of_prompt(
             tally["duplicates"] += 1
             continue
         seen.add((response["response"], finished))
-        examples.append(_example(prompt, vote["label"], response, finished, context.config.answer))
+        if judged is None:
+            examples.append(_example(prompt, vote["label"], response, finished, context.config.answer))
+        elif (agrees := judged.get((prompt["prompt_id"], response["response"]), False)) is None:
+            tally["undecided"] += 1
+        else:
+            examples.append(_row(prompt, response, finished, label=agrees, correct=None))
     return _capped(context, examples, tally)
 
 
@@ -125,14 +166,22 @@ def _example(
 ) -> dict[str, Any]:
     answer = read_answer(response["response"], kind)
     gold = prompt["answer"]
+    agrees = answer is not None and same_answer(answer.value, label, kind)
+    correct = None if gold is None else answer is not None and same_answer(answer.value, gold, kind)
+    return _row(prompt, response, finished, label=agrees, correct=correct)
+
+
+def _row(
+    prompt: dict[str, Any], response: dict[str, Any], finished: bool, *, label: bool, correct: bool | None
+) -> dict[str, Any]:
     return {
         "prompt_id": prompt["prompt_id"],
         "prompt": prompt["prompt"],
         "response": response["response"],
         "source": response["source"],
         "finished": finished,
-        "label": int(answer is not None and same_answer(answer.value, label, kind)),
-        "correct": None if gold is None else answer is not None and same_answer(answer.value, gold, kind),
+        "label": int(label),
+        "correct": correct,
     }
 
 
@@ -186,7 +235,7 @@ def _check_classes(context: Context, split: str, table: Rows) -> None:
         )
 
 
-def _result(tables: dict[str, Rows], tally: Counter[str]) -> RewardDataResult:
+def _result(tables: dict[str, Rows], tally: Counter[str], judge: JudgeFigures | None) -> RewardDataResult:
     by_source: dict[str, dict[str, float]] = {}
     for split, table in tables.items():
         for source in ("teacher", "student"):
@@ -209,6 +258,8 @@ def _result(tables: dict[str, Rows], tally: Counter[str]) -> RewardDataResult:
         over_cap=tally["over_cap"],
         dropped_for_balance=tally["dropped_for_balance"],
         abstained=tally["abstained"],
+        undecided=tally["undecided"],
+        judge=judge,
         label_accuracy=sum(judged) / len(judged) if judged else None,
     )
 

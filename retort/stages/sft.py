@@ -9,6 +9,7 @@ from retort.errors import InputError
 from retort.sft.examples import agreeing_responses
 from retort.sft.train import Trained, train_sft
 from retort.stages.context import Context
+from retort.stages.judgements import read_judged
 from retort.tables import PROMPTS, RESPONSES, VOTES, read_table, read_tables
 
 
@@ -49,6 +50,7 @@ def run(context: Context) -> SFTResult:
         config.answer,
         max_per_prompt=config.sft.max_per_prompt,
         seed=config.seed,
+        judged=read_judged(context) if config.answer == "open" else None,
     )
     if not examples:
         raise InputError(

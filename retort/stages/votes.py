@@ -9,24 +9,27 @@ from functools import partial
 from retort.errors import ConfigError, InputError
 from retort.progress import Progress
 from retort.stages.context import Context
+from retort.stages.judging import JudgeSummary, elect_labels
 from retort.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read_tables, write_table
 from retort.text.ballots import Ballot, Batch, Origin, collect
 from retort.text.extract import read_answer
 from retort.text.summary import Labels, VoteSummary, count_votes
 from retort.text.vote import Vote
 
-VotesResult = VoteSummary
+VotesResult = VoteSummary | JudgeSummary
 """Metrics of the stage."""
 
 
 def run(context: Context) -> VotesResult:
-    """Vote on every train and validation prompt and write the labels.
+    """Vote on every train and validation prompt and write the labels; where answers are open-ended, a judge elects.
 
     Raises:
         InputError: an input table is missing or malformed, a response belongs to no prompt, or all votes abstain.
         ConfigError: votes.source_weights lacks a model that answered.
     """
     kind = context.config.answer
+    if kind == "open":
+        return elect_labels(context)
     prompts = read_tables([context.paths.prompts(split) for split in ("train", "validation")], PROMPTS)
     ballots = {row["prompt_id"]: Ballot(row["answer"]) for row in prompts}
     rules: Counter[str] = Counter()

@@ -47,39 +47,41 @@ def test_grades_are_averaged_over_samples(judge):
 def test_one_text_is_judged_once(judge):
     asked = judge(grades(len), method="rubric")
     assert asked.grade([Single("p", "Do it.", "four"), Single("p", "Do it.", "four")]) == [4.0, 4.0]
-    assert len(asked._engine.seen) == 1
+    assert len(asked.engine.seen) == 1
 
 
 def test_what_was_cut_off_has_no_verdict(judge):
     asked = judge(prefers(len))
-    whole = asked._engine.generate
+    whole = asked.engine.generate
 
     def cut(requests, sampling, done=()):
         for (one,) in whole(requests, sampling, done):
             yield [Response(**{**vars(one), "finish_reason": "length"})]
 
-    asked._engine.generate = cut
+    asked.engine.generate = cut
     assert asked.compare([SHORT]) == [None]
 
 
 def test_a_killed_judge_goes_on_with_what_is_missing(judge, tmp_path):
-    asked = judge(prefers(len))
-    asked.compare([SHORT])
+    said = iter([prefers(len)] * 3)  # and then no more
+    asked = judge(lambda system, user: next(said)(system, user))
+    with pytest.raises(RuntimeError):
+        asked.compare([SHORT, LONG])
     again = Judge(Scripted(prefers(len)), asked.config, asked._state, seed=0)
     assert again.compare([SHORT, LONG]) == [0.0, 1.0]
-    assert len(again._engine.seen) == 2  # the other pair's two orders
+    assert len(again.engine.seen) == 1
 
 
 def test_the_same_call_has_the_same_words_in_every_run(judge):
     first, second = judge(prefers(len)), judge(prefers(len))
     first.compare([SHORT, LONG])
     second.compare([LONG, SHORT])
-    assert sorted(first._engine.seen) == sorted(second._engine.seen)
+    assert sorted(first.engine.seen) == sorted(second.engine.seen)
     assert {call.call_id for call in first.record.calls} == {call.call_id for call in second.record.calls}
 
 
 def test_the_judge_is_told_the_criteria(judge):
     asked = judge(prefers(len), criteria="politeness alone")
     asked.compare([SHORT])
-    assert all("Judge by: politeness alone." in system for system, _ in asked._engine.seen)
+    assert all("Judge by: politeness alone." in system for system, _ in asked.engine.seen)
     assert json.loads(asked.record.calls[0].prompt)[0]["role"] == "system"

@@ -48,7 +48,7 @@ def test_one_text_needs_no_comparison_and_none_has_no_label(judge):
     )
     assert (same.vote.label, same.vote.votes, same.vote.total) == ("x", 2, 3)
     assert (empty.vote.label, empty.vote.abstained, empty.vote.total) == (None, True, 1)
-    assert asked._engine.seen == []
+    assert asked.engine.seen == []
 
 
 def test_grades_decide_who_agrees(judge):
