@@ -7,10 +7,10 @@ STAMP := .venv/.installed
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lock docs clean
+.PHONY: help install demo test test-cluster images lint lock docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv from the lock; does nothing when it is up to date
 
@@ -29,6 +29,13 @@ test: install ## Lint, types and every test that needs neither GPU nor network
 	@$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS)
 
+test-cluster: install ## Tests on the cluster that KUBECONFIG, RETORT_REMOTE and RETORT_KFP_HOST name
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -m cluster tests/cluster
+
+images: ## Build the pods' images with Docker, and run each without network or a writable file system
+	docker/build.sh train
+	docker/build.sh generate
+
 lint: install ## Ruff (lint and format) and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -37,6 +44,7 @@ lint: install ## Ruff (lint and format) and mypy
 lock: ## Resolve pyproject.toml into the hashed requirements files
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml docker/generate.in -o docker/requirements-generate.txt
 
 docs: install ## Write the generated pages under docs/reference again
 	$(BIN)/python -m docs.generate

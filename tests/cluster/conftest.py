@@ -1,0 +1,85 @@
+"""What the environment names: KUBECONFIG, an S3 store (RETORT_REMOTE, AWS_*), Kubeflow Pipelines (RETORT_KFP_HOST).
+
+Tests that need what is not named skip and say so. They are the same on a laptop's kind and on a company's cluster;
+RETORT_TEST_PROFILE names another profile than the one beside this file, RETORT_TEST_NAMESPACE another namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, put_secret
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here is marked `cluster`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+def _named(*variables: str) -> None:
+    if missing := [name for name in variables if not os.environ.get(name)]:
+        pytest.skip(f"the environment names no {', '.join(missing)}")
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    """kubectl on the cluster of KUBECONFIG, in a namespace with the manifests of k8s/ and the store's secret."""
+    _named("KUBECONFIG")
+    run = Kubectl()
+    run("apply", "--server-side", "--force-conflicts", "-k", str(CHECKOUT / "k8s/overlays/generic"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def store() -> str:
+    """A folder of its own in the object store of RETORT_REMOTE; the bucket is made where it is not there."""
+    _named("RETORT_REMOTE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    import boto3
+    from botocore.exceptions import ClientError
+
+    remote = os.environ["RETORT_REMOTE"].rstrip("/")
+    bucket = remote.removeprefix("s3://").partition("/")[0]
+    client = boto3.client("s3")
+    try:
+        client.head_bucket(Bucket=bucket)
+    except ClientError:
+        client.create_bucket(Bucket=bucket)
+    return f"{remote}/test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def secret(kubectl: Kubectl, store: str) -> None:
+    """The store's secret in the namespace."""
+    put_secret(kubectl)
+
+
+@pytest.fixture(scope="session")
+def kubeflow(store: str, tmp_path_factory: pytest.TempPathFactory) -> Retort:
+    """`retort` with everything named, in a folder with the configurations."""
+    _named("KUBECONFIG", "RETORT_KFP_HOST")
+    home = tmp_path_factory.mktemp("home")
+    for name in ("configs", "retort"):
+        (home / name).symlink_to(CHECKOUT / name)
+    put_secret(Kubectl())
+    environment = os.environ | {
+        "RETORT_REMOTE": store,
+        "RETORT_PROFILE": PROFILE,
+        "PYTHONPATH": str(CHECKOUT),
+        "OMP_NUM_THREADS": "1",
+    }
+    return Retort(home, environment)
+
+
+@pytest.fixture
+def name() -> Callable[[str], str]:
+    """Names of runs that no other test run has."""
+    mark = uuid.uuid4().hex[:6]
+    return lambda text: f"{text}-{mark}"

@@ -1,0 +1,122 @@
+"""Pods as the pipeline makes them, without Kubeflow: read from the compiled pipeline, started one by one."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.compile import compile as write
+from pipelines.profiles import load_profile
+from retort.config import RetortConfig
+from tests.cluster.support import PROFILE, Kubectl
+
+PROGRAM = """
+import json, sys
+from retort.pod import run
+told = json.load(open('/told/told.json'))
+print('fragment', run(told['stage'], told['settings'], told['upstream'], told['item']))
+"""
+
+
+class Pods:
+    """Makes and follows pods of one configuration."""
+
+    def __init__(self, kubectl: Kubectl, config: RetortConfig, folder: Path):
+        file = folder / "pipeline.yaml"
+        write(config, load_profile(PROFILE), file)
+        spec, platform = yaml.safe_load_all(file.read_text())
+        self.kubectl = kubectl
+        self._executors = spec["deploymentSpec"]["executors"]
+        self._placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+    def start(self, name: str, stage: str, settings: str, upstream: list[str], item: str = "", **env: str) -> None:
+        """Start the pod of one task."""
+        told = json.dumps({"stage": stage, "settings": settings, "upstream": upstream, "item": item})
+        kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"told.json": told}}
+        self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(kept))
+        self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(self.manifest(name, stage, env)))
+
+    def manifest(self, name: str, stage: str, env: dict[str, str]) -> dict[str, Any]:
+        """The pod of a task: what the compiled pipeline says of it, and a read-only root."""
+        label = next(label for label, one in self._executors.items() if stage in one["container"]["args"])
+        container, placed = self._executors[label]["container"], self._placed[label]
+        resources, identity = container["resources"], placed["securityContext"]
+        limits = {"memory": resources["resourceMemoryLimit"]}
+        if gpu := resources.get("accelerator"):
+            limits[gpu["resourceType"]] = gpu["resourceCount"]
+        secrets = [(one["secretNameParameter"]["runtimeValue"]["constant"], one) for one in placed["secretAsEnv"]]
+        secret_env = [
+            {
+                "name": pair["envVar"],
+                "valueFrom": {"secretKeyRef": {"name": secret, "key": pair["secretKey"], "optional": True}},
+            }
+            for secret, one in secrets
+            for pair in one["keyToEnv"]
+        ]
+        volumes: list[dict[str, Any]] = [
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "told", "configMap": {"name": name}},
+        ]
+        mounts = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "told", "mountPath": "/told"}]  # noqa: S108
+        for one in placed.get("emptyDirMounts", []):
+            volumes.append(
+                {"name": one["volumeName"], "emptyDir": {"medium": one["medium"], "sizeLimit": one["sizeLimit"]}}
+            )
+            mounts.append({"name": one["volumeName"], "mountPath": one["mountPath"]})
+        main = {
+            "name": "main",
+            "image": container["image"],
+            "args": ["python3", "-c", PROGRAM],
+            "env": [*secret_env, *({"name": key, "value": value} for key, value in env.items())],
+            "resources": {
+                "requests": {"cpu": resources["resourceCpuRequest"], "memory": resources["resourceMemoryRequest"]},
+                "limits": limits,
+            },
+            "volumeMounts": mounts,
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+                "runAsUser": int(identity["runAsUser"]),
+                "runAsGroup": int(identity["runAsGroup"]),
+                "runAsNonRoot": identity["runAsNonRoot"],
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        }
+        spec = {
+            "restartPolicy": "Never",
+            "serviceAccountName": load_profile(PROFILE).service_account,
+            "automountServiceAccountToken": False,
+            "containers": [main],
+            "volumes": volumes,
+            "nodeSelector": placed.get("nodeSelector", {}).get("labels", {}),
+            "tolerations": placed.get("tolerations", []),
+        }
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+    def phase(self, name: str) -> str:
+        """Its phase."""
+        return str(self.kubectl.json("get", "pod", name)["status"].get("phase", "Pending"))
+
+    def finish(self, name: str, *, limit_s: float = 900) -> str:
+        """Wait until it ends well; the name of its fragment."""
+        deadline = time.monotonic() + limit_s
+        while (phase := self.phase(name)) not in ("Succeeded", "Failed") and time.monotonic() < deadline:
+            time.sleep(2)
+        log = self.kubectl("logs", name, check=False)
+        assert phase == "Succeeded", f"{name}: {phase}\n{log}\n{self.kubectl('describe', 'pod', name)}"
+        return log.rpartition("fragment ")[2].strip()
+
+    def node(self, name: str) -> dict[str, str]:
+        """Labels of the node that it is on."""
+        where = self.kubectl.json("get", "pod", name)["spec"]["nodeName"]
+        return dict(self.kubectl.json("get", "node", where)["metadata"]["labels"])
+
+    def remove(self, *names: str) -> None:
+        """Remove pods and what they were told."""
+        for name in names:
+            self.kubectl("delete", "pod,configmap", name, "--ignore-not-found", "--grace-period=0", "--force")

@@ -1,0 +1,92 @@
+"""Every stage in a pod as the pipeline makes it, on a real Kubernetes with a real S3 store; no Kubeflow needed."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.profiles import WITH_MODELS, load_profile
+from pipelines.submit import Submission, prepare
+from retort import fragments, versioning
+from retort.config import load_config
+from retort.graph import BY_NAME, STAGES, producers, tasks
+from retort.objects import Objects
+from retort.workspace import create
+from tests.cluster.pods import Pods
+from tests.cluster.support import CHECKOUT, PROFILE
+
+SMALL = ["evaluate.models=[sft, ppo]"]
+
+
+def prepared(store, monkeypatch, folder, changes=()):
+    monkeypatch.chdir(CHECKOUT)
+    config = load_config(Path("configs/smoke.yaml"), changes=[*SMALL, *changes])
+    return config, prepare(Submission("t", config, load_profile(PROFILE), store, home=folder))
+
+
+@pytest.fixture
+def home(tmp_path):
+    for name in ("configs", "retort"):
+        (tmp_path / name).symlink_to(CHECKOUT / name)
+    return tmp_path
+
+
+def test_every_stage_runs_in_a_pod_of_its_own_on_the_right_node(kubectl, store, secret, home, monkeypatch):
+    config, given = prepared(store, monkeypatch, home)
+    pods = Pods(kubectl, config, home)
+    made: dict[str, list[str]] = {}
+    started = []
+    for stage in STAGES:
+        upstream = [name for maker in producers(stage) for name in made[maker.name]]
+        for task in tasks(config, stage):
+            name = f"t-{stage.name}-{task.item}".rstrip("-").replace("_", "-")
+            pods.start(name, stage.name, given[f"{stage.name}_settings"], upstream, task.item)
+            made.setdefault(stage.name, []).append(pods.finish(name))
+            started.append(name)
+            labels = pods.node(name)
+            assert ("nvidia.com/gpu.present" in labels) == (stage.name in WITH_MODELS), name
+    # What the pods made is what a laptop makes: every record, so every content hash.
+    lock = fragments.merge([name for names in made.values() for name in names], store)
+    here = home / "here"
+    create(here, config, home=CHECKOUT, remote=str(home / "remote"), cache=home / "cache")
+    monkeypatch.setenv("PATH", f"{Path(os.sys.executable).parent}:{os.environ['PATH']}")
+    versioning.reproduce(here)
+    assert versioning.read_lock(here) == lock
+    pods.remove(*started)
+
+
+def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, store, secret, home, monkeypatch):
+    tool = os.environ.get("RETORT_CLUSTER_TOOL")
+    config, given = prepared(store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])
+    pods = Pods(kubectl, config, home)
+    made = {}
+    for stage in STAGES[: STAGES.index(BY_NAME["sft"])]:
+        upstream = [name for maker in producers(stage) for name in made[maker.name]]
+        for task in tasks(config, stage):
+            name = f"r-{stage.name}-{task.item}".rstrip("-").replace("_", "-")
+            pods.start(name, stage.name, given[f"{stage.name}_settings"], upstream, task.item)
+            made.setdefault(stage.name, []).append(pods.finish(name))
+            pods.remove(name)
+    upstream = [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
+    state = Objects.of(store, "state")
+    pods.start("r-sft-1", "sft", given["sft_settings"], upstream, RETORT_STATE_INTERVAL="1")
+    deadline = time.monotonic() + 600
+    while not any("checkpoint-" in name for name in state.names()) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert pods.phase("r-sft-1") == "Running"
+    if tool and shutil.which(tool):
+        subprocess.run([tool, "down", "gpu-0"], check=True)  # the node loses power
+        subprocess.run([tool, "up"], check=True, stdout=subprocess.DEVNULL)
+    pods.remove("r-sft-1")
+    assert any("checkpoint-" in name for name in state.names())
+    pods.start("r-sft-2", "sft", given["sft_settings"], upstream)
+    resumed = pods.finish("r-sft-2")
+    assert "going on from the resume state" in kubectl("logs", "r-sft-2")
+    assert state.names() == []
+    # The same stage undisturbed, whatever is on record of it.
+    pods.start("r-sft-3", "sft", given["sft_settings"], upstream, RETORT_FORCE="1")
+    assert pods.finish("r-sft-3") == resumed
+    pods.remove("r-sft-2", "r-sft-3")
