@@ -1,49 +1,37 @@
 """Reading the letter of a multiple-choice answer.
 
-Capital letters only, and a letter only where it cannot be a word: "the answer is A large number" reads nothing.
-"The answer is (B) and (C)" reads the first letter, as every published rule does, but under a rule name of its own,
-`several`, so that a caller can leave such answers out; the weaker rules read nothing there.
+What a response marks as its answer (`retort.text.claims`) comes first. Where its marks differ, the last one counts, for
+that is how a response corrects itself; but a response that says so more than ten times goes round in circles and
+was cut off at an accidental place, so there the letter it says most often counts, if it is over half, else the first.
+Answers in the items of a list belong to several parts or questions, and count only where there is no other.
+
+"The answer is (B) and (F)" reads the first letter, as every published rule does, but under a rule name of its own,
+`several`, so that a caller can leave such answers out; a later sentence that decides between them counts instead.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from retort.text.spans import Span, bold_spans, boxed_spans, last_matches, last_paragraph, tag_spans
+from retort.text.claims import LETTER, TO_LETTER, Claim, letters_at, marked_claims
+from retort.text.conclusions import concluded, named_options
+from retort.text.option_texts import echoed_option, option_text_claim
+from retort.text.spans import Span, bold_spans, last_paragraph
 
-_OPEN = r"(?:[\s*_`$({\[\"'\u201c\u2018:]|\\[(\[]|\\(?:text|mathbf|boxed|mathrm|textbf)\{){0,10}+"
-_SECOND = r"\)?[*_]{0,2},?\s{0,2}(?:and|or|&|,)\s{0,2}(?:option\s|choice\s)?\(?[A-Z](?![\w'\u2019])"
-_NO_SECOND = rf"(?!{_SECOND})"
-_LETTER = (
-    r"(?:(?:option|choice|letter|answer)\s)?\(?[*_]{0,2}(?P<letter>[A-Z])"
-    r"(?=[)\]}*_`\"'\u201d\u2019.,:;$\\/]|\s{0,3}$|\s{0,3}\n|[^\x00-\x7f]"
-    r"|\s(?:because|since|as|which|is|with|due|for|and|or|&)\b)"
+_CLOSING = re.compile(r"(?:\b\w+|[:\"\u201d%)])\s[*$`_]{0,4}\((?:[oO]ption\s)?(?P<letter>[A-J])\)[*$`_.\s]{0,8}\Z")
+_WHOLE = re.compile(
+    r"[\s*_`$({\[#]{0,10}(?:[oO]ption\s)?(?P<letter>[A-Z])(?:[\s*_`$)}\].]{0,10}|[*_]{0,2}[.):][*_]{0,2}\s(?:(?![.!?]\s)[^\n]){1,120})\Z"
 )
-_BARE = _LETTER.replace("?P<letter>", "?P<bare>")
-_AND = re.compile(_SECOND)
-_IS = r"(?:is|was|would be|will be|must be|should be|has to be)"
-_HEDGE = r"(?:\s(?:therefore|thus|most likely|likely|clearly|closest to|best described by|best represented by))?"
-_STATEMENT = re.compile(
-    rf"\b[aA]nswer[*_]{{0,3}}(?:\sto (?:the|this) [a-z ]{{1,40}})?\s{_IS}{_HEDGE}{_OPEN}{_LETTER}"
-    rf"|(?:\b[aA]nswer|\bANSWER)[*_]{{0,3}}\s?:{_OPEN}{_BARE}"
+_OPENING = re.compile(
+    r"\s{0,8}[*_(]{0,4}(?:[oO]ption\s)?(?P<letter>[A-J])"
+    r"(?:[*_).:]{0,5}[ \t]{0,3}\n|[).:][*_]{0,2}\s[^\n]{1,120}\n\s{0,3}\n)"
 )
-_NOUN = (
-    r"(?:option|choice|answer|match|approximation|statement|value|one|selection|response|explanation|"
-    r"correct|best|closest|right)s?"
-)
-_RIGHT = r"\s(?:is|would be)\s(?:the\s)?(?:most\s)?(?:correct|right|best|closest|answer|accurate|appropriate)\b"
-_OPTION = re.compile(
-    rf"\b{_NOUN}(?:\s[a-z ,']{{1,60}}?)?\s{_IS}{_HEDGE}{_OPEN}{_LETTER}{_NO_SECOND}"
-    r"|\b(?:corresponds?|corresponding|matches|equivalent|leads?|points?)\s(?:to\s)?(?:the\s)?"
-    rf"(?:option|choice|answer){_OPEN}{_BARE}{_NO_SECOND}"
-    rf"|(?:^|[\s*])\((?P<first>[A-Z])\)[*_]{{0,2}}{_RIGHT}"
-    rf"|\b(?:[oO]ption|[cC]hoice)\s[*_]{{0,2}}\(?(?P<named>[A-Z])\)?[*_]{{0,2}}(?:\s[^\n.]{{0,120}}?)?{_RIGHT}"
-)
-_BRACKETED = re.compile(r"\((?:[oO]ption\s)?[A-Z]\)|\b[oO]ption\s[A-Z]\b")
-_CLOSING = re.compile(r"(?:\b\w+|:)\s[*$`_]{0,4}\((?:[oO]ption\s)?(?P<letter>[A-Z])\)[*$`_.\s]{0,8}\Z")
-_WHOLE = re.compile(r"[\s*_`$({\[]{0,10}(?P<letter>[A-Z])(?:[\s*_`$)}\].]{0,10}|[.):][*_]{0,2}\s[^\n]{1,300})\Z")
-_BOXED = re.compile(rf"{_OPEN}(?P<letter>[A-Z])(?=[)}}\].:,\s*]|\Z){_NO_SECOND}")
+_LIST_LINE = re.compile(r"^[\s*_(]{0,6}[A-J][).:]", re.MULTILINE)
+_INSIDE = re.compile(rf"{TO_LETTER}(?P<letter>{LETTER})")
+_LOOP = 10
 _LONGEST_SENTENCE = 400
 
 
@@ -56,55 +44,98 @@ class Choice(NamedTuple):
     end: int
 
 
-def read_choice(text: str, region: Span) -> Choice | None:
-    """The letter that a response answers with, or None where it states none."""
+def read_choice(text: str, region: Span, options: Sequence[str] = ()) -> Choice | None:
+    """The letter that a response answers with, or None where it states none.
+
+    Args:
+        text: The response.
+        region: The part of it that answers.
+        options: Texts of the options, where they are known; an answer may then be one of these texts.
+    """
     end = region.end
     while end > region.start and text[end - 1].isspace():
         end -= 1
     region = Span(region.start, end)
-    return (
-        _first(text, region, _STATEMENT, "statement")
-        or _in_spans(text, boxed_spans(text, region), "boxed")
-        or _in_spans(text, tag_spans(text, region), "tag")
-        or _in_spans(text, bold_spans(text, last_paragraph(text, region)), "bold")
-        or _last(text, region, _OPTION, "option")
-        or _closing(text, region)
+    marks = marked_claims(text, region)
+    claim = _decide(marks) if marks else None
+    if claim is not None and len(claim.letters) == 1:
+        return _choice(claim)
+    after = Span(claim.end, region.end) if claim is not None else region
+    later = concluded(text, after)
+    if (
+        later is not None
+        and not (claim and claim.listed)
+        and (claim is None or not claim.letters or later.letters[0] in claim.letters)
+    ):
+        return _choice(later)
+    if claim is not None:
+        return _choice(claim) if claim.letters else None
+    return next(
+        (
+            _choice(found)
+            for found in (
+                option_text_claim(text, region, options),
+                echoed_option(text, region, options),
+                _bold(text, region),
+                _closing(text, region),
+                _whole(text, region),
+            )
+            if found is not None
+        ),
+        None,
     )
 
 
-def _first(text: str, region: Span, pattern: re.Pattern[str], rule: str) -> Choice | None:
-    match = pattern.search(text, region.start, region.end)
-    return _choice(match, rule) if match else None
+def _choice(claim: Claim) -> Choice:
+    rule = claim.rule if len(claim.letters) == 1 else "several"
+    return Choice(claim.letters[0], rule, claim.start, claim.end)
 
 
-def _last(text: str, region: Span, pattern: re.Pattern[str], rule: str) -> Choice | None:
-    found = last_matches(pattern, text, region)
-    return _choice(found[0], rule) if found else None
+def _decide(claims: list[Claim]) -> Claim:
+    """Which of the marked claims is the answer."""
+    listed = [claim for claim in claims if claim.listed]
+    if len({claim.letters for claim in listed}) > 1:
+        alone = [claim for claim in claims if not claim.listed]
+        if not alone:
+            letters = "".join(dict.fromkeys("".join(claim.letters for claim in listed)))
+            return listed[0]._replace(letters=letters)
+        claims = alone
+    if len(claims) <= _LOOP:
+        return claims[-1]
+    letters, times = Counter(claim.letters for claim in claims).most_common(1)[0]
+    return next(claim for claim in claims if claim.letters == letters) if 2 * times > len(claims) else claims[0]
 
 
-def _choice(match: re.Match[str], rule: str) -> Choice:
-    group = next(name for name, value in match.groupdict().items() if value)
-    if rule == "statement" and _AND.match(match.string, match.end(group)):
-        rule = "several"
-    return Choice(match[group], rule, *match.span(group))
-
-
-def _in_spans(text: str, spans: list[Span], rule: str) -> Choice | None:
-    for span in reversed(spans):
-        match = _BOXED.match(text, span.start, span.end)
+def _bold(text: str, region: Span) -> Claim | None:
+    """The one letter that stands in bold in the last paragraph."""
+    found: dict[str, Claim] = {}
+    for span in bold_spans(text, last_paragraph(text, region)):
+        match = _INSIDE.match(text, span.start, span.end)
         if match:
-            return _choice(match, rule)
-    return None
+            start = match.start("letter")
+            found[match["letter"]] = Claim(letters_at(text, start, span.end), "bold", start, start + 1)
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
-def _closing(text: str, region: Span) -> Choice | None:
-    """A text that is nothing but a letter, or ends in the only letter of its last sentence: "... is (B)."."""
-    whole = _WHOLE.match(text, region.start, region.end)
-    if whole:
-        return _choice(whole, "closing")
+def _closing(text: str, region: Span) -> Claim | None:
+    """The text ends in the only letter that its last paragraph names: "... is (B)."."""
     match = _CLOSING.search(text, max(region.start, region.end - 40), region.end)
     if match is None:
         return None
     start = max(region.start, match.start() - _LONGEST_SENTENCE)
-    sentence = re.split(r"[.!?]\s|\n", text[start : region.end - 1])[-1]
-    return _choice(match, "closing") if len(_BRACKETED.findall(sentence + ")")) == 1 else None
+    last = re.split(r"[.!?]\s|\n", text[start : region.end - 1])[-1]
+    sentence = Span(region.end - 1 - len(last), region.end)
+    before = named_options(text, Span(start, sentence.start))
+    if named_options(text, sentence) != {match["letter"]} or len(before - {match["letter"]}) > 2:
+        return None
+    return Claim(match["letter"], "closing", *match.span("letter"))
+
+
+def _whole(text: str, region: Span) -> Claim | None:
+    """A text that is nothing but a letter, or whose first line is, with no list of options behind it."""
+    match = _WHOLE.match(text, region.start, region.end)
+    if match is None:
+        match = _OPENING.match(text, region.start, region.end)
+        if match is None or _LIST_LINE.search(text, match.end(), region.end):
+            return None
+    return Claim(match["letter"], "closing", *match.span("letter"))

@@ -12,6 +12,7 @@ choice: `statement` ("the answer is (B)", "Answer: B", "the correct option is B"
     `option` ("the closest option is (B)", "option B is correct"), `closing` (the text ends in "(B)" or is a letter).
 expression: `boxed`, `tag`, `hash`, `statement`, `formula` (the last formula of the last paragraph).
 text: `hash`, `boxed`, `tag`, `statement`, `whole` (a text of one line).
+open: `everything`: the response is the answer, and a judge says what it is worth (`retort.judge`).
 
 Every pattern has bounded or possessive quantifiers, so time is linear in the length of the text.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -52,7 +53,7 @@ class Answer:
     end: int
 
 
-def read_answer(text: str, kind: AnswerType) -> Answer | None:
+def read_answer(text: str, kind: AnswerType, options: Sequence[str] = ()) -> Answer | None:
     """Read the final answer of a response, or None where it states none.
 
     Args:
@@ -63,7 +64,7 @@ def read_answer(text: str, kind: AnswerType) -> Answer | None:
     if region.start == region.end:
         return None
     if kind == "choice":
-        choice = read_choice(text, region)
+        choice = read_choice(text, region, options)
         return None if choice is None else Answer(choice.value, choice.rule, choice.start, choice.end)
     for rule, reader in _RULES[kind]:
         answer = reader(text, region)
@@ -244,6 +245,12 @@ def _whole(text: str, region: Span) -> _Read:
     return None if "\n" in text[region.start : region.end].strip() else _words(text, region)
 
 
+def _everything(text: str, region: Span) -> _Read:
+    said = text[region.start : region.end]
+    start = region.start + len(said) - len(said.lstrip())
+    return Number(said.strip(), start, start + len(said.strip())) if said.strip() else None
+
+
 _RULES: dict[AnswerType, tuple[tuple[str, Callable[[str, Span], _Read]], ...]] = {
     "number": (
         ("hash", _number_hash),
@@ -268,4 +275,5 @@ _RULES: dict[AnswerType, tuple[tuple[str, Callable[[str, Span], _Read]], ...]] =
         ("statement", _words_statement),
         ("whole", _whole),
     ),
+    "open": (("everything", _everything),),
 }

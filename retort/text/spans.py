@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 _FURTHER_QUESTION = re.compile(
     r"Question(?: \d{1,4})?:|^[ \t*#]{0,6}(?:Q|Problem|Exercise|Instruction|User|Human|Input)(?: \d{1,4})?[*]{0,2}:|"
-    r"<\|(?:im_end|im_start|eot_id|endoftext)\|>|</s>",
+    r"^[ \t*#]{0,6}(?:The following (?:are|is a) multiple[- ]choice)\b|Answer: Let's think step by step|"
+    r"\n[ \t]{0,4}\n\s{1,40}+(?=[\u4e00-\u9fff])|###? ?(?:Instruction|Question|Problem)s?\b|\[/?INST\]|"
+    r"<(?:start|end)_of_turn>|"
+    r"<\|(?:im_end|im_start|eot_id|endoftext|start_header_id|end_of_text|user|end)\|>|</s>",
     re.MULTILINE,
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)[ \t]{0,3}\{")
