@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from retort.config.training import LoraConfig
@@ -19,6 +21,39 @@ def with_adapters(model: PreTrainedModel, config: LoraConfig | None) -> Any:
     from peft import get_peft_model
 
     return get_peft_model(model, adapters)
+
+
+class WithoutAdapters:
+    """An adapted model as it is without its adapters: a frozen reference that takes no memory of its own.
+
+    Args:
+        adapted: Result of `with_adapters`.
+    """
+
+    def __init__(self, adapted: Any):
+        self.adapted = adapted
+
+    def __call__(self, **inputs: Any) -> Any:
+        """A forward pass with the adapters switched off."""
+        with self.adapted.disable_adapter():
+            return self.adapted(**inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.adapted, name)
+
+
+@contextlib.contextmanager
+def active_adapter(adapted: Any, name: str | None) -> Iterator[None]:
+    """Compute with the adapter `name` in the block, its backward passes included; with None nothing changes."""
+    if name is None:
+        yield
+        return
+    before = adapted.active_adapter
+    adapted.set_adapter(name)
+    try:
+        yield
+    finally:
+        adapted.set_adapter(before)
 
 
 def recompute_activations(*models: torch.nn.Module) -> None:

@@ -81,9 +81,12 @@ def tiny_config(architecture: str, vocabulary: int, pad: int, eos: int):
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_tokenizer) -> Callable:
-    """`tiny_model(architecture="llama", seed=0)`: a model with random weights, large enough to be far from uniform."""
+    """`tiny_model(architecture="llama", seed=0)`: a model with random weights, large enough to be far from uniform.
 
-    def make(architecture: str = "llama", seed: int = 0):
+    `ends` scales the end token's embedding: with 7 many a response of a few tokens ends.
+    """
+
+    def make(architecture: str = "llama", seed: int = 0, ends: float = 1.0):
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -96,6 +99,7 @@ def tiny_model(tiny_tokenizer) -> Callable:
             for weight in model.parameters():
                 if weight.dim() > 1:
                     torch.nn.init.normal_(weight, std=0.3)
+            model.get_input_embeddings().weight.data[tiny_tokenizer.eos_token_id] *= ends
         return model.eval()
 
     return make
@@ -108,9 +112,9 @@ def tiny_model_folder(tmp_path, tiny_tokenizer, tiny_model) -> Callable[..., Pat
     Architectures: llama, qwen2, gemma2, gpt2. `name` sets the folder's name under tmp_path.
     """
 
-    def make(architecture: str = "llama", seed: int = 0, name: str | None = None) -> Path:
+    def make(architecture: str = "llama", seed: int = 0, name: str | None = None, ends: float = 1.0) -> Path:
         folder = tmp_path / (name or f"{architecture}-{seed}")
-        tiny_model(architecture, seed).save_pretrained(folder)
+        tiny_model(architecture, seed, ends).save_pretrained(folder)
         tiny_tokenizer.save_pretrained(folder)
         return folder
 
@@ -252,12 +256,22 @@ def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def with_reward(training_root) -> Callable[..., Path]:
-    """`with_reward(...)`: the same after the stage `reward`, with a gate that lets it pass unless `passed=False`."""
+def with_reward(training_root, tiny_model_folder) -> Callable[..., Path]:
+    """`with_reward(...)`: the same after the stage `reward`, with a gate that lets it pass unless `passed=False`.
+
+    PPO refuses a student that ends no response and a reward model that tells none apart, and a few steps make both: the
+    SFT student becomes one that ends some, the scores' calibration is taken back.
+    """
+
+    from safetensors.torch import load_file, save_file
 
     def make(name: str = "ws", *, passed: bool = True, **changes: dict[str, Any]) -> Path:
         root = training_root(name, **changes)
         run_stage("reward", {}, root)
+        tiny_model_folder(seed=2, name=f"{name}/outputs/models/sft", ends=7.0)
+        head = load_file(root / "outputs/models/reward/head.safetensors")
+        head["temperature"].fill_(1.0)
+        save_file(head, root / "outputs/models/reward/head.safetensors")
         file = root / "metrics/reward.json"
         gate = {"gate_passed": passed, "gate_reasons": [] if passed else ["AUC 0.500 is below min_auc 0.75"]}
         file.write_text(json.dumps(json.loads(file.read_text()) | gate))

@@ -1,6 +1,8 @@
 """Runs stages in forked children, which share one import of the heavy libraries, and kills them where it is told to.
 
-    python tests/stage_server.py    reads {"stage": NAME, "root": FOLDER, "kill_at": N} a line, answers {"ended": ..., "calls": ...}
+    python tests/stage_server.py
+
+Reads {"stage": NAME, "root": FOLDER, "kill_at": N} a line and answers {"ended": ..., "calls": ...}.
 
 A child is killed with SIGKILL, by itself, at the N-th call of a function that trains or writes (those of retort,
 torch.save, the Trainer's checkpoints, DVCLive): the same place on every machine, however fast. `kill_at` 0 lets it
@@ -51,7 +53,6 @@ def run_killed(stage: str, root: Path, kill_at: int) -> int:
 def serve() -> None:
     """Answer jobs until the input ends."""
     import datasets  # noqa: F401
-    import dvc.repo
     import dvclive.live  # noqa: F401
     import scmrepo.git  # noqa: F401
     import torch

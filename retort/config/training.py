@@ -113,6 +113,25 @@ class KLConfig(Strict):
     """KL a response (nats) that an adaptive controller steers to (Ziegler et al. 2019, §2.2); fixed when left out."""
     horizon: int = Field(10_000, ge=1)
     """Episodes over which the controller changes the coefficient by at most the factor 1.2 (or 0.8)."""
+    estimator: Literal["k1", "k2", "k3"] = "k1"
+    """Estimator of the penalty at each token (Schulman 2020): k1 is unbiased, k2 and k3 vary less; k3 never pays."""
+
+
+class AlarmsConfig(Strict):
+    """Known ways in which PPO fails, watched in its curves and shown in the report."""
+
+    action: Literal["warn", "stop"] = "warn"
+    """Whether an alarm also ends training; the best policy so far is the result either way."""
+    window: int = Field(10, ge=1)
+    """Iterations that a figure is averaged over."""
+    agreement_drop: float = Field(0.05, gt=0, le=1)
+    """Alarm when held-out agreement is so far below its best while the reward has risen: the reward is being gamed."""
+    entropy_floor: float = Field(0.1, ge=0, lt=1)
+    """Alarm when the entropy a token falls below this share of what it was at first."""
+    max_kl: float = Field(50.0, gt=0)
+    """Alarm when the KL to the SFT student exceeds so many nats a response."""
+    length_drift: float = Field(0.5, gt=0)
+    """Alarm when responses are longer or shorter than at first by this share."""
 
 
 class PPOConfig(OptimizerConfig):
@@ -140,6 +159,8 @@ class PPOConfig(OptimizerConfig):
     """Half-width of the interval that the probability ratio is clipped to (PPO, eq. 7)."""
     value_clip: float | None = Field(0.2, gt=0)
     """Half-width of the interval that value predictions are clipped to; off when left out."""
+    critic_init: Literal["policy", "reward"] = "policy"
+    """Model whose trunk the critic starts from: the SFT student, or the reward model if it reads the same tokens."""
     critic_learning_rate: float | None = Field(None, gt=0)
     """Learning rate of the critic; the policy's when left out."""
     critic_head_learning_rate: float | None = Field(None, gt=0)
@@ -165,6 +186,12 @@ class PPOConfig(OptimizerConfig):
     2024, eq. 7), so that the critic only explains what happens within a prompt."""
     missing_eos_penalty: float = Field(0.5, ge=0)
     """Taken from the reward of a response that was cut off."""
+    length_penalty: float = Field(0.0, ge=0)
+    """Taken from the reward of a response of `max_new_tokens` tokens; shorter ones lose their share of it."""
+    normalise_reward: bool = False
+    """Shift and scale rewards by the mean and standard deviation of all so far."""
+    reward_clip: float | None = Field(None, gt=0)
+    """Rewards beyond this are cut to it, after normalising; off when left out."""
     kl: KLConfig = KLConfig()
     """Penalty for leaving the SFT student."""
     average: float = Field(0.0, ge=0, lt=1)
@@ -180,8 +207,13 @@ class PPOConfig(OptimizerConfig):
     """Iterations between checkpoints that a killed stage resumes from."""
     validation_limit: int = Field(500, ge=1)
     """Held-out prompts used for that measurement."""
+    alarms: AlarmsConfig = AlarmsConfig()
+    """Known failures to watch for."""
+    autocast: bool = False
+    """Compute passes in bfloat16 over weights and optimizer states that stay in their own precision."""
     lora: LoraConfig | None = None
-    """Adapters on policy and critic; full fine-tuning when left out."""
+    """Adapters on policy and critic, which then share one copy of the frozen weights with the reference; full
+    fine-tuning when left out."""
     tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
     """Tracker that curves go to beside DVCLive."""
 

@@ -1,18 +1,24 @@
-"""The critic: a trunk of its own and a head that gives the value of every state."""
+"""The critic: a trunk and a head that gives the value of every state."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from retort.adapters import active_adapter
 from retort.likelihood import TokenBatch
+from retort.packing import pack
 from retort.reward.features import PREFIX
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+ADAPTER = "critic"
+"""Name of the critic's adapter in a model that it shares with the policy."""
 
 
 class Critic(nn.Module):
@@ -23,14 +29,18 @@ class Critic(nn.Module):
     slipped and not on the whole response.
 
     Args:
-        trunk: Causal language model that the critic starts from and trains.
+        trunk: Causal language model that the critic starts from and trains; a model with the adapter `ADAPTER` if
+            `shared`.
         judges: Number of judges whose `prefix_features` it is given.
         head_size: Hidden width of its head.
+        shared: The trunk is the policy's: the critic's are its own adapter in it and the head.
     """
 
-    def __init__(self, trunk: PreTrainedModel, *, judges: int, head_size: int):
+    def __init__(self, trunk: PreTrainedModel, *, judges: int, head_size: int, shared: bool = False):
         super().__init__()
-        self.trunk = trunk
+        # In a tuple, a shared trunk is not a part of this module: its weights are the policy's to train and to save.
+        self._shared = (trunk,) if shared else ()
+        self._own = None if shared else trunk
         hidden = int(trunk.config.hidden_size)
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
         self.from_features = nn.Linear(judges * len(PREFIX), head_size)
@@ -39,21 +49,49 @@ class Critic(nn.Module):
         nn.init.zeros_(self.to_value.weight)
         nn.init.zeros_(self.to_value.bias)
 
+    @property
+    def trunk(self) -> Any:
+        """The model that gives the hidden states."""
+        return self._shared[0] if self._shared else self._own
+
+    def using(self) -> contextlib.AbstractContextManager[None]:
+        """Passes through the critic, forward and backward, belong in this block."""
+        return active_adapter(self.trunk, ADAPTER if self._shared else None)
+
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the head alone."""
         return [p for part in (self.from_hidden, self.from_features, self.to_value) for p in part.parameters()]
+
+    def trunk_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the trunk that the critic trains."""
+        return list(self._adapter().values()) if self._shared else _trainable(self.trunk)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Everything that the critic trains, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad} | self._adapter()
+
+    def _adapter(self) -> dict[str, nn.Parameter]:
+        if not self._shared:
+            return {}
+        return {name: p for name, p in self.trunk.named_parameters() if f".{ADAPTER}." in name}
 
     def forward(self, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
         """Values at response tokens, shape (B, T), float32; 0 elsewhere.
 
         Position t holds the value of the state before token t, read from the hidden state at t - 1.
         """
-        hidden = self.trunk.base_model(
-            input_ids=batch.ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False
-        ).last_hidden_state
+        packed = pack(self.trunk, batch)
+        # Inside an adapted model lies the causal model, and in it the layers without the vocabulary's scores.
+        causal = self.trunk.get_base_model() if self._shared else self.trunk
+        hidden = causal.base_model(**packed.inputs()).last_hidden_state
         rows, columns = batch.response_mask_BT[:, 1:].nonzero(as_tuple=True)
-        seen = self.from_hidden(hidden[rows, columns].float()) + self.from_features(features_BTF[rows, columns + 1])
-        values = self.to_value(functional.gelu(seen)).squeeze(1)
+        states = hidden.flatten(0, 1)[packed.places(rows, columns)].float()
+        seen = self.from_hidden(states) + self.from_features(features_BTF[rows, columns + 1])
+        values = self.to_value(functional.gelu(seen)).squeeze(1).float()
         return torch.zeros(batch.ids_BT.shape, dtype=values.dtype, device=values.device).index_put(
             (rows, columns + 1), values
         )
+
+
+def _trainable(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.requires_grad]

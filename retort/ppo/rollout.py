@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, scor
 from retort.reward.features import prefix_features
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from retort.ppo.critic import Critic
     from retort.reward.model import RewardModel
@@ -38,9 +38,11 @@ class Prompt:
 class Parts:
     """Everything that PPO works with; reference and reward model are frozen."""
 
-    policy: PreTrainedModel
+    policy: Any
+    """A causal language model, or one with adapters."""
     critic: Critic
-    reference: PreTrainedModel
+    reference: Any
+    """The SFT student: a frozen copy, or the policy without its adapters."""
     reward: RewardModel
     tokenizer: PreTrainedTokenizerFast
     prompts: list[Prompt]
@@ -55,7 +57,8 @@ class Parts:
     @property
     def device(self) -> torch.device:
         """Where policy and critic are."""
-        return self.policy.device
+        device: torch.device = self.policy.device
+        return device
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Rollout:
     values_BT: Tensor
     """The critic's value of the state that each token was chosen in."""
     scores_B: Tensor
-    """The reward model's probability of agreement, less the penalty of a response that was cut off."""
+    """The reward model's probability of agreement."""
     finished_B: Tensor
     """Whether each response ended by itself."""
 
@@ -109,7 +112,7 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     pooled = [prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in judged.values()]
     features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=parts.device)
     finished = torch.tensor([s.finished for s in samples])
-    scores = _scores(parts, prompts, samples, batch, judged) - config.missing_eos_penalty * (~finished).float()
+    scores = _scores(parts, prompts, samples, batch, judged)
     return Rollout(
         batch=batch,
         logprobs_BT=logprobs,
@@ -155,7 +158,7 @@ def _scores(
 
 
 @torch.no_grad()
-def frozen_logprobs(model: PreTrainedModel, batch: TokenBatch, *, temperature: float) -> Tensor:
+def frozen_logprobs(model: Any, batch: TokenBatch, *, temperature: float) -> Tensor:
     """Log-probability of each response token under a frozen model, shape (B, T)."""
     found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=batch.ids_BT.device)
     for index, part in _microbatches(batch, scoring_tokens(model)):
@@ -166,9 +169,10 @@ def frozen_logprobs(model: PreTrainedModel, batch: TokenBatch, *, temperature: f
 @torch.no_grad()
 def _values(parts: Parts, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
     found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
-    for index, part in _microbatches(batch, scoring_tokens(parts.critic.trunk)):
-        length = part.ids_BT.shape[1]
-        found[index, :length] = parts.critic(part, features_BTF[index, :length])
+    with parts.critic.using():
+        for index, part in _microbatches(batch, scoring_tokens(parts.critic.trunk)):
+            length = part.ids_BT.shape[1]
+            found[index, :length] = parts.critic(part, features_BTF[index, :length])
     return found
 
 

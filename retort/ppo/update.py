@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import math
 
 import torch
 from torch import Tensor
 
 from retort.adapters import recompute_activations
 from retort.config.training import PPOConfig
-from retort.errors import TrainingError
 from retort.likelihood import token_logprobs
 from retort.ppo.maths import (
     Advantages,
@@ -23,15 +23,29 @@ from retort.ppo.maths import (
     value_loss,
     whiten,
 )
+from retort.ppo.optimizers import Optimizers
 from retort.ppo.rollout import Parts, Rollout
 
 
-@dataclass(frozen=True)
-class Optimizers:
-    """Optimizers of policy and critic."""
+class NotFiniteError(Exception):
+    """A loss or gradient of a minibatch is NaN or infinite.
 
-    policy: torch.optim.Optimizer
-    critic: torch.optim.Optimizer
+    Attributes:
+        tensors: What the minibatch was computed from, by name.
+        found: Name and value of the first figure that is not finite.
+        index: Episodes of the minibatch, by number.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], found: tuple[str, Tensor], index: list[int]):
+        super().__init__(f"{found[0]} is not a finite number")
+        self.tensors, self.found, self.index = tensors, found, index
+
+
+def precision(config: PPOConfig, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The precision of passes through the models: their own, or bfloat16 where autocast is on."""
+    if not config.autocast:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def leave_one_out(scores_B: Tensor, responses_per_prompt: int) -> Tensor:
@@ -48,13 +62,11 @@ def leave_one_out(scores_B: Tensor, responses_per_prompt: int) -> Tensor:
     return (groups - others).view(-1)
 
 
-def advantages(episodes: Rollout, config: PPOConfig, kl_coefficient: float) -> Advantages:
-    """Advantages and returns of a rollout, both (B, T)."""
+def advantages(episodes: Rollout, rewards_B: Tensor, config: PPOConfig, kl_coefficient: float) -> Advantages:
+    """Advantages and returns of a rollout, both (B, T), for the shaped rewards of its responses, (B,)."""
     mask = episodes.batch.response_mask_BT
-    kl = kl_estimate(episodes.logprobs_BT, episodes.reference_BT, mask)
-    scores = (
-        leave_one_out(episodes.scores_B, config.responses_per_prompt) if config.prompt_baseline else episodes.scores_B
-    )
+    kl = kl_estimate(episodes.logprobs_BT, episodes.reference_BT, mask, estimator=config.kl.estimator)
+    scores = leave_one_out(rewards_B, config.responses_per_prompt) if config.prompt_baseline else rewards_B
     rewards = token_rewards(scores, kl, mask, kl_coefficient=kl_coefficient)
     values = episodes.values_BT
     found = gae(rewards, values, mask, gamma=config.gamma, lam=config.lam)
@@ -65,6 +77,7 @@ def advantages(episodes: Rollout, config: PPOConfig, kl_coefficient: float) -> A
 def update(
     parts: Parts,
     episodes: Rollout,
+    rewards_B: Tensor,
     config: PPOConfig,
     optimizers: Optimizers,
     *,
@@ -74,13 +87,23 @@ def update(
 ) -> dict[str, float]:
     """Train policy and critic on a rollout; during the critic's warm-up the policy's learning rate is zero.
 
+    Args:
+        parts: Policy and critic.
+        episodes: The rollout.
+        rewards_B: Shaped reward of each of its responses.
+        config: Settings.
+        optimizers: Of policy and critic.
+        kl_coefficient: Weight of the KL penalty.
+        seed: The run's seed; with the iteration it fixes the order of episodes.
+        iteration: Number of the iteration, from 0.
+
     Returns:
-        Figures of the iteration: rewards, KL, entropy, losses, clipped share, gradient norm.
+        Figures of the iteration: KL, entropy, losses, clipped share, gradient norms, explained variance.
 
     Raises:
-        TrainingError: a loss is not a finite number.
+        NotFiniteError: a loss or gradient is not a finite number; no weight has seen it.
     """
-    found = advantages(episodes, config, kl_coefficient)
+    found = advantages(episodes, rewards_B, config, kl_coefficient)
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
     sums: dict[str, float] = {}
     count = 0
@@ -108,55 +131,90 @@ def _minibatch(
     total = episodes.batch.response_mask_BT[index].sum()
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
     for rows in index.split(config.micro_batch_size or len(index)):
-        batch = episodes.batch.rows(rows)
-        length = batch.ids_BT.shape[1]
-        mask = batch.response_mask_BT
-        values = parts.critic(batch, episodes.features_BTF[rows, :length])
-        critic_loss = value_loss(
-            values,
-            episodes.values_BT[rows, :length],
-            found.returns[rows, :length],
-            mask,
-            clip=config.value_clip,
-            total_tokens=total,
-        )
-        critic_loss.backward()
-        figures["value_loss"] += critic_loss.item()
-        logprobs, entropy = token_logprobs(parts.policy, batch, temperature=config.temperature, entropy=True)
-        loss = policy_loss(
-            logprobs,
-            episodes.logprobs_BT[rows, :length],
-            found.advantages[rows, :length],
-            mask,
-            clip=config.clip,
-            total_tokens=total,
-        )
-        loss.loss.backward()
-        figures["policy_loss"] += loss.loss.item()
-        figures["clipped"] += loss.clipped.item()
-        figures["update_kl"] += loss.kl.item()
-        figures["entropy"] += float(masked_mean(entropy, mask, total))
-    _step(parts.critic, optimizers.critic, config.max_grad_norm, "critic")
-    figures["gradient_norm"] = _step(parts.policy, optimizers.policy, config.max_grad_norm, "policy")
+        _critic_pass(parts, episodes, found, rows, config, total, figures)
+        _policy_pass(parts, episodes, found, rows, config, total, figures)
+    norms = {
+        "critic_gradient_norm": _clipped_norm(optimizers.critic, config.max_grad_norm),
+        "gradient_norm": _clipped_norm(optimizers.policy, config.max_grad_norm),
+    }
+    figures |= {name: float(norm) for name, norm in norms.items()}
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            inputs = {"old_logprobs": episodes.logprobs_BT, "advantages": found.advantages, "returns": found.returns}
+            seen = {key: tensor[index] for key, tensor in inputs.items()}
+            raise NotFiniteError(seen, (name, torch.tensor(value)), index.tolist())
+    for optimizer in (optimizers.critic, optimizers.policy):
+        optimizer.step()
+        optimizer.zero_grad()
     return figures
 
 
-def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float, name: str) -> float:
-    norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], max_norm)
-    if not torch.isfinite(norm):
-        raise TrainingError(
-            f"the gradient of the {name} is {float(norm)}. Lower the learning rate; the last checkpoint is kept."
+def _critic_pass(
+    parts: Parts,
+    episodes: Rollout,
+    found: Advantages,
+    rows: Tensor,
+    config: PPOConfig,
+    total: Tensor,
+    figures: dict[str, float],
+) -> None:
+    """Gradient of the critic's loss on some episodes, of `total` tokens in the minibatch; adds to `figures`."""
+    batch = episodes.batch.rows(rows)
+    length = batch.ids_BT.shape[1]
+    with parts.critic.using():
+        with precision(config, parts.device):
+            values = parts.critic(batch, episodes.features_BTF[rows, :length])
+        loss = value_loss(
+            values,
+            episodes.values_BT[rows, :length],
+            found.returns[rows, :length],
+            batch.response_mask_BT,
+            clip=config.value_clip,
+            total_tokens=total,
         )
-    optimizer.step()
-    optimizer.zero_grad()
-    return float(norm)
+        loss.backward()
+    figures["value_loss"] += loss.item()
+
+
+def _policy_pass(
+    parts: Parts,
+    episodes: Rollout,
+    found: Advantages,
+    rows: Tensor,
+    config: PPOConfig,
+    total: Tensor,
+    figures: dict[str, float],
+) -> None:
+    """Gradient of the policy's loss on some episodes, of `total` tokens in the minibatch; adds to `figures`."""
+    batch = episodes.batch.rows(rows)
+    length, mask = batch.ids_BT.shape[1], batch.response_mask_BT
+    with precision(config, parts.device):
+        logprobs, entropy = token_logprobs(parts.policy, batch, temperature=config.temperature, entropy=True)
+    loss = policy_loss(
+        logprobs,
+        episodes.logprobs_BT[rows, :length],
+        found.advantages[rows, :length],
+        mask,
+        clip=config.clip,
+        total_tokens=total,
+    )
+    loss.loss.backward()
+    figures["policy_loss"] += loss.loss.item()
+    figures["clipped"] += loss.clipped.item()
+    figures["update_kl"] += loss.kl.item()
+    figures["entropy"] += float(masked_mean(entropy, mask, total))
+
+
+def _clipped_norm(optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
+    """Scale the gradients of what `optimizer` trains down to `max_norm`; their norm before that."""
+    return torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_norm)
 
 
 def _rollout_figures(episodes: Rollout, found: Advantages) -> dict[str, float]:
     mask = episodes.batch.response_mask_BT
     kl = kl_estimate(episodes.logprobs_BT, episodes.reference_BT, mask)
     return {
-        "reward": float(episodes.scores_B.mean()),
+        "score": float(episodes.scores_B.mean()),
         "kl": float(masked_sum(kl, mask)) / len(episodes.scores_B),
         "response_tokens": float(mask.sum()) / len(episodes.scores_B),
         "finished": float(episodes.finished_B.float().mean()),

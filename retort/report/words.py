@@ -139,6 +139,7 @@ def method(findings: Findings) -> list[str]:
     else:
         words = "PPO refined the SFT student against the reward model, held close to the SFT student by a KL penalty."
         steps.append(f"{words} {kept_checkpoint(findings)}".rstrip())
+        steps += [f"Alarm in PPO, {alarm}" for alarm in findings.stages.get("ppo", {}).get("alarms") or []]
     return steps
 
 

@@ -198,7 +198,7 @@ class RewardModel(nn.Module):
         scores = torch.zeros(len(tokens))
         for index in length_sorted_batches([len(prompt) + len(response) for prompt, response in tokens], batch_size):
             logits = self.logits([tokens[i][0] for i in index], [tokens[i][1] for i in index], features_NF[index])
-            scores[index] = (logits / self.temperature + self.bias).sigmoid().cpu()
+            scores[index] = (logits / self.temperature + self.bias).sigmoid().float().cpu()
         return scores
 
     def check_reads_like(self, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retort.errors import InputError
@@ -36,6 +36,8 @@ class PPOResult:
     best_iteration: int = 0
     """Iteration whose policy is the result; 0 is the SFT student."""
     stopped_early: bool = False
+    alarms: list[str] = field(default_factory=list)
+    """Known failures that the curves showed, with the iteration."""
     tokens: int = 0
     """Tokens of all rollouts, prompts included."""
     flops: float = 0.0
@@ -46,8 +48,9 @@ def run(context: Context) -> PPOResult:
     """Train with PPO, or pass the SFT student on where the reward model failed its gate.
 
     Raises:
-        InputError: no held-out prompt has a vote, or a prompt is too long for the model.
-        TrainingError: a loss or gradient is not a finite number.
+        InputError: no held-out prompt has a vote, a prompt is too long for the model, or the reward model is another
+            student's.
+        TrainingError: a loss or gradient is not a finite number, or the first responses cannot teach anything.
     """
     paths = context.paths
     gate = json.loads(paths.metrics("reward").read_text(encoding="utf-8"))
@@ -58,6 +61,7 @@ def run(context: Context) -> PPOResult:
         return PPOResult(skipped=True, reasons=gate["gate_reasons"])
 
     from retort.models import save_model
+    from retort.ppo.models import trained_student
     from retort.ppo.trainer import train
 
     config, state_folder = context.config.ppo, context.state()
@@ -71,9 +75,7 @@ def run(context: Context) -> PPOResult:
             state_folder=state_folder,
             curves_folder=paths.curves("ppo"),
         )
-    # In float32: many of PPO's small changes to a weight would round to none in bfloat16.
-    student = parts.policy.float().merge_and_unload() if config.lora else parts.policy
-    save_model(student, parts.tokenizer, paths.model("ppo"))
+    save_model(trained_student(parts.policy), parts.tokenizer, paths.model("ppo"))
     return PPOResult(
         skipped=False,
         reasons=[],
@@ -83,6 +85,7 @@ def run(context: Context) -> PPOResult:
         best_agreement=state.best_agreement,
         best_iteration=state.best_iteration,
         stopped_early=state.iteration < config.iterations,
+        alarms=[f"iteration {alarm.iteration}: {alarm.message}" for alarm in state.alarms],
         tokens=state.tokens,
         flops=state.flops,
     )
@@ -111,21 +114,19 @@ def _open_agreement(context: Context, parts: Parts) -> Iterator[None]:
 def _parts(context: Context) -> Parts:
     from transformers import set_seed
 
-    from retort.adapters import with_adapters
     from retort.models import context_length, load_model, load_tokenizer
-    from retort.ppo.critic import Critic
+    from retort.ppo.models import ppo_models
     from retort.ppo.rollout import Parts
     from retort.reward.model import RewardModel
 
     config, paths = context.config.ppo, context.paths
     set_seed(context.config.seed)
     sft = paths.model("sft")
-    tokenizer, policy = load_tokenizer(sft), load_model(sft)
+    tokenizer, base = load_tokenizer(sft), load_model(sft)
     reward = RewardModel.load(paths.model("reward"), {name: paths.model(name) for name in ("teacher", "sft")})
+    reward.check_reads_like(tokenizer)
     shared = [judge for judge in reward.judges.values() if judge.reads_like(tokenizer)]
-    critic = Critic(load_model(sft), judges=len(shared), head_size=config.critic_head_size).to(policy.device)
-    reference = reward.judges["sft"].model if "sft" in reward.judges else load_model(sft)
-    limit = context_length(policy)
+    limit = context_length(base)
     train_prompts = _prompts(context, tokenizer, "train", limit)
     held_out = [prompt for prompt in _prompts(context, tokenizer, "validation", limit) if prompt.label is not None]
     if not held_out:
@@ -135,12 +136,9 @@ def _parts(context: Context) -> Parts:
             field="label",
             remedy="Hold more prompts out (prompts.validation) or loosen votes.min_share",
         )
-    if config.gradient_checkpointing:
-        policy.gradient_checkpointing_enable()
-        critic.trunk.gradient_checkpointing_enable()
-    with_adapters(critic.trunk, config.lora)  # puts them into the trunk's own layers
+    policy, critic, reference = ppo_models(paths, config, base, tokenizer, reward, judges=len(shared))
     return Parts(
-        policy=with_adapters(policy, config.lora),
+        policy=policy,
         critic=critic,
         reference=reference,
         reward=reward,

@@ -150,6 +150,6 @@ def weights():
 @pytest.fixture
 def optimizers():
     """`optimizers(parts, config)`: what the trainer makes of them."""
-    from retort.ppo.trainer import _optimizers
+    from retort.ppo.optimizers import make_optimizers
 
-    return _optimizers
+    return make_optimizers

@@ -51,14 +51,14 @@ def test_reference_logprobs_are_those_of_the_reference_and_not_of_the_policy(mak
 
 @pytest.mark.parametrize("judges", [(), ("sft",), ("sft", "other"), ("other",)])
 def test_scores_equal_those_of_the_reward_model_on_the_texts(make_parts, ppo_config, judges):
-    parts, config = make_parts(judges=judges), ppo_config(missing_eos_penalty=0.25)
+    parts, config = make_parts(judges=judges), ppo_config()
     found = rollout(parts, config, seed=0, iteration=0)
     mask = found.batch.response_mask_BT.bool()
     ids = [row[keep].tolist() for row, keep in zip(found.batch.ids_BT, mask, strict=True)]
     texts = parts.tokenizer.batch_decode(ids, skip_special_tokens=True)
     prompts = [p.text for p in draw_prompts(parts.prompts, config, seed=0, iteration=0)]
     finished = found.finished_B.tolist()
-    expected = parts.reward.score(prompts, texts, finished) - 0.25 * (~found.finished_B).float()
+    expected = parts.reward.score(prompts, texts, finished)
     # A special token in the middle of a response is no part of its text, so only the others can be compared.
     whole = [
         row == response_ids(parts.tokenizer, text, finished=end)
@@ -107,11 +107,3 @@ def test_prompts_are_drawn_epoch_by_epoch_and_repeated_for_their_responses(make_
     once = drawn[::4]
     assert sorted(once[:5]) == sorted(once[5:]) == ["1", "2", "3", "4", "5"]
     assert once[:5] != once[5:]
-
-
-def test_a_response_that_was_cut_off_pays_the_penalty(make_parts, ppo_config):
-    parts = make_parts(score=lambda *_: 0.75, judges=())
-    found = rollout(parts, ppo_config(missing_eos_penalty=0.5), seed=0, iteration=0)
-    expected = torch.where(found.finished_B, 0.75, 0.25)
-    torch.testing.assert_close(found.scores_B, expected)
-    assert set(found.scores_B.tolist()) == {0.25, 0.75}

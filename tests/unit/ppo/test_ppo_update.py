@@ -7,15 +7,16 @@ import dataclasses
 import pytest
 import torch
 
-from retort.errors import TrainingError
 from retort.ppo.rollout import rollout
-from retort.ppo.update import advantages, leave_one_out, update
+from retort.ppo.update import NotFiniteError, advantages, leave_one_out, update
 
 
 def one_update(parts, config, optimizers, *, iteration=5, episodes=None, kl_coefficient=0.1):
     episodes = episodes or rollout(parts, config, seed=0, iteration=iteration)
     both = optimizers(parts, config)
-    return update(parts, episodes, config, both, kl_coefficient=kl_coefficient, seed=0, iteration=iteration)
+    return update(
+        parts, episodes, episodes.scores_B, config, both, kl_coefficient=kl_coefficient, seed=0, iteration=iteration
+    )
 
 
 def test_leave_one_out_by_hand():
@@ -70,7 +71,7 @@ def test_the_kl_figure_is_nats_a_response_and_the_penalty_its_coefficient(make_p
     parts.policy = digits_model(9)
     episodes = rollout(parts, config, seed=0, iteration=0)
     kl = episodes.logprobs_BT - episodes.reference_BT
-    free, priced = (advantages(episodes, config, beta).returns for beta in (0.0, 0.5))
+    free, priced = (advantages(episodes, episodes.scores_B, config, beta).returns for beta in (0.0, 0.5))
     # With lambda 1 the return of a response's first token is the sum of its rewards.
     first = episodes.batch.response_mask_BT.argmax(dim=1, keepdim=True)
     torch.testing.assert_close((free - priced).gather(1, first).squeeze(1), 0.5 * kl.sum(dim=1))
@@ -82,7 +83,7 @@ def test_decoupled_lambda_gives_the_critic_monte_carlo_returns(make_parts, ppo_c
     torch.nn.init.normal_(parts.critic.to_value.weight)
     config = ppo_config(lam=0.2, critic_lam=1.0, whiten_advantages=False)
     episodes = rollout(parts, config, seed=0, iteration=0)
-    found = advantages(episodes, config, 0.0)
+    found = advantages(episodes, episodes.scores_B, config, 0.0)
     mask = episodes.batch.response_mask_BT.bool()
     # Without discount or penalty every token's Monte Carlo return is the score of its response.
     torch.testing.assert_close(found.returns[mask], episodes.scores_B[:, None].expand(mask.shape)[mask])
@@ -92,7 +93,7 @@ def test_decoupled_lambda_gives_the_critic_monte_carlo_returns(make_parts, ppo_c
 def test_the_prompt_baseline_makes_scores_of_a_prompt_sum_to_0(make_parts, ppo_config):
     config = ppo_config(prompt_baseline=True, whiten_advantages=False, lam=1.0)
     episodes = rollout(make_parts(), config, seed=0, iteration=0)
-    found = advantages(episodes, config, 0.0)
+    found = advantages(episodes, episodes.scores_B, config, 0.0)
     first = episodes.batch.response_mask_BT.argmax(dim=1, keepdim=True)
     sums = found.returns.gather(1, first).view(4, 4).sum(dim=1)
     torch.testing.assert_close(sums, torch.zeros(4), atol=1e-5, rtol=0)
@@ -106,7 +107,9 @@ def test_a_reward_that_is_not_a_number_stops_training_and_leaves_the_weights(
     before = weights(parts.policy), weights(parts.critic)
     episodes = rollout(parts, config, seed=0, iteration=iteration)
     broken = dataclasses.replace(episodes, scores_B=torch.full_like(episodes.scores_B, float("nan")))
-    with pytest.raises(TrainingError, match=r"gradient of the critic is nan\. Lower the learning rate"):
+    with pytest.raises(NotFiniteError) as failure:
         one_update(parts, config, optimizers, iteration=iteration, episodes=broken)
+    assert len(failure.value.index) == config.minibatch_size
+    assert failure.value.tensors["returns"].isnan().any()
     assert torch.equal(weights(parts.policy), before[0])
     assert torch.equal(weights(parts.critic), before[1])

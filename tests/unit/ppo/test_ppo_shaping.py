@@ -1,0 +1,61 @@
+"""Rewards from scores: penalties, normalisation, clipping, and what cannot teach anything."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from retort.ppo.shaping import Moments, check_signal, penalised, shaped
+
+
+def test_penalties_by_hand(ppo_config):
+    config = ppo_config(max_new_tokens=10, missing_eos_penalty=0.5, length_penalty=0.2)
+    found = penalised(
+        torch.tensor([0.9, 0.8, 0.1]), torch.tensor([True, False, True]), torch.tensor([5, 10, 1]), config
+    )
+    torch.testing.assert_close(found, torch.tensor([0.9 - 0.1, 0.8 - 0.5 - 0.2, 0.1 - 0.02]))
+
+
+def test_moments_of_parts_are_those_of_the_whole():
+    values = torch.randn(100, dtype=torch.float64) * 3 + 7
+    moments = Moments()
+    for part in values.split([1, 39, 60]):
+        moments.update(part)
+    assert moments.count == 100
+    assert moments.mean == pytest.approx(float(values.mean()))
+    assert moments.deviation == pytest.approx(float(values.std()))
+
+
+def test_rewards_are_normalised_by_all_so_far_and_clipped(ppo_config):
+    config, moments = ppo_config(normalise_reward=True, reward_clip=1.0), Moments()
+    # Mean 2, deviation 1: -1 and 1.
+    torch.testing.assert_close(shaped(torch.tensor([1.0, 2.0, 3.0]), config, moments), torch.tensor([-1.0, 0.0, 1.0]))
+    # Of 1, 2, 3, 8: mean 3.5, deviation sqrt(29 / 3) = 3.1091; 8 lies 1.447 above and is clipped.
+    assert shaped(torch.tensor([8.0]), config, moments).tolist() == [1.0]
+    assert shaped(torch.tensor([3.5 * 4 / 4]), ppo_config(normalise_reward=True), moments)[0] == pytest.approx(
+        0, abs=0.1
+    )
+
+
+def test_rewards_that_are_all_equal_are_only_shifted(ppo_config):
+    assert shaped(torch.full((4,), 0.7), ppo_config(normalise_reward=True), Moments()).abs().max() < 1e-6
+
+
+def test_without_settings_rewards_stay_as_they_are(ppo_config):
+    rewards, moments = torch.tensor([0.1, 5.0]), Moments()
+    assert torch.equal(shaped(rewards, ppo_config(), moments), rewards)
+    assert moments.count == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "finished", "words"),
+    [
+        ([0.1, 0.9], [False, False], "every one of 2 responses was cut off at 6 tokens. Raise ppo.max_new_tokens"),
+        ([0.5, 0.5], [True, False], "gives all 2 responses the same score, 0.5."),
+        ([0.5, 0.6], [True, False], None),
+        ([0.5], [True], None),
+    ],
+)
+def test_what_cannot_teach_anything_is_said(ppo_config, scores, finished, words):
+    found = check_signal(torch.tensor(scores), torch.tensor(finished), ppo_config())
+    assert (found is None) if words is None else (words in found)

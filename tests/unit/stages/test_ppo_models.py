@@ -1,0 +1,137 @@
+"""What PPO trains: adapters over shared weights, a critic from the reward model, bfloat16 passes, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from retort.config import load_keys
+from retort.errors import InputError, ModelError, TrainingError
+from retort.files import content_hash
+from retort.graph import BY_NAME, Task
+from retort.likelihood import pad_batch, token_logprobs
+from retort.models import load_model
+from retort.paths import Paths
+from retort.ppo import trainer
+from retort.ppo.optimizers import make_optimizers
+from retort.ppo.rollout import frozen_logprobs
+from retort.ppo.trainer import PPOState, _iterate
+from retort.ppo.weights import snapshot, trained_weights
+from retort.stages import ppo
+from retort.stages.context import Context, run_stage
+
+
+def context_of(root, name):
+    stage = BY_NAME[name]
+    return Context(Task(stage, {}), load_keys(root / "params.yaml", stage.params), Paths(root))
+
+
+def test_adapters_share_one_copy_of_the_weights_with_critic_and_reference(with_reward):
+    root = with_reward(reward={"likelihood": ["sft"]}, ppo={"lora": {"rank": 2, "alpha": 4}})
+    context = context_of(root, "ppo")
+    parts = ppo._parts(context)
+    base = parts.policy.get_base_model()
+    shared = [parts.critic.trunk.get_base_model(), parts.reference.get_base_model()]
+    shared.append(parts.reward.judges["sft"].model.get_base_model())
+    assert all(model is base for model in shared)
+    trained = trained_weights(parts.policy)
+    assert trained
+    assert all(".default." in name for name in trained)
+    adapter = parts.critic.trunk_parameters()
+    assert adapter
+    assert not {id(p) for p in adapter} & {id(p) for p in trained.values()}
+    assert not [name for name, _ in parts.critic.named_parameters() if "layers" in name]
+
+
+def test_what_shares_weights_computes_what_copies_would(with_reward):
+    root = with_reward(reward={"likelihood": ["sft"]}, ppo={"lora": {"rank": 2, "alpha": 4}})
+    parts = ppo._parts(context_of(root, "ppo"))
+    batch = pad_batch([[5, 6, 7], [8, 9]], [[10, 11], [12, 13, 1]], 0)
+    before = frozen_logprobs(parts.reference, batch, temperature=1.0)
+    # Whatever policy and critic learn, the reference stays the SFT student.
+    with torch.no_grad():
+        for weight in [*trained_weights(parts.policy).values(), *parts.critic.trunk_parameters()]:
+            weight.add_(torch.randn_like(weight))
+    copy = load_model(root / "outputs/models/sft")
+    torch.testing.assert_close(before, frozen_logprobs(copy, batch, temperature=1.0))
+    assert torch.equal(frozen_logprobs(parts.reference, batch, temperature=1.0), before)
+    policy = frozen_logprobs(parts.policy, batch, temperature=1.0)
+    assert (policy - before).abs().max() > 1e-3
+    with parts.critic.using(), torch.no_grad():
+        critic_adapter = token_logprobs(parts.policy, batch)[0]
+    assert (critic_adapter - policy).abs().max() > 1e-3
+    assert torch.equal(frozen_logprobs(parts.policy, batch, temperature=1.0), policy)
+
+
+def test_policy_and_critic_train_their_own_adapters_alone(with_reward):
+    root = with_reward(ppo={"lora": {"rank": 2, "alpha": 4}, "critic_warmup": 2, "critic_learning_rate": 0.1})
+    context = context_of(root, "ppo")
+    parts = ppo._parts(context)
+    frozen = {n: p.detach().clone() for n, p in parts.policy.named_parameters() if "lora" not in n}
+    policy, critic = snapshot(parts.policy), [p.detach().clone() for p in parts.critic.trunk_parameters()]
+    state = PPOState(kl_coefficient=0.05, averaged_policy=snapshot(parts.policy))
+    optimizers = make_optimizers(parts, context.config.ppo)
+
+    def changed(before, now):
+        return any(not torch.equal(one, other) for one, other in zip(before, now, strict=True))
+
+    # In the critic's first step its zero-initialised last layer passes no gradient on to its trunk.
+    for warm in (True, True, False):
+        _iterate(parts, context.config.ppo, optimizers, state, seed=0, state_folder=root)
+        assert changed(policy.values(), snapshot(parts.policy).values()) is not warm
+    assert changed(critic, parts.critic.trunk_parameters())
+    assert all(torch.equal(frozen[n], p) for n, p in parts.policy.named_parameters() if n in frozen)
+
+
+def test_a_killed_run_with_adapters_ends_as_if_nothing_had_happened(with_reward, monkeypatch):
+    settings = {"lora": {"rank": 2, "alpha": 4}, "iterations": 3, "critic_warmup": 0, "learning_rate": 0.01}
+    whole, killed = with_reward("whole", ppo=settings), with_reward("killed", ppo=settings)
+    run_stage("ppo", {}, whole)
+    honest = trainer.update
+
+    def update(*args, iteration, **kwargs):
+        if iteration == 2:
+            raise KeyboardInterrupt
+        return honest(*args, iteration=iteration, **kwargs)
+
+    monkeypatch.setattr(trainer, "update", update)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("ppo", {}, killed)
+    monkeypatch.setattr(trainer, "update", honest)
+    run_stage("ppo", {}, killed)
+    assert content_hash(killed / "outputs/models/ppo") == content_hash(whole / "outputs/models/ppo")
+
+
+def test_the_critic_can_start_from_the_reward_model(with_reward):
+    root = with_reward(ppo={"critic_init": "reward"})
+    parts = ppo._parts(context_of(root, "ppo"))
+    expected = load_model(root / "outputs/models/reward/trunk").state_dict()
+    found = parts.critic.trunk.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    run_stage("ppo", {}, root)
+
+
+def test_a_critic_does_not_start_from_a_reward_model_that_reads_other_tokens(with_reward):
+    root = with_reward(ppo={"critic_init": "reward"})
+    template = root / "outputs/models/reward/trunk/chat_template.jinja"
+    template.write_text(template.read_text().replace("<|user|>", "<|system|>") + " ")
+    with pytest.raises((InputError, ModelError), match="chat template"):
+        run_stage("ppo", {}, root)
+
+
+def test_autocast_trains_weights_in_float32(with_reward):
+    root = with_reward(ppo={"autocast": True, "critic_warmup": 0, "learning_rate": 1e-2})
+    metrics = run_stage("ppo", {}, root)
+    assert metrics["iterations"] == 2
+    before, after = load_model(root / "outputs/models/sft"), load_model(root / "outputs/models/ppo")
+    assert {p.dtype for p in after.parameters()} == {torch.float32}
+    if metrics["best_iteration"]:
+        assert any(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("settings", "words"), [({"max_new_tokens": 1}, "was cut off at 1 tokens")])
+def test_a_student_that_ends_nothing_is_refused_before_anything_is_trained(with_reward, settings, words):
+    root = with_reward(ppo=settings | {"temperature": 0.01})
+    with pytest.raises(TrainingError, match=words):
+        run_stage("ppo", {}, root)
+    assert not (root / "outputs/models/ppo").exists()
