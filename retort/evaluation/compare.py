@@ -107,5 +107,4 @@ def _detectable(a: list[float], b: list[float], groups: list[str]) -> float:
     discordance = sum(value * value for value in differences) / len(differences)
     alone, grouped = clustered_error(differences), clustered_error(differences, groups)
     effective = len(differences) * (alone / grouped) ** 2 if grouped > 0 else len(set(groups))
-    # Models that never differ here may differ elsewhere: less than one item in all cannot be told from none.
-    return minimum_detectable_difference(effective, min(1.0, max(discordance, 1 / len(differences))))
+    return minimum_detectable_difference(effective, discordance)

@@ -164,7 +164,8 @@ def sign_flip_test(
 def minimum_detectable_difference(n: float, discordance: float, *, power: float = 0.8, level: float = _LEVEL) -> float:
     """Smallest true difference of two accuracies that a paired test on `n` items finds with probability `power`.
 
-    Connor 1987, eq. 3, n = (z_a sqrt(d) + z_b sqrt(d - x^2))^2 / x^2, solved for the difference x.
+    Connor 1987, eq. 3, n = (z_a sqrt(d) + z_b sqrt(d - x^2))^2 / x^2, solved for the difference x by bisection; 1 where
+    even that would not be found.
 
     Args:
         n: Items; with groups, the number of independent ones that would have the same standard error.
@@ -178,7 +179,10 @@ def minimum_detectable_difference(n: float, discordance: float, *, power: float 
     if n <= 0 or not 0 <= discordance <= 1:
         raise ValueError(f"{n} items with a discordance of {discordance} cannot be")
     z_a, z_b = NormalDist().inv_cdf((1 + level) / 2), NormalDist().inv_cdf(power)
-    # (n + z_b^2) x^2 - 2 sqrt(n d) z_a x + (z_a^2 - z_b^2) d = 0, the larger root.
-    leading, half = n + z_b**2, math.sqrt(n * discordance) * z_a
-    root = math.sqrt(half**2 - leading * (z_a**2 - z_b**2) * discordance)
-    return (half + root) / leading
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        d = max(discordance, middle)  # items that differ are at least those that make the difference
+        enough = n * middle**2 >= (z_a * math.sqrt(d) + z_b * math.sqrt(d - middle**2)) ** 2
+        low, high = (low, middle) if enough else (middle, high)
+    return high

@@ -92,3 +92,8 @@ def test_refresh_refuses_parameters_that_leave_sections_unsaid(toy):
     (root / "params.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(ConfigError, match="lacks votes"):
         refresh(root)
+
+
+def test_a_benchmark_that_the_harness_does_not_have_is_refused_before_anything_runs(toy):
+    with pytest.raises(ConfigError, match=r"no task 'gsm8k_cott'\. Did you mean gsm8k_cot"):
+        made(toy(), ["evaluate.benchmarks=[{name: gsm8k, task: gsm8k_cott}]"])

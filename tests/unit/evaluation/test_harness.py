@@ -10,7 +10,7 @@ import pytest
 
 from retort import tables
 from retort.data.records import read_records
-from retort.errors import ConfigError, InputError
+from retort.errors import ConfigError, InputError, StorageError
 from retort.text import official
 
 ROOT = Path(__file__).parents[3]
@@ -232,3 +232,14 @@ def test_a_category_without_rows_is_said(ask, tmp_path):
     (tmp_path / "b.jsonl").write_text(json.dumps(GOOD["mmlu_pro_math"]) + "\n")
     with pytest.raises(InputError, match=r"b.jsonl: it holds no row for one of the tasks that 'mmlu_pro' consists of"):
         ask(lambda _: "", task="mmlu_pro", data={"test": "b.jsonl"}, num_fewshot=0, root=tmp_path)
+
+
+def test_a_data_set_that_cannot_be_fetched_asks_for_files(ask, monkeypatch):
+    import datasets
+
+    def unreachable(*_, **__):
+        raise ConnectionError("Couldn't reach 'openai/gsm8k' on the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(StorageError, match=r"task 'gsm8k_cot' cannot be fetched .*give its files in `data`"):
+        ask(lambda _: "", task="gsm8k_cot")

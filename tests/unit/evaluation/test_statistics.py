@@ -161,6 +161,13 @@ def test_minimum_detectable_difference_solves_connors_sample_size():
     assert minimum_detectable_difference(625, 0.2) == pytest.approx(0.05, abs=5e-5)
 
 
+def test_a_difference_is_at_least_discordant_itself():
+    # d = 0, so d = x: 100 x = (1.95996 + 0.841621 sqrt(1 - x))^2; at x = 0.07666 that is (1.95996 + 0.80872)^2 = 7.666.
+    assert minimum_detectable_difference(100, 0.0) == pytest.approx(0.0767, abs=1e-4)
+    # No difference on three items is significant at 5 %: 1.95996^2 > 3.
+    assert minimum_detectable_difference(3, 0.1) == 1.0
+
+
 def test_four_times_the_items_find_about_half_the_difference():
     ratio = minimum_detectable_difference(1000, 0.1) / minimum_detectable_difference(4000, 0.1)
     assert ratio == pytest.approx(2, rel=0.01)

@@ -47,6 +47,12 @@ def results(correct: Sequence[bool], *, unread: int = 0) -> list[dict[str, Any]]
 
 
 @pytest.fixture
+def item_results() -> Callable[..., list[dict[str, Any]]]:
+    """`item_results([True, False], unread=1)`: results by item; see `results`."""
+    return results
+
+
+@pytest.fixture
 def finished_run(tmp_path: Path) -> Callable[..., Path]:
     """Make a workspace: `finished_run(models={"sft": [...], "ppo": [...]}, gate=False)`; shares of 20 items."""
 

@@ -87,6 +87,15 @@ def test_a_task_of_the_harness_is_asked_in_the_stage_s_own_way(root, monkeypatch
     assert rows[0]["prompt_tokens"] == len(bare)  # as in training
 
 
+def test_a_chat_template_of_the_configuration_holds(root):
+    template = "{% for message in messages %}[{{ message['content'] }}]{% endfor %}"
+    write_reference(root / "outputs/models/base", Reference("outputs/models/sft", chat_template=template))
+    evaluate(root, model="base", benchmark="gsm8k")
+    rows = tables.read_table(root / "outputs/evaluate/base-gsm8k.parquet", tables.RESULTS)
+    tokenizer = load_tokenizer(root / "outputs/models/sft")
+    assert rows[0]["prompt_tokens"] == len(tokenizer("[0 eggs ?]").input_ids)
+
+
 def test_a_killed_benchmark_goes_on_with_what_is_missing(root, monkeypatch):
     from retort.engines import log
 
