@@ -174,7 +174,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "evaluate",
-        params=("answer", "evaluate.benchmarks", "evaluate.max_new_tokens", "evaluate.batch_size"),
+        params=("answer", "judge", "evaluate.benchmarks", "evaluate.max_new_tokens", "evaluate.batch_size"),
         deps=("outputs/prompts", "outputs/models/{model}"),
         outs=("outputs/evaluate/{model}-{benchmark}.parquet",),
         metrics=("metrics/evaluate-{model}-{benchmark}.json",),
@@ -259,16 +259,16 @@ def source_files(config: RetortConfig, stage: Stage, root: Path = Path()) -> lis
         files = [config.teacher.path] if config.teacher.type == "recorded" else []
     elif stage.name == "evaluate":
         files = [file for benchmark in config.evaluate.benchmarks for file in benchmark.data.values()]
-    elif stage.name in _JUDGED and config.judge is not None:
-        model = config.judge.model
-        files = [] if model.type == "openai" else [model.path if model.type == "recorded" else model.model]
     else:
         files = []
+    if stage.name in _JUDGED and config.judge is not None and config.judge.model.type != "openai":
+        model = config.judge.model
+        files = [*files, model.path if model.type == "recorded" else model.model]
     return sorted(set(files))
 
 
 _MODEL_KEYS = ("model", "chat_template")
-_JUDGED = ("votes", "reward_data", "ppo")
+_JUDGED = ("votes", "reward_data", "ppo", "evaluate")
 """Stages that ask the judge, where there is one."""
 
 

@@ -31,7 +31,7 @@ class Prompt:
     prompt_id: str
     instruction: str
     responses: Sequence[str]
-    """Empty ones lose without being judged."""
+    """Empty ones lose without being judged; the stage empties those that were cut off."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,10 @@ def run(context: Context) -> EvaluateResult:
 
             outcome = run_benchmark(benchmark, engine, sampling, root=context.paths.root, logs=state)
             rows, harness = outcome.rows, outcome.harness
+    if benchmark.task == "heldout" and context.config.answer == "open":
+        from retort.stages.judging import judge_rows
+
+        rows = judge_rows(context, rows)
     tables.write_table(context.paths.results(model, benchmark.name), rows, tables.RESULTS)
     return _result(model, benchmark, engine, rows, harness)
 

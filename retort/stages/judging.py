@@ -11,7 +11,7 @@ from retort.config.judge import FolderJudge, JudgeConfig, RecordedJudge
 from retort.engines.base import Engine
 from retort.engines.make import make_engine
 from retort.errors import ConfigError, InputError
-from retort.judge.ask import Judge, Record
+from retort.judge.ask import Judge, Pair, Record, Single
 from retort.judge.comparisons import bias
 from retort.judge.elect import Elected, Prompt, elect_responses
 from retort.stages.context import Context
@@ -72,8 +72,12 @@ class JudgeSummary:
 
 
 @contextmanager
-def judging(context: Context) -> Iterator[Judge]:
+def judging(context: Context, *, seed: int | None = None) -> Iterator[Judge]:
     """The configured judge, its engine started.
+
+    Args:
+        context: The stage's.
+        seed: Seed for a judge that samples; the run's where left out.
 
     Raises:
         ConfigError: there is no judge, or its folder does not exist.
@@ -84,7 +88,7 @@ def judging(context: Context) -> Iterator[Judge]:
     if config is None:
         raise ConfigError("answer: open needs a judge. Name one in the section judge.")
     with _engine(config, context.paths.root) as engine:
-        yield Judge(engine, config, context.state(), seed=context.config.seed)
+        yield Judge(engine, config, context.state(), seed=context.config.seed if seed is None else seed)
 
 
 def elect_labels(context: Context) -> JudgeSummary:
@@ -108,6 +112,32 @@ def elect_labels(context: Context) -> JudgeSummary:
     write_table(context.paths.judgements, _judgement_rows(prompts, elected), JUDGEMENTS)
     write_calls(context.paths.votes.with_name("calls.parquet"), judge.record)
     return _summary(prompts, elected, figures)
+
+
+def judge_rows(context: Context, rows: Rows) -> Rows:
+    """Score the results of open-ended held-out prompts by the judge.
+
+    Pairwise, against the reference that stands as gold answer: 1 where the response is better, 0.5 for a tie and where
+    the judge does not decide (`read` is null), 0 where it is worse. By rubric: whether the grade passes.
+    """
+    # Seed 0: an evaluation is the same in every run.
+    with judging(context, seed=0) as judge:
+        if judge.config.method == "rubric":
+            grades = judge.grade([Single(row["item_id"], row["question"], row["response"]) for row in rows])
+            found = [None if one is None else float(one >= judge.config.threshold) for one in grades]
+        else:
+            found = judge.compare([Pair(r["item_id"], r["question"], r["response"], r["answer"]) for r in rows])
+    unread = 0.0 if judge.config.method == "rubric" else 0.5
+    return [
+        row
+        | {
+            "read": None if one is None else f"{one:g}",
+            "score": unread if one is None else one,
+            "correct": one is not None and one >= 0.5,
+            "official": one is not None and one >= 0.5,
+        }
+        for row, one in zip(rows, found, strict=True)
+    ]
 
 
 def figures_of(judge: Judge) -> JudgeFigures:
@@ -171,8 +201,8 @@ def _prompts(context: Context) -> list[Prompt]:
     responses: dict[str, list[str]] = {row["prompt_id"]: [] for row in rows}
     for shard in context.config.teacher_responses.shards:
         path, number = context.paths.responses("teacher_responses", shard), 0
-        for batch in read_columns(path, RESPONSES, columns=["prompt_id", "response"]):
-            for prompt_id, response in zip(batch["prompt_id"], batch["response"], strict=True):
+        for batch in read_columns(path, RESPONSES, columns=["prompt_id", "response", "finish_reason"]):
+            for prompt_id, response, reason in zip(*batch.values(), strict=True):
                 number += 1
                 if prompt_id not in responses:
                     raise InputError(
@@ -182,7 +212,8 @@ def _prompts(context: Context) -> list[Prompt]:
                         field="prompt_id",
                         remedy="The responses belong to other prompts: run teacher_responses again",
                     )
-                responses[prompt_id].append(response)
+                # One that was cut off could win, but nothing may be learned from it.
+                responses[prompt_id].append("" if reason == "length" else response)
     return [Prompt(row["prompt_id"], row["prompt"], responses[row["prompt_id"]]) for row in rows]
 
 
