@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MOST_SCORES = 2**30
 """Scores (tokens x vocabulary) of a forward pass without gradient: 2 GiB in bfloat16 if all tokens are responses'."""
-CHUNK_SCORES = 2**20
-"""Scores that are normalised in float32 at once: few enough to stay in a processor's cache."""
+CHUNK_SCORES = 2**23
+"""Scores that are normalised in float32 at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each response token, and the entropy of its distribution if asked.
 
-    Sequences are packed into rows without padding where the model allows it, and scores over the vocabulary are
-    computed for response tokens alone: prompts can be far longer than responses.
+    Sequences are packed into rows without padding where the model allows it, the responses to one prompt behind one
+    copy of it, and scores over the vocabulary are computed for response tokens alone.
 
     Args:
         model: A causal language model.
@@ -78,15 +78,35 @@ def token_logprobs(
     """
     packed = pack(model, batch)
     rows, columns = batch.response_mask_BT[:, 1:].nonzero(as_tuple=True)
-    places = packed.places(rows, columns)
-    order = places.argsort()  # the model gives the positions that it keeps in the order of its rows
-    rows, columns, places = rows[order], columns[order], places[order]
+    # First tokens of responses that share a prompt are chosen in one place, from one row of scores.
+    places, which = packed.places(rows, columns).unique(return_inverse=True)
     keep = torch.zeros_like(packed.ids_RW, dtype=torch.bool)
-    keep.view(-1)[places] = True
-    logits_NV = model(**packed.inputs(), logits_to_keep=keep).logits
-    found, spread = _Chosen.apply(logits_NV, batch.ids_BT[rows, columns + 1], temperature, entropy)
-    logprobs, entropies = torch.zeros(2, *batch.ids_BT.shape, dtype=torch.float32, device=logits_NV.device)
+    keep.view(-1)[places] = True  # the model gives the scores of these places in their order
+    logits_SV = model(**packed.inputs(), logits_to_keep=keep).logits
+    found, spread = chosen_logprobs(
+        logits_SV, batch.ids_BT[rows, columns + 1], which, temperature=temperature, entropy=entropy
+    )
+    logprobs, entropies = torch.zeros(2, *batch.ids_BT.shape, dtype=torch.float32, device=logits_SV.device)
     return logprobs.index_put((rows, columns + 1), found), entropies.index_put((rows, columns + 1), spread)
+
+
+def chosen_logprobs(
+    logits_SV: Tensor, targets_N: Tensor, which_N: Tensor, *, temperature: float = 1.0, entropy: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of N tokens under S distributions, and the distributions' entropies (0 unless asked for).
+
+    Args:
+        logits_SV: Scores over the vocabulary.
+        targets_N: The tokens.
+        which_N: Row of the scores that each token was chosen from.
+        temperature: Scores are divided by it.
+        entropy: Compute entropies (without gradient).
+
+    Returns:
+        Log-probabilities and entropies in nats, both (N,), float32.
+    """
+    found: tuple[Tensor, Tensor] = _Chosen.apply(logits_SV, targets_N, which_N, temperature, entropy)
+    return found
 
 
 class _Chosen(torch.autograd.Function):
@@ -98,43 +118,47 @@ class _Chosen(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits_NV: Tensor, targets_N: Tensor, temperature: float, entropy: bool
+        ctx: Any, logits_SV: Tensor, targets_N: Tensor, which_N: Tensor, temperature: float, entropy: bool
     ) -> tuple[Tensor, Tensor]:
-        totals, found, entropies = torch.zeros(3, len(targets_N), dtype=torch.float32, device=logits_NV.device)
-        for part in _row_chunks(logits_NV):
-            scores = logits_NV[part].float()
-            if temperature != 1:
-                scores = scores / temperature
+        totals, entropies = torch.zeros(2, len(logits_SV), dtype=torch.float32, device=logits_SV.device)
+        for part in _row_chunks(logits_SV):
+            scores = _scaled(logits_SV[part], temperature)
             totals[part] = scores.logsumexp(dim=1)
-            found[part] = scores.gather(1, targets_N[part, None]).squeeze(1) - totals[part]
             if entropy:
                 # H = ln Z - E[score]; a score of -inf has probability 0 and adds nothing.
                 weighted = (scores - totals[part, None]).exp_().mul_(scores).nan_to_num_(nan=0.0)
                 entropies[part] = totals[part] - weighted.sum(dim=1)
-        ctx.save_for_backward(logits_NV, targets_N, totals)
+        chosen = _scaled(logits_SV[which_N, targets_N], temperature)
+        ctx.save_for_backward(logits_SV, targets_N, which_N, totals)
         ctx.temperature = temperature
-        ctx.mark_non_differentiable(entropies)
-        return found, entropies
+        spread = entropies[which_N]
+        ctx.mark_non_differentiable(spread)
+        return chosen - totals[which_N], spread
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_N: Tensor, _entropy: Tensor) -> tuple[Tensor, None, None, None]:
-        logits_NV, targets_N, totals = ctx.saved_tensors
-        gradient = torch.empty_like(logits_NV)
-        for part in _row_chunks(logits_NV):
-            scores = logits_NV[part].float()
-            if ctx.temperature != 1:
-                scores = scores / ctx.temperature
-            upstream = grad_N[part, None] / ctx.temperature
-            change = (scores - totals[part, None]).exp_().mul_(-upstream)
-            gradient[part] = change.scatter_add_(1, targets_N[part, None], upstream)
-        return gradient, None, None, None
+    def backward(ctx: Any, grad_N: Tensor, _entropy: Tensor) -> tuple[Tensor | None, ...]:
+        logits_SV, targets_N, which_N, totals = ctx.saved_tensors
+        upstream = grad_N / ctx.temperature
+        summed = torch.zeros_like(totals).index_add_(0, which_N, upstream)
+        gradient = torch.empty_like(logits_SV)
+        for part in _row_chunks(logits_SV):
+            scores = _scaled(logits_SV[part], ctx.temperature)
+            gradient[part] = (scores - totals[part, None]).exp_().mul_(-summed[part, None])
+        # Several responses may choose one token in one place; unlike index_put_, this adds up in a fixed order.
+        gradient.view(-1).index_add_(0, which_N * logits_SV.shape[1] + targets_N, upstream.to(gradient.dtype))
+        return gradient, None, None, None, None
 
 
-def _row_chunks(logits_NV: Tensor) -> list[slice]:
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    scores = logits.float()
+    return scores if temperature == 1 else scores / temperature
+
+
+def _row_chunks(logits_SV: Tensor) -> list[slice]:
     """Slices of a few rows each, of at most `CHUNK_SCORES` scores."""
-    size = max(1, CHUNK_SCORES // logits_NV.shape[1])
-    return [slice(start, start + size) for start in range(0, len(logits_NV), size)]
+    size = max(1, CHUNK_SCORES // logits_SV.shape[1])
+    return [slice(start, start + size) for start in range(0, len(logits_SV), size)]
 
 
 def length_sorted_batches(

@@ -1,6 +1,7 @@
-"""Several sequences in one row instead of padding: fewer positions to compute, the same hidden states.
+"""Sequences in common rows instead of padding: fewer positions to compute, the same hidden states.
 
-A model reads rows of which each holds whole sequences, one after another; a token sees its own sequence alone. Rows
+A model reads rows of which each holds several prompts with their responses, one after another. Responses to one prompt
+stand behind one copy of it, so K responses cost one prompt and not K; each sees that prompt and itself alone. Rows
 are as long as the longest sequence, so attention costs a row what it costs padded.
 """
 
@@ -27,21 +28,22 @@ class Packed:
 
     ids_RW: Tensor
     position_ids_RW: Tensor | None
-    """Place of each token in its own sequence; None where no row holds two sequences."""
-    attention_mask_RW: Tensor | None
-    """1 at tokens, for models that cannot be packed."""
-    row_B: Tensor
-    offset_B: Tensor
+    """Place of each token in its own sequence; None where every row holds one sequence."""
+    attention_mask: Tensor | None
+    """Of shape (R, 1, W, W), True where a token is seen, where prompts are shared; 1 at tokens, shape (R, W), for
+    models that cannot be packed; else None: by their positions, tokens see what they should."""
+    place_BT: Tensor
+    """Index of each token in the flattened (R, W); of no meaning at padding."""
 
     def places(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Index, in the flattened (R, W), of the tokens at `columns` of the sequences `rows`."""
-        return self.row_B[rows] * self.ids_RW.shape[1] + self.offset_B[rows] + columns
+        return self.place_BT[rows, columns]
 
     def inputs(self) -> dict[str, Any]:
         """Arguments of a forward pass without a cache."""
         return {
             "input_ids": self.ids_RW,
-            "attention_mask": self.attention_mask_RW,
+            "attention_mask": self.attention_mask,
             "position_ids": self.position_ids_RW,
             "use_cache": False,
         }
@@ -56,31 +58,33 @@ def can_pack(model: PreTrainedModel) -> bool:
     return kernel and kinds <= _ATTENTIVE and not getattr(model, "_is_stateful", False)
 
 
+def can_share(model: PreTrainedModel) -> bool:
+    """Whether the model takes a mask that says for each token what it sees: those whose layers see everything do."""
+    config = model.config
+    kinds = getattr(config, "layer_types", None)
+    whole = set(kinds) == {"full_attention"} if kinds else not getattr(config, "sliding_window", None)
+    return can_pack(model) and whole and getattr(config, "_attn_implementation", None) == "sdpa"
+
+
 def pack(model: PreTrainedModel, batch: TokenBatch) -> Packed:
     """Put the sequences of `batch` (padded on the right) into as few rows as first fit, longest first, needs."""
     lengths: list[int] = batch.attention_mask_BT.sum(dim=1).tolist()
-    device, width = batch.ids_BT.device, max(lengths)
-    packable = can_pack(model)
-    places = first_fit(lengths, width) if packable else [(row, 0) for row in range(len(lengths))]
-    row_B, offset_B = (torch.tensor(column, device=device) for column in zip(*places, strict=True))
-    shape = (max(row for row, _ in places) + 1, width)
-    rows, columns = batch.attention_mask_BT[:, :width].nonzero(as_tuple=True)
-    ids, positions = torch.zeros(2, *shape, dtype=batch.ids_BT.dtype, device=device)
-    ids[row_B[rows], offset_B[rows] + columns] = batch.ids_BT[rows, columns]
-    # What is left over at a row's end has position 0 again and again: each is a sequence of its own, which none sees.
-    positions[row_B[rows], offset_B[rows] + columns] = columns
-    return Packed(
-        ids_RW=ids,
-        # Right of a single sequence anything may stand: no token looks to its right.
-        position_ids_RW=positions if packable and shape[0] < len(lengths) else None,
-        attention_mask_RW=None if packable else batch.attention_mask_BT[:, :width],
-        row_B=row_B,
-        offset_B=offset_B,
-    )
+    width = max(lengths)
+    if not can_pack(model):
+        columns = torch.arange(batch.ids_BT.shape[1], device=batch.ids_BT.device)
+        rows = torch.arange(len(lengths), device=batch.ids_BT.device)
+        mask = batch.attention_mask_BT[:, :width]
+        return Packed(batch.ids_BT[:, :width], None, mask, rows[:, None] * width + columns)
+    responses: list[int] = batch.response_mask_BT.sum(dim=1).tolist()
+    prompts = [whole - response for whole, response in zip(lengths, responses, strict=True)]
+    groups = _by_prompt(batch, prompts) if can_share(model) else [[row] for row in range(len(lengths))]
+    trees = [tree for group in groups for tree in _trees(group, prompts, responses, width)]
+    sizes = [prompts[tree[0]] + sum(responses[row] for row in tree) for tree in trees]
+    return _laid_out(batch, trees, first_fit(sizes, width), prompts, responses, width)
 
 
 def first_fit(lengths: list[int], width: int) -> list[tuple[int, int]]:
-    """Row and offset of each sequence: longest first, each into the first row with room (Johnson 1973)."""
+    """Row and offset of each piece: longest first, each into the first row with room (Johnson 1973)."""
     filled: list[int] = []
     places = [(0, 0)] * len(lengths)
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
@@ -90,6 +94,70 @@ def first_fit(lengths: list[int], width: int) -> list[tuple[int, int]]:
         places[index] = (row, filled[row])
         filled[row] += lengths[index]
     return places
+
+
+def _by_prompt(batch: TokenBatch, prompts: list[int]) -> list[list[int]]:
+    """Rows with the same prompt together; an empty prompt predicts nothing, so there is nothing to share."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, ids in enumerate(batch.ids_BT.tolist()):
+        key = tuple(ids[: prompts[row]]) or (-row - 1,)
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _trees(group: list[int], prompts: list[int], responses: list[int], width: int) -> list[list[int]]:
+    """A group cut into parts of which each, with one prompt, fits a row."""
+    room = width - prompts[group[0]]
+    places = first_fit([responses[row] for row in group], room)
+    parts: dict[int, list[int]] = {}
+    for row, (part, _) in zip(group, places, strict=True):
+        parts.setdefault(part, []).append(row)
+    return list(parts.values())
+
+
+def _laid_out(
+    batch: TokenBatch,
+    trees: list[list[int]],
+    places: list[tuple[int, int]],
+    prompts: list[int],
+    responses: list[int],
+    width: int,
+) -> Packed:
+    device = batch.ids_BT.device
+    shape = (max(row for row, _ in places) + 1, width)
+    # For each sequence: where its prompt and its response begin, and the numbers of its tree and of itself.
+    starts = torch.zeros(4, len(prompts), dtype=torch.long)
+    for number, (tree, (row, offset)) in enumerate(zip(trees, places, strict=True)):
+        end = row * width + offset + prompts[tree[0]]
+        for index in tree:
+            starts[:, index] = torch.tensor([row * width + offset, end - prompts[index], number + 1, index + 1])
+            end += responses[index]
+    prompt_start, response_start, tree_of, own = starts.to(device)
+    columns = torch.arange(batch.ids_BT.shape[1], device=device)
+    answering = columns >= torch.tensor(prompts, device=device)[:, None]
+    place_BT = torch.where(answering, response_start[:, None], prompt_start[:, None]) + columns
+    rows, at = batch.attention_mask_BT.nonzero(as_tuple=True)
+    where = place_BT[rows, at]
+    ids, positions, tree_RW, own_RW = torch.zeros(4, shape[0] * width, dtype=torch.long, device=device)
+    ids[where], positions[where], tree_RW[where] = batch.ids_BT[rows, at], at, tree_of[rows]
+    own_RW[where] = torch.where(answering[rows, at], own[rows], 0)
+    mask = None
+    if len(trees) < len(prompts):
+        tree_RW, own_RW = tree_RW.view(shape), own_RW.view(shape)
+        mask = _mask(tree_RW, own_RW)
+    alone = len(trees) == len(prompts) == shape[0]
+    # What is left over at a row's end has position 0 again and again: each is a sequence of its own, which none sees.
+    # Right of a single sequence anything may stand: no token looks to its right.
+    return Packed(ids.view(shape), None if alone else positions.view(shape), mask, place_BT)
+
+
+def _mask(tree_RW: Tensor, own_RW: Tensor) -> Tensor:
+    """True where a token (second last axis) sees another (last axis): none behind it, the prompt's and its own."""
+    width = tree_RW.shape[1]
+    before = torch.ones(width, width, dtype=torch.bool, device=tree_RW.device).tril()
+    same_tree = tree_RW[:, :, None] == tree_RW[:, None, :]
+    seen = (own_RW[:, None, :] == 0) | (own_RW[:, :, None] == own_RW[:, None, :])
+    return (before & same_tree & seen)[:, None]
 
 
 def hidden_states(model: PreTrainedModel, batch: TokenBatch, where_BT: Tensor) -> Tensor:
@@ -105,5 +173,5 @@ def hidden_states(model: PreTrainedModel, batch: TokenBatch, where_BT: Tensor) -
     """
     packed = pack(model, batch)
     hidden: Tensor = model.base_model(**packed.inputs()).last_hidden_state
-    rows, columns = where_BT.nonzero(as_tuple=True)
-    return hidden.flatten(0, 1)[packed.places(rows, columns)]
+    # index_select adds gradients of one place up in a fixed order; indexing with a tensor does not on several threads.
+    return hidden.flatten(0, 1).index_select(0, packed.places(*where_BT.nonzero(as_tuple=True)))

@@ -6,15 +6,28 @@ import pytest
 import torch
 
 from retort.likelihood import pad_batch, token_logprobs
-from retort.packing import can_pack, first_fit, hidden_states, pack
+from retort.packing import can_pack, can_share, first_fit, hidden_states, pack
 
 PROMPTS = [[7, 8, 9], [10], [11, 12, 13, 14, 15, 16], [17, 18], [19, 20, 21]]
 RESPONSES = [[20, 21, 1], [22, 1], [23, 24, 25, 26, 27, 28], [29, 30, 31], []]
 ARCHITECTURES = ["llama", "qwen2", "gemma2", "gpt2"]
 
 
+SHARED = [[7, 8, 9], [10, 11], [7, 8, 9], [7, 8, 9], [10, 11], [7, 8]]
+ANSWERS = [[20, 21, 22, 23, 24], [25, 1], [26], [20, 21, 1], [25, 27, 1], [28]]
+
+
 def batch():
     return pad_batch(PROMPTS, RESPONSES, 0)
+
+
+def single(model, prompts, responses):
+    """Hidden states of each sequence on its own, one after another."""
+    each = [
+        model.base_model(torch.tensor([prompt + response]), use_cache=False).last_hidden_state[0]
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
+    return torch.cat(each).detach()
 
 
 def test_longest_first_into_the_first_row_with_room():
@@ -27,7 +40,7 @@ def test_no_token_is_lost_and_none_has_two_places(tiny_model):
     whole = batch()
     packed = pack(tiny_model(), whole)
     rows, columns = whole.attention_mask_BT.nonzero(as_tuple=True)
-    places = packed.places(rows, columns)
+    places = packed.place_BT[rows, columns]
     assert len(set(places.tolist())) == len(rows)
     assert torch.equal(packed.ids_RW.view(-1)[places], whole.ids_BT[rows, columns])
     assert torch.equal(packed.position_ids_RW.view(-1)[places], columns)
@@ -35,16 +48,58 @@ def test_no_token_is_lost_and_none_has_two_places(tiny_model):
     assert packed.ids_RW.shape == (3, 12)
 
 
+def test_responses_to_one_prompt_stand_behind_one_copy_of_it(tiny_model):
+    whole = pad_batch(SHARED, ANSWERS, 0)
+    packed = pack(tiny_model(), whole)
+    # Width 8. 7 8 9: 5 | 3 + 1 of its responses fit beside it; 10 11: both of its responses; 7 8 is another prompt.
+    # Pieces of 8, 7, 7 and 3 tokens take four rows; padded, they would be six.
+    assert packed.ids_RW.shape == (4, 8)
+    assert packed.place_BT[2, :3].tolist() == packed.place_BT[3, :3].tolist() != packed.place_BT[0, :3].tolist()
+    assert packed.place_BT[1, :2].tolist() == packed.place_BT[4, :2].tolist()
+    assert torch.equal(packed.position_ids_RW.view(-1)[packed.place_BT[3, :6]], torch.arange(6))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_hidden_states_behind_shared_prompts_are_those_of_single_sequences(tiny_model, architecture):
+    model, whole = tiny_model(architecture), pad_batch(SHARED, ANSWERS, 0)
+    found = hidden_states(model, whole, whole.attention_mask_BT.bool()).detach()
+    torch.testing.assert_close(found, single(model, SHARED, ANSWERS), atol=1e-5, rtol=0)
+
+
+def test_log_probabilities_and_gradients_behind_shared_prompts_are_those_of_single_sequences(tiny_model):
+    model, whole = tiny_model(), pad_batch(SHARED, ANSWERS, 0)
+    weights = torch.linspace(-1, 2, 15)
+    found, entropies = token_logprobs(model, whole, temperature=0.7, entropy=True)
+    (found[whole.response_mask_BT.bool()] * weights).sum().backward()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    expected = []
+    for prompt, response in zip(SHARED, ANSWERS, strict=True):
+        logits = model(torch.tensor([prompt + response]), use_cache=False).logits[0, len(prompt) - 1 : -1] / 0.7
+        expected.append(torch.distributions.Categorical(logits=logits))
+    logprobs = [one.log_prob(torch.tensor(ids)) for one, ids in zip(expected, ANSWERS, strict=True)]
+    (torch.cat(logprobs) * weights).sum().backward()
+    kept = whole.response_mask_BT.bool()
+    torch.testing.assert_close(found[kept], torch.cat(logprobs), atol=1e-5, rtol=0)
+    torch.testing.assert_close(entropies[kept], torch.cat([one.entropy() for one in expected]), atol=1e-5, rtol=0)
+    for one, parameter in zip(gradients, model.parameters(), strict=True):
+        torch.testing.assert_close(one, parameter.grad, atol=2e-5, rtol=1e-4)
+
+
+def test_models_that_do_not_see_everything_share_no_prompts(tiny_model):
+    assert [can_share(tiny_model(name)) for name in ARCHITECTURES] == [True, True, False, True]
+    windowed = tiny_model("qwen2")
+    windowed.config.layer_types = ["full_attention", "sliding_attention"]
+    assert not can_share(windowed)
+    assert can_pack(windowed)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_hidden_states_are_those_of_single_sequences(tiny_model, architecture):
     model, whole = tiny_model(architecture), batch()
     assert can_pack(model)
     found = hidden_states(model, whole, whole.attention_mask_BT.bool()).detach()
-    expected = [
-        model.base_model(torch.tensor([prompt + response]), use_cache=False).last_hidden_state[0]
-        for prompt, response in zip(PROMPTS, RESPONSES, strict=True)
-    ]
-    torch.testing.assert_close(found, torch.cat(expected).detach(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, single(model, PROMPTS, RESPONSES), atol=1e-5, rtol=0)
 
 
 def test_a_sequence_sees_no_other_in_its_row(tiny_model):
