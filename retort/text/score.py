@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from retort.config.data import AnswerType
 from retort.data.benchmarks import Item, Task
 from retort.text import official
+from retort.text.difference import RowScore, difference
 from retort.text.equal import same_answer
 from retort.text.extract import Answer, read_answer
 from retort.text.unanswerable import says_unanswerable
@@ -40,10 +41,14 @@ class Scores:
     unparsed: int
     """Responses in which no answer could be read."""
     unparsed_share: float
+    empty: int
+    """Unparsed responses that are empty."""
     beyond_options: int
     """Letters that were read but name no option."""
     ours_right_official_wrong: int
     official_right_ours_wrong: int
+    differences: dict[str, int]
+    """Rows on which the verdicts differ, by the kind of difference (`retort.text.difference`)."""
     labels: int
     """Rows for which the file says whether the response is right."""
     label_agreements: int
@@ -62,6 +67,7 @@ class _Tally:
     rows: int = 0
     right: int = 0
     unparsed: int = 0
+    empty: int = 0
     beyond: int = 0
     ours_only: int = 0
     official_only: int = 0
@@ -71,15 +77,24 @@ class _Tally:
     official: Counter[str] = field(default_factory=Counter)
     guesses: float = 0.0
     rules: Counter[str] = field(default_factory=Counter)
+    differences: Counter[str] = field(default_factory=Counter)
     model_rows: Counter[str] = field(default_factory=Counter)
     model_right: Counter[str] = field(default_factory=Counter)
 
 
-def score(task: Task, items: Iterable[Item]) -> Scores:
-    """Score responses one by one; nothing but counts is kept."""
+def score(task: Task, items: Iterable[Item], *, each: Callable[[RowScore], None] | None = None) -> Scores:
+    """Score responses one by one; nothing but counts is kept.
+
+    Args:
+        task: Benchmark.
+        items: Responses.
+        each: Called with the score of each response.
+    """
     tally = _Tally()
-    for item in items:
-        _count(task, item, tally)
+    for item, row in score_rows(task, items):
+        _count(item, row, tally)
+        if each is not None:
+            each(row)
     rows = max(tally.rows, 1)
     accuracies = {rule: tally.official[rule] / rows for rule in _RULES[task]}
     if task == "mmlu_pro":
@@ -93,9 +108,11 @@ def score(task: Task, items: Iterable[Item]) -> Scores:
         official_accuracies=accuracies,
         unparsed=tally.unparsed,
         unparsed_share=tally.unparsed / rows,
+        empty=tally.empty,
         beyond_options=tally.beyond,
         ours_right_official_wrong=tally.ours_only,
         official_right_ours_wrong=tally.official_only,
+        differences=dict(sorted(tally.differences.items())),
         labels=tally.labels,
         label_agreements=tally.agreements,
         label_agreement=tally.agreements / tally.labels if tally.labels else None,
@@ -110,35 +127,62 @@ def read_item(task: Task, item: Item) -> tuple[Answer | None, bool]:
 
     GSM-Plus' "critical thinking" questions lack a condition; right is to say so, and to give no number as the answer.
     """
-    answer = read_answer(item.response, KINDS[task])
+    answer = read_answer(item.response, KINDS[task], item.option_texts)
     if item.answer == _NONE:
         refusal = says_unanswerable(item.response, answer)
         return refusal, refusal is not None
     return answer, answer is not None and same_answer(answer.value, item.answer, KINDS[task])
 
 
-def _count(task: Task, item: Item, tally: _Tally) -> None:
-    answer, right = read_item(task, item)
-    published = {rule: correct(item) for rule, correct in _RULES[task].items()}
+def score_rows(task: Task, items: Iterable[Item]) -> Iterator[tuple[Item, RowScore]]:
+    """Each response with both verdicts on it."""
+    for item in items:
+        answer, right = read_item(task, item)
+        verdicts = {rule: correct(item) for rule, correct in _RULES[task].items()}
+        official_answer = _OFFICIAL_ANSWER[task](item)
+        yield (
+            item,
+            RowScore(
+                row=item.row,
+                question=item.group,
+                model=item.model,
+                gold=item.answer,
+                answer=answer.value if answer else None,
+                rule=answer.rule if answer else None,
+                start=answer.start if answer else None,
+                end=answer.end if answer else None,
+                right=right,
+                official_answer=official_answer,
+                official=verdicts,
+                label=item.label,
+                difference=difference(answer, right, official_answer, verdicts[OFFICIAL[task]], KINDS[task]),
+            ),
+        )
+
+
+def _count(item: Item, row: RowScore, tally: _Tally) -> None:
     tally.rows += 1
-    tally.right += right
-    tally.official.update(rule for rule, correct in published.items() if correct)
-    tally.ours_only += right and not published[OFFICIAL[task]]
-    tally.official_only += published[OFFICIAL[task]] and not right
+    tally.right += row.right
+    tally.official.update(rule for rule, correct in row.official.items() if correct)
     tally.model_rows[item.model] += 1
-    tally.model_right[item.model] += right
-    if answer is None:
+    tally.model_right[item.model] += row.right
+    if row.difference is not None:
+        tally.differences[row.difference] += 1
+        tally.ours_only += row.right
+        tally.official_only += not row.right
+    if row.answer is None or row.rule is None:
         tally.unparsed += 1
+        tally.empty += not item.response.strip()
     else:
-        tally.rules[answer.rule] += 1
-        if item.options is not None and string.ascii_uppercase.index(answer.value) >= item.options:
+        tally.rules[row.rule] += 1
+        if item.options is not None and string.ascii_uppercase.index(row.answer) >= item.options:
             tally.beyond += 1
     if item.options and official.mmlu_pro_l1(item.response) is None:
         tally.guesses += 1 / item.options
     if item.label is not None:
         tally.labels += 1
         tally.labelled_right += item.label
-        tally.agreements += item.label == right
+        tally.agreements += item.label == row.right
 
 
 def _hashed(text: str) -> str:
@@ -176,3 +220,14 @@ _RULES: dict[Task, dict[str, Callable[[Item], bool]]] = {
         "last_match": lambda item: official.mmlu_pro_last(item.response) == item.answer,
     },
 }
+
+_OFFICIAL_ANSWER: dict[Task, Callable[[Item], str | None]] = {
+    "gsm8k": lambda item: _valid(official.gsm8k_answer(_hashed(item.response))),
+    "gsm_plus": lambda item: official.gsm_plus_answer(item.response) or None,
+    "mmlu_pro": lambda item: official.mmlu_pro_l1(item.response),
+}
+"""What the rule in `OFFICIAL` reads."""
+
+
+def _valid(answer: str) -> str | None:
+    return None if answer == official.INVALID else answer
