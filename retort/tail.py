@@ -42,5 +42,8 @@ class Tail:
             rest = b""
             while chunk := stream.read(65536):
                 target.write(chunk)
-                *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-                self.lines.extend(line.decode(errors="replace") for line in whole if line.strip())
+                *whole, rest = (rest + chunk).split(b"\n")
+                # Of a progress bar, which writes over itself, what it showed last.
+                shown = (line.rstrip(b"\r").rpartition(b"\r")[2] for line in whole)
+                self.lines.extend(line.decode(errors="replace") for line in shown if line.strip())
+                rest = rest[-65536:]
