@@ -107,3 +107,19 @@ def test_the_same_rows_give_the_same_intervals_however_they_are_split(monkeypatc
     monkeypatch.setattr(intervals, "_MOST_WEIGHTS", 100 * 300)  # 300 resamples at a time
     other = figure_intervals(labels, scores, prompts.tolist(), estimated_error=0.1)
     assert other["auc"] == pytest.approx(found["auc"], abs=0.03)
+
+
+def test_the_calibration_error_s_interval_takes_the_bias_of_resamples_back(monkeypatch):
+    def others(counts, *_):
+        flat = np.full(len(counts), 0.5)
+        return [flat, flat, np.linspace(0.1, 0.3, len(counts))]
+
+    monkeypatch.setattr(intervals, "_others", others)
+    labels, scores = np.tile([0.0, 1.0], 50), np.tile([0.1, 0.9], 50)  # far from calibrated by chance
+    monkeypatch.setattr(intervals, "_calibrated_error", lambda *given: np.zeros(given[-1]))
+    # Quantiles 0.105 and 0.295 of the resamples: 2 x 0.16 - 0.295 = 0.025 and 2 x 0.16 - 0.105 = 0.215.
+    found = figure_intervals(labels, scores, range(100), estimated_error=0.16)["calibration_error"]
+    assert found == pytest.approx([0.025, 0.215], abs=1e-3)
+    # Never without the estimate, never below 0.
+    found = figure_intervals(labels, scores, range(100), estimated_error=0.1)["calibration_error"]
+    assert found == pytest.approx([0.0, 0.1], abs=1e-3)

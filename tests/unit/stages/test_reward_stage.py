@@ -92,17 +92,22 @@ def test_figures_by_length_part_the_gate_s_responses_into_thirds(training_root):
 
 def test_a_gate_by_interval_refuses_what_its_estimates_would_pass(training_root):
     def run(name, **bounds):
-        root = training_root(name, reward=bounds)
-        file = Paths(root).reward_data("validation")
-        rows = tables.read_table(file, tables.REWARD_EXAMPLES)
-        noisy = [row | ({"label": 1 - row["label"]} if place % 5 == 0 else {}) for place, row in enumerate(rows)]
-        tables.write_table(file, noisy, tables.REWARD_EXAMPLES)
+        root = training_root(name, reward={"steps": 40, "learning_rate": 3e-3, "evaluate_steps": 20} | bounds)
+        for split in ("train", "validation"):
+            file = Paths(root).reward_data(split)
+            rows = tables.read_table(file, tables.REWARD_EXAMPLES)
+            for row in rows:
+                row["response"] = f"so #### {64 if row['label'] else 46}"
+            gate = [row for row in rows if row["source"] == "student" and held_out_part(row["prompt_id"]) == "gate"]
+            for row in gate:  # one prompt's labels exchanged, which no model can tell
+                row["label"] = 1 - row["label"] if row["prompt_id"] == gate[0]["prompt_id"] else row["label"]
+            tables.write_table(file, rows, tables.REWARD_EXAMPLES)
         return run_stage("reward", {}, root)
 
     first = run("one")
-    estimate, high = first["calibration_error"], first["intervals"]["calibration_error"][1]
-    assert estimate < high
-    bounds = {"min_auc": 0.0, "max_calibration_error": (estimate + high) / 2, "min_per_class": 1}
+    low, estimate = first["intervals"]["auc"][0], first["auc"]
+    assert low < estimate
+    bounds = {"min_auc": (low + estimate) / 2, "max_calibration_error": 1.0, "min_per_class": 1}
     assert run("two", **bounds)["gate_passed"]
     refused = run("three", **bounds, gate="interval")
     assert not refused["gate_passed"]
