@@ -2,14 +2,16 @@
 
 Made-up responses to made-up prompts (three lines that end in `#### 1,234`, `The answer is 1234.` or `boxed{1234}`;
 the right answer six times in ten, one in fifty without any) are written as the Parquet tables that the stage reads.
-Measured are wall time and peak memory of two processes of their own over the same files:
+Measured are wall time, processor time and peak memory (of the largest process) of commands over the same files:
 
-- `retort stage votes`: reads each answer by Retort's rules, groups equal values however they are written, votes, writes
-  labels and label-quality metrics; start of the process included.
+- `retort stage votes`: reads each answer by Retort's rules in a process a core, groups equal values however they are
+  written, votes, writes labels, confidence and label-quality metrics; start of the processes included.
 - `exact strings`: the plain way, as a lower bound: the last number by one regular expression, a counter of strings for
   each prompt, the most common one; nothing is measured or written.
+- `math-verify`: the careful way of others, over the first prompts only (--peer-prompts): each response parsed by
+  math-verify, and compared by `verify` with one member of each group until one is equal.
 
-The table also says on how many prompts the two labels differ.
+The table also says on how many prompts the labels differ from Retort's.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.surroundings import show, surroundings
+from retort.paths import Paths
 
 _CONFIG = """\
 answer: number
@@ -45,46 +48,61 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=100_000)
     parser.add_argument("--responses", type=int, default=32, help="responses to each prompt")
     parser.add_argument("--shards", type=int, default=8, help="tables that they lie in")
+    parser.add_argument("--peer-prompts", type=int, default=100, help="prompts that math-verify is given")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--exact-strings", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--math-verify", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.exact_strings:
         exact_strings(arguments.exact_strings)
+        return
+    if arguments.math_verify:
+        math_verify_pairs(arguments.math_verify, arguments.peer_prompts)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_tables(folder, arguments.prompts, arguments.responses, arguments.shards)
         stage = timed([sys.executable, "-m", "retort", "stage", "votes"], folder)
         plain = timed([sys.executable, "-m", "bench.vote", "--exact-strings", str(folder)], Path.cwd())
-        differing = compare(folder)
-    count = arguments.prompts * arguments.responses
+        peer_prompts = min(arguments.peer_prompts, arguments.prompts)
+        words = ["--math-verify", str(folder), "--peer-prompts", str(peer_prompts)]
+        careful = timed([sys.executable, "-m", "bench.vote", *words], Path.cwd())
+        differing = {name: compare(folder / f"{name}.json", Paths(folder).votes) for name in ("exact", "careful")}
+    counts = [arguments.prompts * arguments.responses] * 2 + [peer_prompts * arguments.responses]
     found = {
         "benchmark": "vote",
-        "surroundings": surroundings("pyarrow"),
+        "surroundings": surroundings("pyarrow", "math-verify"),
         "prompts": arguments.prompts,
         "responses": arguments.responses,
         "shards": arguments.shards,
         "retort": stage,
         "exact_strings": plain,
+        "math_verify": careful,
+        "math_verify_prompts": peer_prompts,
         "labels_that_differ": differing,
     }
     rows = [
         [
             name,
+            f"{count:,}",
             f"{one['seconds']:.1f}",
+            f"{one['cpu_seconds']:.1f}",
             f"{one['peak_mb']:,.0f}",
             f"{count / one['seconds']:,.0f}",
+            differs,
         ]
-        for name, one in (("retort stage votes", stage), ("exact strings", plain))
+        for name, one, count, differs in (
+            ("retort stage votes", stage, counts[0], "–"),
+            ("exact strings", plain, counts[1], f"{differing['exact']:,} of {arguments.prompts:,}"),
+            ("math-verify", careful, counts[2], f"{differing['careful']:,} of {peer_prompts:,}"),
+        )
     ]
-    show(found, ["", "seconds", "peak, MB", "responses/s"], rows, as_json=arguments.json)
-    if not arguments.json:
-        print(f"{arguments.prompts:,} prompts x {arguments.responses}; labels differ on {differing:,} prompts")
+    head = ["", "responses", "seconds", "CPU seconds", "peak, MB", "responses/s", "labels that differ"]
+    show(found, head, rows, as_json=arguments.json)
 
 
 def write_tables(folder: Path, prompts: int, responses: int, shards: int) -> None:
     """Prompts and responses as the stages before `votes` would have written them."""
-    from retort.paths import Paths
     from retort.tables import PROMPTS, write_table
 
     paths, rng = Paths(folder), random.Random(0)  # noqa: S311 - data of a benchmark
@@ -127,6 +145,7 @@ def _write_shard(path: Path, prompts: list[tuple[dict[str, Any], int]], response
         "finish_reason": ["stop"] * count,
         "prompt_tokens": [0] * count,
         "response_tokens": [0] * count,
+        "mean_logprob": [None] * count,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns, schema=RESPONSES), path)
@@ -150,7 +169,8 @@ def timed(command: list[str], folder: Path) -> dict[str, float]:
     script = (
         "import resource, subprocess, sys;"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *command], cwd=folder, capture_output=True, text=True, check=True
@@ -158,7 +178,8 @@ def timed(command: list[str], folder: Path) -> dict[str, float]:
     seconds = time.perf_counter() - start
     # ru_maxrss is in KiB on Linux and in bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
-    return {"seconds": seconds, "peak_mb": int(done.stdout) * unit / 1e6}
+    peak, processor = done.stdout.split()
+    return {"seconds": seconds, "cpu_seconds": float(processor), "peak_mb": int(peak) * unit / 1e6}
 
 
 def exact_strings(folder: Path) -> None:
@@ -176,15 +197,44 @@ def exact_strings(folder: Path) -> None:
     (folder / "exact.json").write_text(json.dumps(labels), encoding="utf-8")
 
 
-def compare(folder: Path) -> int:
-    """Prompts on which the exact string and Retort's label are different numbers, or only one of them has a label."""
-    from retort.paths import Paths
+def math_verify_pairs(folder: Path, most: int) -> None:
+    """Vote on responses grouped by math-verify; leaves the labels of the first `most` prompts for `compare`."""
+    import pyarrow.parquet as pq
+    from math_verify import parse, verify
+
+    ballots: dict[str, list[str]] = {}
+    file = sorted(folder.glob("outputs/teacher_responses/*.parquet"))[0]
+    table = pq.read_table(file, columns=["prompt_id", "response"])
+    for prompt_id, response in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        if prompt_id in ballots or len(ballots) < most:
+            ballots.setdefault(prompt_id, []).append(response)
+    labels = {}
+    for prompt_id, responses in ballots.items():
+        groups: list[list[Any]] = []
+        for parsed in filter(None, (parse(response, parsing_timeout=None) for response in responses)):
+            group = next((some for some in groups if verify(some[0], parsed, timeout_seconds=None)), None)
+            if group is None:
+                groups.append([parsed])
+            else:
+                group.append(parsed)
+        if groups:
+            labels[prompt_id] = str(max(groups, key=len)[0][0])
+    (folder / "careful.json").write_text(json.dumps(labels), encoding="utf-8")
+
+
+def compare(labels: Path, votes: Path) -> int:
+    """Prompts on which a way's label and Retort's are different numbers, or only one of them has a label.
+
+    Over the prompts that were voted on in that way: all of them by exact strings, the first ones by math-verify.
+    """
     from retort.tables import VOTES, read_table
     from retort.text.equal import same_answer
 
-    exact = json.loads((folder / "exact.json").read_text(encoding="utf-8"))
+    exact = json.loads(labels.read_text(encoding="utf-8"))
     differing = 0
-    for row in read_table(Paths(folder).votes, VOTES):
+    for row in read_table(votes, VOTES):
+        if labels.stem == "careful" and row["prompt_id"] not in exact:
+            continue
         other = exact.get(row["prompt_id"])
         one_only = (row["label"] is None) != (other is None)
         differing += one_only or (other is not None and not same_answer(row["label"], other, "number"))
