@@ -71,6 +71,7 @@ def read_response(task: str, doc: Doc, target: str, response: str, kind: AnswerT
         solution=target,
         answer=answer,
         options=len(options) if options else None,
+        option_texts=tuple(options or ()),
     )
     read, correct = read_item(benchmark, item)
     own = official.gsm_plus_correct(response, answer) if benchmark == "gsm_plus" else None

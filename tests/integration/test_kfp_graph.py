@@ -23,11 +23,14 @@ def config(tmp_path_factory):
     values = {
         "teacher": {"type": "transformers", "model": "hub/teacher"},
         "student": {"model": "hub/student"},
-        "prompts": {"sources": [{"path": "data/prompts.jsonl"}]},
+        "prompts": {"sources": [{"path": "data/prompts.jsonl"}], "decontaminate": ["data/gsm8k.jsonl"]},
         "teacher_responses": {"shards": [0, 1, 2]},
         "evaluate": {
             "models": ["teacher", "sft", "ppo", "sft_equal_compute"],
-            "benchmarks": [{"name": "heldout"}, {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/gsm8k.jsonl"}}],
+            "benchmarks": [
+                {"name": "heldout"},
+                {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/gsm8k.jsonl"}},
+            ],
         },
     }
     file.write_text(json.dumps(values))

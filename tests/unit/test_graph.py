@@ -20,7 +20,10 @@ def config():
             "teacher_responses": {"shards": [0, 1]},
             "evaluate": {
                 "models": ["sft", "ppo"],
-                "benchmarks": [{"name": "heldout"}, {"name": "gsm8k", "task": "gsm8k", "path": "data/gsm8k.jsonl"}],
+                "benchmarks": [
+                    {"name": "heldout"},
+                    {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/test.jsonl"}},
+                ],
             },
         }
     )
@@ -93,7 +96,7 @@ def test_source_files_are_those_that_exist_for_models_and_all_for_data(config, t
     (tmp_path / "data/chat.jinja").write_text("")
     assert source_files(config, BY_NAME["prompts"], tmp_path) == ["data/a.jsonl", "data/test.jsonl"]
     assert source_files(config, BY_NAME["models"], tmp_path) == ["data/chat.jinja", "data/teacher"]
-    assert source_files(config, BY_NAME["evaluate"], tmp_path) == ["data/gsm8k.jsonl"]
+    assert source_files(config, BY_NAME["evaluate"], tmp_path) == ["data/test.jsonl"]
     assert source_files(config, BY_NAME["ppo"], tmp_path) == []
 
 
