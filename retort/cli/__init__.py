@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Distil a large language model into a small one by transferring its responses and its rewards.",
 )
 
-_HERE = ("run", "stage", "report", "score", "vote", "doctor", "promote", "champion")
+_HERE = ("run", "stage", "report", "score", "vote", "judge", "compare", "plan", "doctor", "promote", "champion")
 _ON_A_CLUSTER = ("compile", "submit", "status", "logs", "cancel", "rerun", "pull")
 for _verb in (*_HERE, *_ON_A_CLUSTER):
     app.command(_verb)(getattr(importlib.import_module(f"retort.cli.{_verb}"), _verb))

@@ -1,0 +1,173 @@
+"""Planned peaks against measured ones: the stages' own code on real tensors, every storage counted while it lives."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from retort.plan import sampling, trace, training
+from retort.plan.live import LiveBytes
+
+from .conftest import PROMPT, RESPONSE
+
+LORA = {"rank": 8, "alpha": 16}
+WITHIN = 0.15
+
+
+@pytest.fixture
+def live():
+    """Counts what is made from here on, and what `hold` is given."""
+    logging.getLogger("dvclive").setLevel(logging.ERROR)
+    return LiveBytes()
+
+
+def check(planned, live):
+    print(f"planned {planned:,} bytes, measured {live.peak:,}: {planned / live.peak:.3f}")
+    assert planned == pytest.approx(live.peak, rel=WITHIN)
+
+
+def held(live, *modules):
+    for module in (getattr(one, "adapted", one) for one in modules):
+        live.hold([*module.parameters(), *module.buffers()])
+    live.forget_peak()
+
+
+def parts(small, config):
+    from retort.ppo.critic import Critic
+    from retort.ppo.models import ppo_models
+    from retort.ppo.rollout import Parts, Prompt
+    from retort.reward.features import Judge
+    from retort.reward.model import RewardModel
+
+    words, reference = small.tokenizer(), small.model()
+    policy, critic = small.model(), Critic(small.model(), judges=1, head_size=8)
+    reward = RewardModel(small.model(1), words, {"sft": Judge(reference, words)}, head_size=8).eval()
+    if config.lora:
+        policy, critic, reference = ppo_models(None, config, policy, words, reward, judges=1)
+    elif config.gradient_checkpointing:
+        policy.gradient_checkpointing_enable()
+        critic.trunk.gradient_checkpointing_enable()
+    texts = [small.prompt(number) for number in range(8)]
+    prompts = [Prompt(f"p{n}", text, words(text).input_ids, label="1") for n, text in enumerate(texts)]
+    return Parts(policy, critic, reference, reward, words, prompts, prompts[:2])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"micro_batch_size": 4}, {"lora": LORA}, {"gradient_checkpointing": True}],
+    ids=["full", "microbatches", "lora", "recomputed"],
+)
+def test_ppo(small, live, tmp_path, changes):
+    from retort.ppo.trainer import train
+
+    settings = {
+        "iterations": 2,
+        "prompts_per_iteration": 8,
+        "responses_per_prompt": 2,
+        "max_new_tokens": RESPONSE,
+        "generation_batch_size": 16,
+        "minibatch_size": 16,
+        "epochs": 1,
+        "critic_warmup": 0,
+        "critic_head_size": 8,
+        "evaluate_every": 2,
+        "checkpoint_every": 5,
+    }
+    on = small.setting(ppo=settings | changes)
+    made = parts(small, on.config.ppo)
+    held(live, made.policy, made.critic, made.reward, made.reward.judges["sft"].model)
+    (tmp_path / "state").mkdir()
+    with live:
+        train(made, on.config.ppo, "number", seed=0, state_folder=tmp_path / "state", curves_folder=tmp_path / "curves")
+    check(training.ppo(on).memory.total, live)
+
+
+@pytest.mark.parametrize(("rows", "response"), [(32, RESPONSE), (8, 4)], ids=["decoding", "reading prompts"])
+def test_sampling(small, live, rows, response):
+    from retort.engines.sampler import sample
+
+    on = small.setting(student_responses={"max_new_tokens": response, "batch_size": rows, "samples": 2})
+    model, words = small.model(), small.tokenizer()
+    prompts = [words(small.prompt(number // 2)).input_ids for number in range(rows)]
+    held(live, model)
+    with live:
+        sample(
+            model,
+            prompts,
+            temperature=1.0,
+            max_new_tokens=response,
+            eos_token_id=1,
+            pad_token_id=0,
+            generator=torch.Generator().manual_seed(0),
+            batch_size=rows,
+        )
+    check(sampling.student_responses(on).memory.total, live)
+
+
+@pytest.mark.parametrize("rows", [4, 32])
+def test_scoring(small, live, rows):
+    from retort.likelihood import response_logprobs
+
+    on, model = small.setting(), small.model()
+    held(live, model)
+    with live:
+        response_logprobs(model, [[5] * PROMPT] * rows, [[6] * RESPONSE] * rows, pad_token_id=0, batch_size=rows)
+    found = trace.scoring_pass(on.student, rows=rows, width=PROMPT + RESPONSE, scored=RESPONSE)
+    check(trace.weights(on.student).weights + found.total, live)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": LORA}, {"train_trunk": False}], ids=["full", "lora", "head alone"])
+def test_reward(small, live, tmp_path, changes):
+    from retort.adapters import with_adapters
+    from retort.reward.features import Judge
+    from retort.reward.model import RewardModel
+    from retort.reward.train import prepare, train_reward
+
+    on = small.setting(reward={"steps": 2, "batch_size": 16, "evaluate_steps": 1, "head_size": 8} | changes)
+    config, words = on.config.reward, small.tokenizer()
+    model = RewardModel(small.model(1), words, {"sft": Judge(small.model(), words)}, head_size=8)
+    with_adapters(model.trunk, config.lora)
+    rows = [
+        {"prompt_id": f"p{n}", "prompt": small.prompt(n), "response": " ".join(["w9"] * RESPONSE), "finished": False}
+        | {"source": "teacher", "label": n % 2, "correct": None}
+        for n in range(64)
+    ]
+    held(live, model, model.judges["sft"].model)
+    (tmp_path / "state").mkdir()
+    with live:
+        examples = prepare(model, rows, config.max_length)
+        train_reward(
+            model, examples, examples, config, seed=0, state=tmp_path / "state", curves_folder=tmp_path / "curves"
+        )
+    check(training.reward(on).memory.total, live)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": LORA}], ids=["full", "lora"])
+def test_sft(small, live, tmp_path, changes):
+    from dataclasses import replace
+
+    from retort.sft.examples import Example
+    from retort.sft.train import train_sft
+
+    settings = {"steps": 2, "batch_size": 16, "max_length": 64, "checkpoint_steps": 5}
+    on = replace(small.setting(sft=settings | changes), autocast=False)  # on a CPU the trainer does without
+    model = small.model()
+    model.lm_head.bias = None
+    model.save_pretrained(small.root / "student")
+    small.tokenizer().save_pretrained(small.root / "student")
+    examples = [Example(f"p{n}", small.prompt(n), " ".join(["w9"] * (RESPONSE - 1))) for n in range(16)]
+    (tmp_path / "state").mkdir()
+    with live:
+        train_sft(
+            small.root / "student",
+            examples,
+            on.config.sft,
+            steps=2,
+            seed=0,
+            state=tmp_path / "state",
+            curves_folder=tmp_path / "curves",
+            out=tmp_path / "out",
+        )
+    check(training.sft(on).memory.total, live)
