@@ -34,6 +34,7 @@ def pages() -> dict[str, str]:
         "cli.md": _NOTE + command_line(),
         "tables.md": _NOTE + table_schemas(),
         "exit-codes.md": _NOTE + exit_codes(),
+        "profiles.md": _NOTE + profiles(),
     }
 
 
@@ -46,6 +47,22 @@ def configuration() -> str:
         _section("Top level", RetortConfig),
     ]
     parts += [_section(f"`{place}`", model) for place, model in _models(RetortConfig, "")]
+    return "\n".join(parts)
+
+
+def profiles() -> str:
+    """A table for each section of a profile."""
+    from pipelines.profiles import Profile
+
+    parts = [
+        "# Profiles\n\n"
+        "A profile says where a run's stages go on one cluster. `--profile` takes a name in `k8s/profiles` or "
+        "a path; a file may name another one that it is laid over with `extends: FILE`.\n",
+        _section("Top level", Profile),
+    ]
+    seen = dict.fromkeys(kind for _, kind in _models(Profile, ""))
+    places = {kind: [place for place, one in _models(Profile, "") if one is kind] for kind in seen}
+    parts += [_section(", ".join(f"`{place}`" for place in places[kind]), kind) for kind in seen]
     return "\n".join(parts)
 
 
@@ -96,8 +113,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in inner)
     if origin is typing.Annotated:
         return _kind(inner[0])
-    if origin is list:
-        return f"list of {_kind(inner[0])}"
+    if origin in (list, dict):
+        return f"{'list of' if origin is list else 'mapping of names to'} {_kind(inner[-1])}"
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_kind(kind) for kind in inner if kind is not type(None)))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -146,24 +163,31 @@ def command_line() -> str:
         "and an exit code: see [exit codes](exit-codes.md).\n"
     ]
     for command in app.registered_commands:
-        verb: Any = command.callback
-        kinds = typing.get_type_hints(verb, include_extras=True)
-        rows, arguments = [], []
-        for name, parameter in inspect.signature(verb).parameters.items():
-            kind, info = get_args(kinds[name])
-            is_argument = isinstance(info, ArgumentInfo)
-            # In Annotated, typer takes the first declaration for the default and sorts that out later.
-            declared = [item for item in (info.default, *(info.param_decls or ())) if isinstance(item, str)]
-            shown = name.upper() if is_argument else ", ".join(declared or [f"--{name.replace('_', '-')}"])
-            arguments += [shown] if is_argument else []
-            rows.append(
-                _row(f"`{shown}`", _shown_default(parameter.default), _cell((info.help or "") + _choices(kind)))
-            )
-        usage = " ".join(["retort", str(command.name), "[OPTIONS]", *arguments])
-        parts.append(f"## retort {command.name}\n\n{_paragraph(verb.__doc__ or '')}\n\n```text\n{usage}\n```\n")
-        if rows:
-            parts.append("| Name | Default | Meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        parts += _verb(f"retort {command.name}", command.callback)
+    for group in app.registered_groups:
+        parts.append(f"## retort {group.name}\n\n{group.typer_instance.info.help}\n")
+        for command in group.typer_instance.registered_commands:
+            name = f"retort {group.name} {command.name or command.callback.__name__}"
+            parts += _verb(name, command.callback, level=3)
     return "\n".join(parts)
+
+
+def _verb(name: str, verb: Any, *, level: int = 2) -> Iterator[str]:
+    """One verb: what it does, how it is called, its arguments and options."""
+    kinds = typing.get_type_hints(verb, include_extras=True)
+    rows, arguments = [], []
+    for key, parameter in inspect.signature(verb).parameters.items():
+        kind, info = get_args(kinds[key])
+        is_argument = isinstance(info, ArgumentInfo)
+        # In Annotated, typer takes the first declaration for the default and sorts that out later.
+        declared = [item for item in (info.default, *(info.param_decls or ())) if isinstance(item, str)]
+        shown = key.upper() if is_argument else ", ".join(declared or [f"--{key.replace('_', '-')}"])
+        arguments += [shown] if is_argument else []
+        rows.append(_row(f"`{shown}`", _shown_default(parameter.default), _cell((info.help or "") + _choices(kind))))
+    usage = " ".join([name, "[OPTIONS]", *arguments])
+    yield f"{'#' * level} {name}\n\n{_paragraph(verb.__doc__ or '')}\n\n```text\n{usage}\n```\n"
+    if rows:
+        yield "| Name | Default | Meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _shown_default(value: Any) -> str:
