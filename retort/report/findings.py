@@ -41,6 +41,8 @@ class Findings:
     """Per-item results of the primary benchmark by model, for samples."""
     prompts: dict[str, str] = field(repr=False)
     """Questions of the primary benchmark by item."""
+    unchecked: list[str] = field(default_factory=list)
+    """Benchmarks without a file here, so that no prompt was compared with their questions."""
 
     @property
     def primary(self) -> Benchmark:
@@ -122,6 +124,7 @@ def gather(paths: Paths, config: RetortConfig) -> Findings:
         curves={stage: read_curves(paths.curves(stage)) for stage in ("sft", "ppo")},
         results=results[names[0]],
         prompts={row["item_id"]: row["question"] for rows in results[names[0]].values() for row in rows},
+        unchecked=[one.name for one in config.evaluate.benchmarks if one.task != "heldout" and not one.data],
     )
 
 

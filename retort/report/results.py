@@ -71,7 +71,7 @@ def rows_of(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
 
 
 def kept_out(findings: Findings) -> list[str]:
-    """What decontamination found of each benchmark's questions among the prompts, one sentence a file."""
+    """What decontamination found of each benchmark's questions among the prompts, and where it could not look."""
     prompts = findings.stages.get("prompts", {})
     lines = []
     for file, found in (prompts.get("contamination") or {}).items():
@@ -80,6 +80,9 @@ def kept_out(findings: Findings) -> list[str]:
             f"{int(found['prompts']):,} of {prompts['loaded']:,} prompts share text with a question of {file} "
             f"({int(found['whole']):,} of them wholly) and were {what}; outputs/prompts/dropped.jsonl names each."
         )
+    if findings.unchecked:
+        names = ", ".join(findings.unchecked)
+        lines.append(f"Not looked for among the prompts, for want of a file: the questions of {names}.")
     return lines
 
 

@@ -56,9 +56,10 @@ def test_the_report_names_what_decontamination_found(finished_run):
     from types import SimpleNamespace
 
     prompts = {"loaded": 900, "contaminated_kept": 0, "contamination": {"b.jsonl": {"prompts": 12, "whole": 3}}}
-    (line,) = kept_out(SimpleNamespace(stages={"prompts": prompts}))
+    line, other = kept_out(SimpleNamespace(stages={"prompts": prompts}, unchecked=["mmlu_pro"]))
+    assert other == "Not looked for among the prompts, for want of a file: the questions of mmlu_pro."
     assert line.startswith("12 of 900 prompts share text with a question of b.jsonl (3 of them wholly) and were drop")
-    assert kept_out(SimpleNamespace(stages={})) == []
+    assert kept_out(SimpleNamespace(stages={}, unchecked=[])) == []
     root = finished_run(benchmarks=2)
     run_stage("report", {}, root)
     assert "## Models by benchmark" in (root / "outputs/report/report.md").read_text()
