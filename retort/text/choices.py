@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from retort.text.claims import LETTER, TO_LETTER, Claim, letters_at, marked_claims
-from retort.text.conclusions import concluded, named_options
+from retort.text.conclusions import concluded, denied_before, named_options
 from retort.text.option_texts import echoed_option, option_text_claim
 from retort.text.spans import Span, bold_spans, last_paragraph
 
@@ -68,8 +68,11 @@ def read_choice(text: str, region: Span, options: Sequence[str] = ()) -> Choice 
         and (claim is None or not claim.letters or later.letters[0] in claim.letters)
     ):
         return _choice(later)
-    if claim is not None:
-        return _choice(claim) if claim.letters else None
+    if claim is not None and claim.letters:
+        return _choice(claim)
+    if claim is not None:  # "none of the above", which may be an option
+        found = option_text_claim(text, region, options)
+        return _choice(found) if found is not None else None
     return next(
         (
             _choice(found)
@@ -126,7 +129,8 @@ def _closing(text: str, region: Span) -> Claim | None:
     last = re.split(r"[.!?]\s|\n", text[start : region.end - 1])[-1]
     sentence = Span(region.end - 1 - len(last), region.end)
     before = named_options(text, Span(start, sentence.start))
-    if named_options(text, sentence) != {match["letter"]} or len(before - {match["letter"]}) > 2:
+    denied = denied_before(text, Span(sentence.start, match.start("letter") - 1))
+    if denied or named_options(text, sentence) != {match["letter"]} or len(before - {match["letter"]}) > 2:
         return None
     return Claim(match["letter"], "closing", *match.span("letter"))
 

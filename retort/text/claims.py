@@ -20,8 +20,8 @@ MARKUP = (
 
 _AFTER = (
     r"(?=[)\]},:;$`\"|<\u201d\u2019\uff09]|'(?!\w)|\.(?=[A-Z][a-z]|\W|\Z)|\*(?=\*|\W|\Z)|_(?=_|\W|\Z)|\\[)\]]|/(?!A\b)"
-    r"|\s{0,3}\Z|[ \t]{0,3}\n|[^\x00-\x7f]|\s[-\u2013\u2014]\s(?=[A-Za-z]{2}|[\d$\\\"])|\s\(|\s{1,3}\\(?:text|quad|;)"
-    r"|\s(?:because|since|as|which|is|with|due|for|and|or|but|by|in|given|from|so|option|&)\b|\s&)"
+    r"|\s{0,3}\Z|[ \t]{0,3}[\n|]|[^\x00-\x7f]|\s[-\u2013\u2014]\s(?=[A-Za-z]{2}|[\d$\\\"])|\s\("
+    r"|\s{1,3}\\(?:text|quad|;)|\s(?:because|since|as|which|is|with|due|for|and|or|but|by|in|given|from|so|option|&)\b|\s&)"
 )
 _NOUN = r"(?:[oO]ptions?|OPTION|[cC]hoices?|[lL]etter|[aA]nswer|[sS]tatement|number)\s"
 TO_LETTER = rf"{MARKUP}(?:{_NOUN}{MARKUP})?"

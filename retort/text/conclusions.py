@@ -50,9 +50,10 @@ _LINK = re.compile(
 )
 _COPULA = re.compile(rf"\b{IS}\b")
 _DENIED_BEFORE = re.compile(
-    r"(?:\b(?:not|never|neither|nor|than|except|unlike|eliminates?|eliminating|excludes?|excluding|unless|if|whether|consider)"
+    r"(?:\b(?:not|never|neither|nor|than|unlike|eliminates?|eliminating|excludes?|excluding|unless|if|whether|consider)"
     r"|n't)\s(?:the\s|answer\s)?[\s*_\"'\u201c(]{0,4}(?:option\s|choice\s)?[\s*_(]{0,4}\Z"
 )
+_HYPOTHETICAL = re.compile(r"\b(?:[iI]f|[wW]hether|[sS]uppos\w+|[aA]ssum\w+)\b[^,.\n]{0,80}\Z")
 _DENIED_AFTER = re.compile(
     r"[)*_\"'\u201d]{0,4}(?:\s[^\n.;]{0,60}?)?\s(?:(?:is|are|was|were|would be|seems|does|do|can)\s?(?:not|n't)"
     r"|isn't|aren't|doesn't|don't|(?:is|are|was|were|would be|seems)\s(?:\w+\s)?"
@@ -68,6 +69,8 @@ _BLANK = re.compile("[(\uff08][ \u3000]{1,4}[)\uff09]|\uff08\uff09")
 _SENTENCE = re.compile(r"[.!?](?=[\s*_\"'\u201d)]|\Z)|\n")
 _STARTS = (". ", ".\n", "\n", "? ", "! ", "; ", ".\t")
 _LONGEST = 500
+_TAIL = 20_000
+"""Characters at the end of a response in which it may conclude."""
 _SENTENCES = 6
 _FEW = 2
 """Other options that the sentences before may discuss; a last sentence after more of them need not be the answer."""
@@ -82,6 +85,7 @@ class _Reference(NamedTuple):
 
 def concluded(text: str, region: Span) -> Claim | None:
     """The option that the region concludes on, or None."""
+    region = Span(max(region.start, region.end - _TAIL), region.end)
     explicit = _explicit(text, region)
     implied = _implied(text, region)
     found = [claim for claim in (explicit, implied) if claim is not None]
@@ -91,6 +95,11 @@ def concluded(text: str, region: Span) -> Claim | None:
 def named_options(text: str, region: Span) -> set[str]:
     """Letters of the options that are named in brackets, or as "option X"."""
     return {_letter(match)[0] for match in _REFERENCE.finditer(text, region.start, region.end)}
+
+
+def denied_before(text: str, before: Span) -> bool:
+    """Whether what stands at the end of a span denies what follows: "it is not", "rather than"."""
+    return _DENIED_BEFORE.search(text, max(before.start, before.end - 40), before.end) is not None
 
 
 def _explicit(text: str, region: Span) -> Claim | None:
@@ -105,9 +114,7 @@ def _explicit(text: str, region: Span) -> Claim | None:
             continue
         start = match.start(group)
         sentence = _sentence_around(text, start, region)
-        denied = _DENIED_BEFORE.search(text, max(sentence.start, match.start() - 40), match.start()) or (
-            _DENIED_BEFORE.search(text, max(sentence.start, start - 40), start)
-        )
+        denied = any(denied_before(text, Span(sentence.start, place)) for place in (match.start(), start))
         if denied or _withdrawn(text, start + 1, sentence, region):
             continue
         if len(letters_at(text, start, region.end)) == 1:
@@ -144,7 +151,7 @@ def _affirmed(text: str, reference: _Reference, last: bool) -> bool:
     opening = _REFERENCE.search(text, start, end)
     place = opening.start() if opening else reference.start
     linked = _LINK.search(text, max(start, place - 60), place) is not None
-    denied = _DENIED_BEFORE.search(text, max(start, place - 40), place) is not None
+    denied = denied_before(text, Span(start, place)) or _HYPOTHETICAL.search(text, start, place) is not None
     denied = denied or _DENIED_AFTER.match(text, reference.end, end) is not None
     ends = not text[reference.end : end].strip(" )*_.\"'\u201d$")
     complete = (end < len(text) and text[end : end + 1] in ".!?\n") or text[end - 1 : end] in ".!?)"

@@ -16,7 +16,8 @@ KINDS = ["number", "choice", "expression", "text"]
 BOUNDED = settings(max_examples=200, deadline=None, derandomize=True)
 PIECES = [
     "#### ", "A: ", "\\boxed{", "}", "{", "answer is ", "Answer:", "**", "$", "1,000", "-", "0.5", "1/2", "%",
-    "(B)", "C", "\n", "\n\n", " ", ".", "=", "Question:", "</think>", "x", "\u2212", "\\frac{1}{2}",
+    "(B)", "C", "\n", "option ", "not ", "closest ", "is ", "Therefore, ", "| ", "\u7b54\u6848",
+    "\n\n", " ", ".", "=", "Question:", "</think>", "x", "\u2212", "\\frac{1}{2}",
 ]  # fmt: skip
 MARKED = st.lists(
     st.sampled_from(PIECES),
@@ -70,7 +71,10 @@ def test_order_of_responses_does_not_change_a_vote(answers, rng):
 
 
 MEGABYTE = 1_000_000
-ADVERSARIAL = ["1", "\\boxed{", "answer is (", "#### 1. a ", "option is ", "Option A would ", "111,", "**1"]
+ADVERSARIAL = [
+    "1", "\\boxed{", "\\boxed{1}", "answer is (", "answer:", "The answer is (A). ", "#### 1. a ", "option is ",
+    "Option A would ", "(A) is correct ", "111,", "**1", " (A", "\n",
+]  # fmt: skip
 READERS = {
     **{kind: lambda text, kind=kind: read_answer(text, kind) for kind in KINDS},
     "official": lambda text: (
