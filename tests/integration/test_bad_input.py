@@ -204,6 +204,29 @@ def test_a_typo_in_the_configuration(work, done, stage):
     assert outputs(work) == before
 
 
+@pytest.mark.parametrize(
+    ("row", "changes", "exit_code", "words"),
+    [
+        ({"question": "2 eggs ?"}, {}, DO_NOT_RETRY, "data/b.jsonl, row 2, field 'answer': is missing"),
+        ({"text": "2 eggs ?", "gold": "2"}, {}, DO_NOT_RETRY, "data/b.jsonl, row 2, field 'question': is missing"),
+        (None, {"data": {"test": "data/none.jsonl"}}, DO_NOT_RETRY, "data/none.jsonl: does not exist"),
+        (None, {"num_fewshot": 2}, 64, "has no file for split 'train'"),
+        (None, {"task": "gsm8k_cott"}, 64, "lm-evaluation-harness has no task 'gsm8k_cott'. Did you mean gsm8k_cot"),
+    ],
+    ids=["no gold", "wrong columns", "no file", "no split", "no task"],
+)
+@pytest.mark.timeout(600)
+def test_a_benchmark_that_cannot_be_run(work, done, stage, row, changes, exit_code, words):
+    done("models")
+    write_lines(Path("data/b.jsonl"), [{"question": "1 egg ?", "answer": "#### 1"}, *([row] if row else [])])
+    benchmark = {"name": "b", "task": "gsm8k", "data": {"test": "data/b.jsonl"}, "num_fewshot": 0}
+    change(work, evaluate={"benchmarks": [benchmark | changes]})
+    before = outputs(work)
+    code, message = stage("evaluate", "--model", "base", "--benchmark", "b")
+    assert (code, words in message) == (exit_code, True), message
+    assert outputs(work) == before
+
+
 def test_a_loss_that_is_not_a_number(work, done, stage):
     done("prompts", "models", "teacher_responses --shard 0", "votes")
     before = outputs(work)
