@@ -1,10 +1,10 @@
 """Retort's PPO against TRL 1.12's PPOTrainer: `python -m bench.ppo [--json] [--repeats 3]`.
 
 Both train the same Llama of 6.8 M parameters with random weights (6 layers, hidden size 256, 8,192 tokens, tied,
-float32) with the same PPO: rollouts of 64 episodes, 2 epochs of minibatches of 16, AdamW, a critic, a frozen reference
-and a frozen reward model of the policy's size, on the same prompts of 24 to 64 tokens. A response ends with
-probability 1/45 a token and is cut off at 128: a third of the limit on average, as responses to GSM8K's
-questions are. With `--full-length` none ends before it is cut off. Each side runs in a process and an environment of
+float32) with the same PPO: rollouts of 64 episodes, 4 to a prompt, 2 epochs of minibatches of 16, AdamW, a critic, a
+frozen reference and a frozen reward model of the policy's size, on the same prompts of 24 to 64 tokens. A response ends
+with probability 1/45 a token and is cut off at 128: a third of the limit on average, as responses to GSM8K's
+questions are. With `--full-length` nine in ten are cut off. Each side runs in a process and an environment of
 its own (TRL's is made once in the cache, see bench/trl_environment.py), on two threads, in turns; medians are compared.
 
 - `episodes/s`: episodes of whole iterations over wall time, after one iteration that is not counted.
@@ -46,15 +46,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="processes of each side (default 3)")
     parser.add_argument("--iterations", type=int, default=Work.iterations, help="iterations measured in each")
     parser.add_argument("--threads", type=int, default=Work.threads, help="threads of each (default 2)")
-    parser.add_argument("--full-length", action="store_true", help="no response ends before it is cut off")
+    parser.add_argument("--responses-per-prompt", type=int, default=Work.responses_per_prompt)
+    parser.add_argument("--full-length", action="store_true", help="nine in ten responses are cut off")
     parser.add_argument("--large", action="store_true", help="the shape of Qwen2.5-0.5B in bfloat16, for a GPU")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     arguments = parser.parse_args()
-    work = Work(iterations=arguments.iterations, threads=arguments.threads)
+    work = Work(
+        iterations=arguments.iterations,
+        threads=arguments.threads,
+        responses_per_prompt=arguments.responses_per_prompt,
+    )
     if arguments.large:
         work = large(work)
     if arguments.full_length:
-        work = Work(**(asdict(work) | {"mean_response": None}))
+        work = Work(**(asdict(work) | {"mean_response": 1500.0}))
     made = surroundings("torch", "transformers")
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(arguments.repeats):

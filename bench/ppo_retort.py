@@ -32,8 +32,8 @@ def main(work: Work, out: Path) -> None:
     _measure(meter)
     config = PPOConfig(
         iterations=work.iterations + 1,
-        prompts_per_iteration=work.rows,
-        responses_per_prompt=1,
+        prompts_per_iteration=work.rows // work.responses_per_prompt,
+        responses_per_prompt=work.responses_per_prompt,
         temperature=1.0,
         max_new_tokens=work.response,
         generation_batch_size=work.rows,

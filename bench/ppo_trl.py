@@ -77,7 +77,9 @@ def _trainer(work: Work, folder: str) -> tuple[Any, Meter]:
         ref_model=reference,
         reward_model=heads[1],
         value_model=heads[0],
-        train_dataset=Dataset.from_list([{"input_ids": ids} for ids in prompts(work)]),
+        train_dataset=Dataset.from_list(
+            [{"input_ids": ids} for ids in prompts(work) for _ in range(work.responses_per_prompt)]
+        ),
         callbacks=[Ends()],
     )
     return trainer, meter

@@ -30,7 +30,8 @@ class Work:
     layers: int = 6
     heads: int = 4
     rows: int = 64
-    """Episodes a rollout, each of a prompt of its own."""
+    """Episodes a rollout."""
+    responses_per_prompt: int = 4
     shortest_prompt: int = 24
     longest_prompt: int = 64
     response: int = 128
@@ -107,11 +108,11 @@ def tokenizer(work: Work) -> PreTrainedTokenizerFast:
 
 
 def prompts(work: Work) -> list[list[int]]:
-    """Prompts for all iterations, of lengths spread evenly between the shortest and the longest."""
+    """Different prompts for all iterations, of lengths spread evenly between the shortest and the longest."""
     rng = random.Random(SEED)  # noqa: S311 - prompts of a benchmark
     return [
         [rng.randrange(2, work.vocabulary) for _ in range(rng.randint(work.shortest_prompt, work.longest_prompt))]
-        for _ in range(work.rows * (work.iterations + 1))
+        for _ in range(work.rows // work.responses_per_prompt * (work.iterations + 1))
     ]
 
 
