@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from retort.files import atomic_path, native_writes
+from retort.team import is_first
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,12 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, step: int, payload: dict[str, Any]) -> None:
-        """Write a checkpoint of `step` with the state of every random generator; older ones are pruned."""
+        """Write a checkpoint of `step` with the state of every random generator; older ones are pruned.
+
+        Of a team, the first process does; all hold the same state.
+        """
+        if not is_first():
+            return
         whole = {
             "payload": payload,
             "torch_rng": torch.get_rng_state(),

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from retort.errors import TrainingError
 from retort.files import explain_writes
+from retort.team import is_first
 
 
 class Curves:
@@ -27,13 +28,16 @@ class Curves:
     """
 
     def __init__(self, folder: Path, state: Path, *, resume_step: int = 0, tracker: str = "none"):
+        self._live: Any = None
+        self._accelerator: Any = None
+        if not is_first():  # the first process of a team logs for all
+            return
         from dvclive import Live
 
         shutil.rmtree(folder, ignore_errors=True)
         # DVCLive must only write files: a stage runs inside DVC, which commits them, and where no git is.
-        self._live: Any = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+        self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
         self._rows = state / "curves.jsonl"
-        self._accelerator: Any = None
         if tracker != "none":
             from accelerate import Accelerator
 
@@ -57,6 +61,8 @@ class Curves:
                     f"{name} is {value} at step {step}. Lower the learning rate, or look for empty or extreme "
                     "examples; the checkpoint before this step is kept."
                 )
+        if self._live is None:
+            return
         with explain_writes(self._rows, kept="training goes on from its last checkpoint"):
             with self._rows.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"step": step, "figures": figures}) + "\n")

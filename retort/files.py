@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retort.errors import StorageError
+from retort.team import is_first
 
 
 @contextmanager
@@ -31,7 +32,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)  # of a killed process that had this number
         yield temporary
-        _replace(temporary, target)
+        if is_first():
+            _replace(temporary, target)
+        else:  # the first process of the team writes the same
+            _remove(temporary)
     except OSError as error:
         _remove(temporary)
         raise StorageError(

@@ -9,6 +9,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from retort.team import is_first
+
 _LINE_SECONDS = 5.0
 
 
@@ -18,9 +20,9 @@ class Progress:
     def __init__(self, words: str, *, total: int, unit: str, done: int = 0):
         self.words, self.total, self.unit, self.done, self._first = words, total, unit, done, done
         self._started = self._last_line = time.monotonic()
-        self._bar = (
-            tqdm(total=total, initial=done, desc=words, unit=unit, file=sys.stderr) if sys.stderr.isatty() else None
-        )
+        self._bar = None
+        if sys.stderr.isatty() and is_first():
+            self._bar = tqdm(total=total, initial=done, desc=words, unit=unit, file=sys.stderr)
 
     def update(self, count: int = 1, **figures: float) -> None:
         """Count `count` more units as done; `figures` are shown beside the rate."""
@@ -29,7 +31,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(count)
             self._bar.set_postfix(shown)
-        elif (now := time.monotonic()) - self._last_line >= _LINE_SECONDS or self.done >= self.total:
+        elif is_first() and ((now := time.monotonic()) - self._last_line >= _LINE_SECONDS or self.done >= self.total):
             self._last_line = now
             rate = (self.done - self._first) / max(now - self._started, 1e-9)
             left = (self.total - self.done) / rate if rate else float("nan")

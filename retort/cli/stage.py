@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+
+from retort.team import is_first
+
+TRAINING = ("sft", "sft_equal_compute", "reward", "ppo")
+"""Stages that several processes can share."""
+
+
+def launch(processes: int) -> NoReturn:
+    """Become torch's launcher of this very command with so many processes on this machine.
+
+    `accelerate launch`, which starts the same processes on GPUs, starts only one on a CPU without MPI.
+    """
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    # Whatever a launcher does or leaves out, a process that it starts does not launch again.
+    environment = os.environ | {"RETORT_PROCESSES": "1", "RETORT_LAUNCHED": "1"}
+    os.execve(sys.executable, [sys.executable, *launcher, "-m", "retort", *sys.argv[1:]], environment)  # noqa: S606
 
 
 def stage(
@@ -15,15 +33,25 @@ def stage(
     model: Annotated[str | None, typer.Option(help="Model that `evaluate` runs.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="Benchmark that `evaluate` runs it on.")] = None,
     workspace: Annotated[Path, typer.Option(help="Folder with params.yaml.")] = Path(),
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, envvar="RETORT_PROCESSES", help="Processes that train together, one a GPU (stages that train)."
+        ),
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
+    if processes > 1 and name in TRAINING and not {"RETORT_LAUNCHED", "WORLD_SIZE"} & os.environ.keys():
+        launch(processes)
     from retort import interruption
     from retort.stages.context import run_stage
 
     interruption.listen()
     given = {"shard": shard, "model": model, "benchmark": benchmark}
     metrics = run_stage(name, {key: value for key, value in given.items() if value is not None}, workspace)
+    if not is_first():
+        return
     if as_json:
         print(json.dumps(metrics, sort_keys=True))
     else:

@@ -13,6 +13,7 @@ from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
 from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch, scoring_tokens, token_logprobs
 from retort.reward.features import prefix_features
+from retort.team import team
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -92,7 +93,7 @@ def draw_prompts(prompts: Sequence[Prompt], config: PPOConfig, *, seed: int, ite
 
 
 def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
-    """Sample responses to one iteration's prompts and score them.
+    """Sample responses to one iteration's prompts and score them; each process of a team does its share.
 
     Everything random comes from (seed, iteration), so an iteration that is done again after a kill is the same.
     """
@@ -103,6 +104,29 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     logprobs[batch.response_mask_BT.bool()] = torch.tensor(
         [value for s in samples for value in s.logprobs], device=parts.device
     )
+    workers = team()
+    mine = workers.share(len(prompts))
+    scored = _scored(parts, config, prompts[mine], samples[mine], _rows(batch, mine))
+    reference, features, values, scores = (workers.gather_rows(part) for part in scored)
+    return Rollout(
+        batch=batch,
+        logprobs_BT=logprobs,
+        reference_BT=reference,
+        features_BTF=features,
+        values_BT=values,
+        scores_B=scores,
+        finished_B=torch.tensor([s.finished for s in samples], device=parts.device),
+    )
+
+
+def _rows(batch: TokenBatch, part: slice) -> TokenBatch:
+    return TokenBatch(batch.ids_BT[part], batch.attention_mask_BT[part], batch.response_mask_BT[part])
+
+
+def _scored(
+    parts: Parts, config: PPOConfig, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Reference log-probabilities (B, T), the critic's features (B, T, F), values (B, T) and scores (B,)."""
     judged = {
         name: frozen_logprobs(parts.reward.judges[name].model, batch, temperature=1.0) for name in parts.shared_judges()
     }
@@ -111,34 +135,32 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     reference = judged["sft"] if at_one else frozen_logprobs(parts.reference, batch, temperature=config.temperature)
     pooled = [prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in judged.values()]
     features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=parts.device)
-    finished = torch.tensor([s.finished for s in samples])
     scores = _scores(parts, prompts, samples, batch, judged)
-    return Rollout(
-        batch=batch,
-        logprobs_BT=logprobs,
-        reference_BT=reference,
-        features_BTF=features,
-        values_BT=_values(parts, batch, features),
-        scores_B=scores.to(parts.device),
-        finished_B=finished.to(parts.device),
-    )
+    return reference, features, _values(parts, batch, features), scores.to(parts.device)
 
 
 def respond(
     parts: Parts, prompts: Sequence[Prompt], config: PPOConfig, *, temperature: float, seed: int
 ) -> list[Sample]:
-    """The policy's responses, one to each prompt given."""
+    """The policy's responses, one to each prompt given; each process of a team samples its share."""
     eos = parts.tokenizer.eos_token_id
     assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
-    return sample(
-        parts.policy,
-        [prompt.ids for prompt in prompts],
-        temperature=temperature,
-        max_new_tokens=config.max_new_tokens,
-        eos_token_id=eos,
-        pad_token_id=_pad(parts),
-        generator=torch.Generator().manual_seed(seed),
-        batch_size=config.generation_batch_size,
+    workers = team()
+    mine = workers.share(len(prompts))
+    # Drawn for all prompts by every process: a response does not depend on how many processes there are.
+    uniforms = torch.rand(len(prompts), config.max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    return workers.gather(
+        sample(
+            parts.policy,
+            [prompt.ids for prompt in prompts[mine]],
+            temperature=temperature,
+            max_new_tokens=config.max_new_tokens,
+            eos_token_id=eos,
+            pad_token_id=_pad(parts),
+            generator=None,
+            uniforms=uniforms[mine],
+            batch_size=config.generation_batch_size,
+        )
     )
 
 

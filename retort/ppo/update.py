@@ -25,6 +25,7 @@ from retort.ppo.maths import (
 )
 from retort.ppo.optimizers import Optimizers
 from retort.ppo.rollout import Parts, Rollout
+from retort.team import team
 
 
 class NotFiniteError(Exception):
@@ -127,12 +128,20 @@ def _minibatch(
     config: PPOConfig,
     optimizers: Optimizers,
 ) -> dict[str, float]:
-    """One optimizer step of critic and policy; microbatches add up to exactly the minibatch's gradient."""
+    """One optimizer step of critic and policy.
+
+    Microbatches, and the shares of a team's processes, add up to exactly the minibatch's gradient.
+    """
+    workers = team()
     total = episodes.batch.response_mask_BT[index].sum()
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
-    for rows in index.split(config.micro_batch_size or len(index)):
+    mine = index[workers.share(len(index))]
+    for rows in mine.split(config.micro_batch_size or len(index)):
         _critic_pass(parts, episodes, found, rows, config, total, figures)
         _policy_pass(parts, episodes, found, rows, config, total, figures)
+    figures = workers.sum_figures(figures)
+    for optimizer in (optimizers.critic, optimizers.policy):
+        workers.sum_gradients(_parameters(optimizer))
     norms = {
         "critic_gradient_norm": _clipped_norm(optimizers.critic, config.max_grad_norm),
         "gradient_norm": _clipped_norm(optimizers.policy, config.max_grad_norm),
@@ -207,7 +216,11 @@ def _policy_pass(
 
 def _clipped_norm(optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
     """Scale the gradients of what `optimizer` trains down to `max_norm`; their norm before that."""
-    return torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_norm)
+    return torch.nn.utils.clip_grad_norm_(_parameters(optimizer), max_norm)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def _rollout_figures(episodes: Rollout, found: Advantages) -> dict[str, float]:

@@ -26,6 +26,7 @@ from retort.reward.calibration import platt_scaling
 from retort.reward.loss import class_weights, every_token_loss, last_token_loss
 from retort.reward.model import RewardModel
 from retort.reward.quality import measure
+from retort.team import team
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,9 @@ def _step(
         warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
         group["lr"] = group["peak"] * warm * (1 - step / config.steps)
     optimizer.zero_grad()
-    total = 0.0
-    for part in index.split(config.micro_batch_size or len(index)):
+    total, workers = 0.0, team()
+    mine = index[workers.share(len(index))]
+    for part in mine.split(config.micro_batch_size or len(index)):
         some = train.only(part.tolist())
         logits, loss = _forward(model, some, weights)
         loss = loss * (len(part) / len(index))
@@ -202,12 +204,13 @@ def _step(
         loss.backward()
         total += loss.item()
     parameters = [p for p in model.parameters() if p.requires_grad]
+    workers.sum_gradients(parameters)
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not torch.isfinite(norm):  # seen before clipping, which would spread it over every gradient
         _stop(model, train.only(index.tolist()), {}, ("gradient norm", norm), step, state)
     torch.nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, norm)
     optimizer.step()
-    return total
+    return workers.sum_figures({"loss": total})["loss"]
 
 
 def _forward(model: RewardModel, some: Examples, weights: tuple[float, float] | None) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from retort.files import explain_writes
 from retort.models import load_model, load_tokenizer, model_size, save_model
 from retort.progress import Progress
 from retort.sft.examples import Example
+from retort.team import team
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -130,13 +131,14 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
     from trl import SFTConfig as TRLConfig
 
     on_gpu = torch.cuda.is_available()
-    micro = config.micro_batch_size or config.batch_size
+    devices = team().size
+    micro = min(config.micro_batch_size or config.batch_size, max(1, config.batch_size // devices))
     schedules = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
     return TRLConfig(
         output_dir=str(state / "checkpoints"),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, config.batch_size // micro),
+        gradient_accumulation_steps=max(1, config.batch_size // (micro * devices)),
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         lr_scheduler_type=schedules[config.schedule],

@@ -19,6 +19,7 @@ from retort.errors import ConfigError
 from retort.files import content_hash, explain_writes, write_json
 from retort.graph import BY_NAME, Task, tasks
 from retort.paths import Paths
+from retort.team import is_first, team
 
 _log = logging.getLogger(__name__)
 _MOST_DIFFERENCES = 8
@@ -50,8 +51,10 @@ class Context:
         parts = self._made_of()
         if folder.is_dir() and any(folder.iterdir()) and (differing := _differences(mark, parts)):
             _log.warning("%s: the state of an earlier attempt is not resumed from, for %s", self.name, differing)
-            shutil.rmtree(folder)
+            if is_first():
+                shutil.rmtree(folder)
         write_json(mark, parts)
+        team().wait()  # nobody reads before the first process has tidied up
         return folder
 
     def _made_of(self) -> dict[str, dict[str, Any]]:
@@ -127,7 +130,9 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
     write_json(
         context.paths.timing(context.name), {"task": context.task.address, "seconds": time.monotonic() - started}
     )
-    shutil.rmtree(context.paths.state(context.name), ignore_errors=True)
+    team().wait()  # nobody needs the state any more
+    if is_first():
+        shutil.rmtree(context.paths.state(context.name), ignore_errors=True)
     return metrics
 
 
