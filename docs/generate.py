@@ -146,7 +146,7 @@ def _default(field: FieldInfo) -> str:
     if value is None:
         return "left out"
     if isinstance(value, BaseModel):
-        changed = {name: getattr(value, name) for name in value.model_fields_set}
+        changed = {name: getattr(value, name) for name in sorted(value.model_fields_set)}
         return ", ".join(f"`{name}: {item}`" for name, item in changed.items()) or "its defaults"
     if isinstance(value, list) and value and isinstance(value[0], BaseModel):
         return ", ".join(f"`{item.model_dump(exclude_unset=True)}`" for item in value)

@@ -68,6 +68,8 @@ class Placement:
         task.set_cpu_request(needs.cpu).set_memory_request(needs.memory).set_memory_limit(needs.memory)
         if needs.gpus:
             task.set_accelerator_type(needs.gpu).set_accelerator_limit(needs.gpus)
+        if needs.gpus > 1:  # stages that train start a process for each; the others use one
+            task.set_env_variable("RETORT_PROCESSES", str(needs.gpus))
         if needs.shm:
             kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=needs.shm)  # noqa: S108
         if needs.scratch:
