@@ -113,7 +113,7 @@ def _responses(task: Task, path: Path, row: int, record: Record) -> Iterator[Ite
     options: tuple[str, ...] | None = None
     if task == "mmlu_pro":
         options = _options(path, row, record, answer)
-    elif task == "gsm8k" or answer != "None":
+    elif answer != "None":  # GSM-Plus' "critical thinking"; its GSM8K predictions have it by mistake
         answer = _number(path, row, answer)
     if task == "gsm_plus" and isinstance(record.get("solution"), str):
         solution = record["solution"]

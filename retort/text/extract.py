@@ -4,12 +4,14 @@ An answer is read only where the text states one. The rules are tried in order, 
 wins; `Answer.rule` names it. Before any rule, the text is narrowed to what answers this question: what follows a
 closed `</think>`, up to where a base model runs on into another question.
 
-number: `hash` (`#### 18`, the first), `a_line` (a line `A: 18`, the last), `boxed` (the last), `tag`
-    (`<answer>18</answer>`), `statement` ("the answer is 18", the last), `bold` (the last bold number of the last
+number: `hash` (a line `#### 18`, the first; marks inside sentences, the last), `a_line` (a line `A: 18`, the last),
+    `boxed` (the last), `tag` (`<answer>18</answer>`), `statement` ("the answer is 18", the last), `bold` (the last bold number of the last
     paragraph), `last_number` (nothing marks an answer: the last number, as the published "flexible" rules do; of the
     last 16,000 characters).
-choice: `statement` ("the answer is (B)", "Answer: B", "the correct option is B"), `boxed`, `tag`, `hash`, `bold`,
-    `option` ("the closest option is (B)", "option B is correct"), `closing` (the text ends in "(B)" or is a letter).
+choice: `statement` ("the answer is (B)", "Answer: B"), `boxed`, `tag`, `hash`: the last of all these
+    (`retort.text.choices`), `several` where it names more than one letter; then `option` ("the closest option is (B)",
+    "option B is correct", `retort.text.conclusions`), `option_text` (the text of an option stands for its letter),
+    `bold`, `closing` (the text ends in "(B)", or is a letter).
 expression: `boxed`, `tag`, `hash`, `statement`, `formula` (the last formula of the last paragraph).
 text: `hash`, `boxed`, `tag`, `statement`, `whole` (a text of one line).
 open: `everything`: the response is the answer, and a judge says what it is worth (`retort.judge`).
@@ -59,6 +61,7 @@ def read_answer(text: str, kind: AnswerType, options: Sequence[str] = ()) -> Ans
     Args:
         text: The whole response; it may be cut off, empty, or run on into further questions.
         kind: The kind of answer to look for, which decides the rules and their order (see the module).
+        options: Texts of the options of a multiple-choice question, where they are known.
     """
     region = narrow(text)
     if region.start == region.end:
@@ -97,13 +100,19 @@ _EDGE = 100
 
 
 def _number_hash(text: str, region: Span) -> _Read:
+    """The number of the first line `#### 18`, which ends a solution; of marks inside sentences, the last one."""
+    last = None
     for match in islice(_HASH.finditer(text, region.start, region.end), _MOST_HASHES):
         line = line_after(text, match.end(), region.end)
         number = find_number(text, line.start, line.end)
         # "#### 2. Count the apples" and "#### 3 days:" are headings of Markdown, not answers
-        if number is not None and not _HEADING.match(text, number.end, line.end):
+        if number is None or _HEADING.match(text, number.end, line.end):
+            continue
+        before = text[max(region.start, match.start() - _EDGE) : match.start()]
+        if last is None and not before.rpartition("\n")[2].strip(" \t*>-"):
             return number
-    return None
+        last = number
+    return last
 
 
 def _number_a_line(text: str, region: Span) -> _Read:

@@ -192,11 +192,15 @@ def _hashed(text: str) -> str:
 
 
 def _openai(item: Item) -> bool:
-    return official.gsm8k_correct(_hashed(item.response), _gold_solution(item))
+    gold = _gold_solution(item)
+    if official.gsm8k_answer(gold) == official.INVALID:  # the published rule refuses such a question
+        return False
+    return official.gsm8k_correct(_hashed(item.response), gold)
 
 
 def _gold_solution(item: Item) -> str:
-    return item.solution if "####" in item.solution else f"#### {item.answer}"
+    marked = official.gsm8k_answer(item.solution) != official.INVALID
+    return item.solution if marked else f"#### {item.answer.strip('$ ')}"
 
 
 def _lm_eval_strict(item: Item) -> bool:

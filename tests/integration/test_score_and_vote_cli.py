@@ -26,6 +26,16 @@ def test_score_prints_label_agreement_of_the_recorded_solutions():
     assert scores["accuracy"] == scores["official_accuracy"] == 2001 / 5276
 
 
+def test_score_writes_both_verdicts_on_each_response(tmp_path):
+    file, rows = ROOT / "tests/data/mmlu_pro/labelled.jsonl.gz", tmp_path / "rows.jsonl"
+    done = retort("score", "mmlu_pro", file, "--rows", rows, "--json")
+    assert done.returncode == 0, done.stderr
+    scores, written = json.loads(done.stdout), [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["row"] for row in written] == list(range(1, 201))
+    assert sum(row["right"] for row in written) == round(200 * scores["accuracy"])
+    assert sum(row["difference"] is not None for row in written) == sum(scores["differences"].values()) > 0
+
+
 def test_vote_elects_over_the_four_models_of_each_question(tmp_path):
     with gzip.open(SOLUTIONS, "rt") as lines:
         (tmp_path / "part.jsonl").write_text("".join(line for line, _ in zip(lines, range(100), strict=False)))

@@ -34,6 +34,8 @@ SHAPES = [
     # qtli/GSM-Plus, results/gsm8k_results: gpt4, abel, metamath, tora
     ("gsm8k", {"question": "q", "answer": GOLD, "model_prediction": "#### 18", "pred": "18", "gold": "None",
                "result": True}, "18", True),
+    ("gsm8k", {"question": "q", "answer": "so\n#### None", "model_prediction": "#### 18", "pred": "18", "gold": "None",
+               "result": False}, "None", False),
     ("gsm8k", {"idx": 3, "question": "q", "answer": GOLD, "model": "abel_7b", "prompt": "p", "model_prediction": "18",
                "pred": "18", "gold": "18", "result": False}, "18", False),
     ("gsm8k", {"input": "### Instruction:\nq", "answer": 18, "completion": "#### 18\nThe answer is: 18", "pred": "18",

@@ -9,6 +9,7 @@ NUMBERS = [
     ("#### -17", "-17", "hash"),
     ("#### $1,234.50 dollars", "1234.50", "hash"),
     ("#### 18\n\nA store sells 20 pens.\n#### 20", "18", "hash"),
+    ("She eats 3 + 4 = #### 7 eggs.\n\nSo she sells 16 - 7 = #### 9 eggs.", "9", "hash"),
     ("She makes $18 a day.\nA: 18", "18", "a_line"),
     ("First 3.\nA: 1,000,000 people", "1000000", "a_line"),
     (r"Thus \[\boxed{\$1{,}234.50}\]", "1234.50", "boxed"),

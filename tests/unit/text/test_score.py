@@ -46,3 +46,42 @@ def test_critical_thinking_is_right_when_the_response_says_that_something_is_mis
 def test_letter_beyond_the_options_is_counted():
     items = [Item(1, "q", "m", "The answer is (J).", "A", "A", options=4)]
     assert score("mmlu_pro", items).beyond_options == 1
+
+
+def test_question_without_a_number_as_gold_is_wrong_by_gsm8k_s_rule_and_right_where_it_is_called_unanswerable():
+    items = [Item(1, "q", "m", text, "so\n#### None", "None") for text in ("#### 18", "It cannot be determined.")]
+    scores = score("gsm8k", items)
+    assert (scores.accuracy, scores.official_accuracy, scores.unparsed) == (0.5, 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "response", "gold", "kind"),
+    [
+        ("mmlu_pro", "The closest option is (B).", "B", "official_reads_nothing"),
+        ("mmlu_pro", "The answer is (A). No, the answer is (B).", "B", "official_reads_otherwise"),
+        ("gsm8k", "#### 18.", "18", "official_compares_text"),
+        ("mmlu_pro", "The answer is A large one.", "A", "reads_nothing"),
+        ("mmlu_pro", "The answer is (A). No, the answer is (B).", "A", "reads_otherwise"),
+        ("mmlu_pro", "The answer is (A).", "A", None),
+        ("mmlu_pro", "The answer is (A).", "B", None),
+    ],
+)
+def test_difference_between_the_verdicts_is_explained_row_by_row(task, response, gold, kind):
+    rows = []
+    scores = score(
+        task, [Item(7, "q", "m", response, gold, gold, options=4 if task == "mmlu_pro" else None)], each=rows.append
+    )
+    [row] = rows
+    assert (row.row, row.difference, row.gold) == (7, kind, gold)
+    assert scores.differences == ({} if kind is None else {kind: 1})
+    assert row.answer is None or response[row.start : row.end] == row.answer
+
+
+def test_empty_responses_are_unparsed_and_counted():
+    scores = score("gsm8k", [Item(1, "q", "m", text, "18", "18") for text in ("", " \n", "no number", "18")])
+    assert (scores.rows, scores.unparsed, scores.empty, scores.accuracy) == (4, 3, 2, 0.25)
+
+
+def test_answer_given_as_the_text_of_an_option_is_read_with_the_options():
+    item = Item(1, "q", "m", "The answer is Lyon.", "B", "B", options=2, option_texts=("Paris", "Lyon"))
+    assert score("mmlu_pro", [item]).accuracy == 1
