@@ -13,6 +13,7 @@ from retort.config.data import BenchmarkConfig, SamplingConfig
 from retort.engines.base import Engine
 from retort.errors import ConfigError, InputError
 from retort.evaluation.reading import Reading, group_of, read_response
+from retort.evaluation.tasks import build_tasks, explained_fields, files_of
 from retort.tables import Rows
 
 if TYPE_CHECKING:
@@ -60,11 +61,10 @@ def run_benchmark(
     from lm_eval.evaluator import evaluate
 
     from retort.evaluation.lm import EngineLM
-    from retort.evaluation.tasks import build_tasks, explained_fields
 
     with _quiet():
         tasks = build_tasks(benchmark, root)
-        model = EngineLM(engine, benchmark, sampling, logs=logs, file=_file(benchmark))
+        model = EngineLM(engine, benchmark, sampling, logs=logs, file=files_of(benchmark))
         with explained_fields(benchmark):
             results = evaluate(
                 model,
@@ -94,7 +94,7 @@ def _row(
     first, name = samples[0], str(task.task_name)
     if first["target"] is None or first["target"] == "":
         remedy = "Mend or remove the row"
-        raise InputError("has no gold answer", file=_file(benchmark), row=place + 1, field="answer", remedy=remedy)
+        raise InputError("has no gold answer", file=files_of(benchmark), row=place + 1, field="answer", remedy=remedy)
     scores = {f"{one['filter']}/{metric}": _alone(task, metric, one) for one in samples for metric in one["metrics"]}
     primary = _share(benchmark, scores)
     response, extracted = _said(task, first)
@@ -162,11 +162,6 @@ def _aggregates(results: Mapping[str, Any], benchmark: BenchmarkConfig, rows: Ro
         return {name: sum(values) / len(values) for name, values in parts.items()}
     pairs = [(key.partition(","), value) for key, value in found.items() if isinstance(value, int | float)]
     return {f"{name}/{metric}": float(value) for (metric, _, name), value in pairs if name and "_stderr" not in metric}
-
-
-def _file(benchmark: BenchmarkConfig) -> str:
-    """Where a benchmark's items come from, for messages."""
-    return ", ".join(benchmark.data.values()) or f"task {benchmark.task}"
 
 
 @contextmanager

@@ -127,18 +127,19 @@ def explained_fields(benchmark: BenchmarkConfig) -> Iterator[None]:
     except (UndefinedError, KeyError) as error:
         raise InputError(
             f"its rows lack a field that task {benchmark.task!r} reads ({error})",
-            file=_files(benchmark),
+            file=files_of(benchmark),
             remedy="Give the benchmark's own file, with the columns of its data set on the hub",
         ) from error
     except IndexError as error:
         raise InputError(
             f"it holds no row for one of the tasks that {benchmark.task!r} consists of",
-            file=_files(benchmark),
+            file=files_of(benchmark),
             remedy="Give the whole file, or name the one task of the group that it is for (mmlu_pro_math, say)",
         ) from error
 
 
-def _files(benchmark: BenchmarkConfig) -> str:
+def files_of(benchmark: BenchmarkConfig) -> str:
+    """Where a benchmark's items come from, for messages."""
     return ", ".join(benchmark.data.values()) or f"task {benchmark.task}"
 
 
