@@ -118,3 +118,28 @@ def test_a_context_that_is_too_long_is_refused_with_the_item(model):
     lm, _ = model(chat=False)
     with pytest.raises(InputError, match=r"b.jsonl, field 'prompt': prompt 't-3' has .*context of 256"):
         lm.loglikelihood([Asked(("clips " * 400, "64"), doc_id=3)])
+
+
+@torch.inference_mode()
+def test_multiple_choice_takes_the_likelier_option(model, tmp_path):
+    from retort.evaluation.harness import run_benchmark
+
+    _, engine = model()
+    rows = [
+        {"question": f"{n} and {n} ?", "choices": {"text": ["sold", "cards", "May"], "label": ["A", "B", "C"]}}
+        | {"answerKey": letter}
+        for n, letter in enumerate("ABC")
+    ]
+    (tmp_path / "arc.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    benchmark = BenchmarkConfig(name="arc", task="arc_easy", chat=False, num_fewshot=0, data={"test": "arc.jsonl"})
+    found = run_benchmark(benchmark, engine, SamplingConfig(batch_size=4), root=tmp_path, logs=tmp_path).rows
+    for row, item in zip(found, rows, strict=True):
+        before = engine.tokenizer(f"Question: {item['question']}\nAnswer:").input_ids
+        scores = [
+            expected(engine, before, engine.tokenizer(" " + text).input_ids)[0] for text in item["choices"]["text"]
+        ]
+        best = scores.index(max(scores))
+        assert row["read"] == item["choices"]["text"][best]
+        assert row["correct"] is ("ABC"[best] == item["answerKey"])
+        assert (row["score"], row["response"], row["response_tokens"]) == (float(row["correct"]), "", 0)
+        assert row["prompt_tokens"] > 3 * len(before)
