@@ -42,7 +42,7 @@ _REFERENCE = re.compile(
 )
 _CONCLUDES = re.compile(
     r"\b(?:[tT]herefore|[tT]hus|[hH]ence|[sS]o,|[sS]o the|conclu\w+|[aA]ccordingly|correct|best|most|least|closest"
-    r"|nearest|answer)\b"
+    r"|nearest|answer|incorrect statement|incorrect option|false statement|exception)\b"
 )
 _LINK = re.compile(
     rf"(?:\b(?:{IS}|be|as|to|with|option|choice)|:|\bsuggests|\bmaking|\bwhich is){HEDGE}"

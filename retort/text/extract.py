@@ -5,9 +5,9 @@ wins; `Answer.rule` names it. Before any rule, the text is narrowed to what answ
 closed `</think>`, up to where a base model runs on into another question.
 
 number: `hash` (a line `#### 18`, the first; marks inside sentences, the last), `a_line` (a line `A: 18`, the last),
-    `boxed` (the last), `tag` (`<answer>18</answer>`), `statement` ("the answer is 18", the last), `bold` (the last bold number of the last
-    paragraph), `last_number` (nothing marks an answer: the last number, as the published "flexible" rules do; of the
-    last 16,000 characters).
+    `boxed` (the last), `tag` (`<answer>18</answer>`), `statement` ("the answer is 18", the last), `bold` (the last
+    bold number of the last paragraph), `last_number` (nothing marks an answer: the last number, as the published
+    "flexible" rules do; of the last 16,000 characters).
 choice: `statement` ("the answer is (B)", "Answer: B"), `boxed`, `tag`, `hash`: the last of all these
     (`retort.text.choices`), `several` where it names more than one letter; then `option` ("the closest option is (B)",
     "option B is correct", `retort.text.conclusions`), `option_text` (the text of an option stands for its letter),

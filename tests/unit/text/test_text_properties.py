@@ -1,6 +1,10 @@
 """Properties that hold for any text, and time that grows no faster than the text."""
 
+import gzip
+import json
+import random
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +16,7 @@ from retort.text.extract import read_answer
 from retort.text.unanswerable import says_unanswerable
 from retort.text.vote import majority_vote
 
+LABELLED = Path(__file__).parents[2] / "data/mmlu_pro/labelled.jsonl.gz"
 KINDS = ["number", "choice", "expression", "text"]
 BOUNDED = settings(max_examples=200, deadline=None, derandomize=True)
 PIECES = [
@@ -108,3 +113,17 @@ def test_a_hundred_thousand_votes_take_seconds():
         majority_vote(answers[first : first + 32], "number")
     # 100,000 prompts x 32 responses in at most 60 s on two cores is 6 s for a tenth, on one core 12
     assert time.process_time() - started < 6.0
+
+
+def test_real_outputs_cut_and_spliced_anywhere_are_read_or_not():
+    with gzip.open(LABELLED, "rt", encoding="utf-8") as lines:
+        outputs = [json.loads(line)["model_output"][:3000] for line in lines]
+    rng = random.Random(0)
+    for _ in range(400):
+        first, second = rng.sample(outputs, 2)
+        text = first[: rng.randrange(len(first) + 1)] + rng.choice(PIECES) + second[rng.randrange(len(second) + 1) :]
+        for kind in KINDS:
+            answer = read_answer(text, kind)
+            assert answer is None or 0 <= answer.start < answer.end <= len(text)
+            if answer is not None and kind == "choice":
+                assert text[answer.start : answer.end].upper() == answer.value
