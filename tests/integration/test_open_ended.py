@@ -25,17 +25,17 @@ prompts:
   sources: [{path: prompts.jsonl, answer_field: reference}]
   validation: 6
   test: 4
-student_responses: {temperatures: [1.0], samples: 3, max_new_tokens: 8}
+student_responses: {temperatures: [1.0], samples: 3, max_new_tokens: 12}
 judge:
   model: {type: openai, base_url: URL, model: judge, api_key_env: JUDGE_KEY, concurrency: 4}
-  opponents: 2
-sft: {steps: 2, batch_size: 4, max_length: 64}
+  opponents: 3
+sft: {steps: 60, batch_size: 8, learning_rate: 2.0e-2, warmup_steps: 2, max_length: 64}
 reward: {init: sft, likelihood: [sft], steps: 2, batch_size: 8, evaluate_steps: 1, head_size: 8, max_length: 64,
          min_auc: 0, max_calibration_error: 1, min_per_class: 0}
-ppo: {iterations: 2, prompts_per_iteration: 4, responses_per_prompt: 2, max_new_tokens: 8, minibatch_size: 8,
+ppo: {iterations: 2, prompts_per_iteration: 4, responses_per_prompt: 2, max_new_tokens: 12, minibatch_size: 8,
       critic_warmup: 1, critic_warmup_epochs: 1, critic_head_size: 8, evaluate_every: 1, checkpoint_every: 1}
 sft_equal_compute: {enabled: false}
-evaluate: {models: [base, ppo], max_new_tokens: 8}
+evaluate: {models: [base, ppo], max_new_tokens: 12}
 """
 
 
@@ -76,12 +76,12 @@ def server():
 def test_every_stage_runs_with_a_judge_in_the_place_of_the_vote(server, tmp_path, tiny_model_folder, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "any")
     tiny_model_folder(seed=1, name="student")
-    rows = [{"prompt": f"Write about {word} .", "reference": f"{word} is good ."} for word in "abcdefghijklmnopqrst"]
+    rows = [{"prompt": f"Write about {word} .", "reference": "fine"} for word in "abcdefghijklmnopqrst"]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = [
-        {"prompt": row["prompt"], "response": f"{row['reference']} It is {word} .", "finish_reason": "stop"}
+        {"prompt": row["prompt"], "response": word, "finish_reason": "stop"}
         for row in rows
-        for word in ("fine", "very fine", "so", "what it is")
+        for word in ("fine", "good", "so", "well")
     ]
     (tmp_path / "responses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
     (tmp_path / "run.yaml").write_text(CONFIG.replace("URL", f"http://127.0.0.1:{server.server_port}/v1"))
