@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import uuid
 import warnings
 from pathlib import Path
+from typing import Any
 
 from pipelines.compile import arguments
 from pipelines.distil import build
@@ -53,8 +56,7 @@ def run_locally(root: Path) -> list[str]:
 
 def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str) -> dict[str, Entry]:
     """Run the pipeline; return the lock of the whole run."""
-    from kfp import local
-
+    local = _kfp_local()
     run = f"local-{uuid.uuid4().hex[:12]}"
     records = Records.of(remote, run)
     os.environ |= {"RETORT_STATE": str(private / "state"), "RETORT_RUN": run}
@@ -79,3 +81,13 @@ def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str
             raise StorageError(f"kfp.local: {error}") from error
         finally:
             records.objects.remove(*records.objects.names())
+
+
+def _kfp_local() -> Any:
+    """kfp.local, which takes whatever can be imported as `docker` for Docker's client: in a checkout, the folder is."""
+    found = importlib.util.find_spec("docker") if "docker" not in sys.modules else None
+    if found is not None and found.origin is None:
+        sys.modules["docker"] = None  # type: ignore[assignment] # from here on it cannot be imported
+    from kfp import local
+
+    return local

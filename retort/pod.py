@@ -119,12 +119,11 @@ def record(settings: str, upstream: Sequence[str]) -> None:
 
 
 def summarise(settings: str, *, state: str, message: str, page: str) -> None:
-    """Write a summary of how this run ended, with what each failed task said, to the file `page` and to the log."""
+    """Write a summary of how this run ended, with what each failed task said, to the file `page`."""
     records = Records.here(json.loads(settings)["remote"])
     text = summary(state, message, records.failures() if records else [])
     Path(page).parent.mkdir(parents=True, exist_ok=True)
     Path(page).write_text(text, encoding="utf-8")
-    _log.warning("%s", text)
 
 
 def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[str]) -> None:
