@@ -18,11 +18,15 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from retort.text.vote import Vote
 
 FOLDS = 5
 """Folds of the gold estimate."""
+
+_ROUNDING = 1e-9
+"""Relative difference of two sums of weights that is a tie."""
 
 LEAST_KNOWN = 50
 """Labels with a gold answer below which the gold estimate would be mostly chance."""
@@ -91,27 +95,15 @@ class HeldOutAgreement:
         """
         if len(answers) < 2:
             return
-        held = _members(groups, answers, weights)
-        whole = sum(weight * count for (_, weight), count in held.items())
-        scores = [0.0] * len(groups)
-        sizes = [0] * len(groups)
-        for (place, weight), count in held.items():
-            if place >= 0:
-                scores[place] += weight * count
-                sizes[place] += count
-        ranked = sorted(range(len(groups)), key=lambda place: -scores[place])[:3]
-        for (place, weight), count in held.items():
-            rest = whole - weight
-            left = {other: scores[other] - weight * (other == place) for other in ranked}
-            if 0 <= place < len(groups) and sizes[place] == 1:
-                left.pop(place, None)
-            order = sorted(left.items(), key=lambda item: -item[1])
-            second = order[1][1] if len(order) > 1 else 0.0
-            if not order or rest <= 0 or order[0][1] - second <= 1e-9 * order[0][1]:
-                continue
-            tally = self.counts[score_of(order[0][1] / rest, (order[0][1] - second) / rest)]
-            tally[0] += count * (order[0][0] == place)
-            tally[1] += count
+        if weights is None:
+            counts = tuple(sorted((group.total() for group in groups), reverse=True))
+            outcomes = _of_counts(counts, len(answers) - sum(counts))
+        else:
+            outcomes = _outcomes(len(groups), _members(groups, answers, weights))
+        for score, agreed, compared in outcomes:
+            tally = self.counts[score]
+            tally[0] += agreed
+            tally[1] += compared
 
     def fit(self) -> Isotonic | None:
         """Probability that one more response agrees with a vote of a score; None where nothing could be compared."""
@@ -120,17 +112,47 @@ class HeldOutAgreement:
 
 
 def _members(
-    groups: Sequence[Counter[str]], answers: Sequence[str | None], weights: Sequence[float] | None
-) -> Counter[tuple[int, float]]:
+    groups: Sequence[Counter[str]], answers: Sequence[str | None], weights: Sequence[float]
+) -> dict[tuple[int, float], int]:
     """How many responses of each group (-1: unparsed) have each weight, in an order that depends on values alone."""
-    if weights is None:
-        found = {(place, 1.0): group.total() for place, group in enumerate(groups)}
-        unparsed = len(answers) - sum(found.values())
-        return Counter(found | ({(-1, 1.0): unparsed} if unparsed else {}))
     place_of = {spelling: place for place, group in enumerate(groups) for spelling in group}
     pairs = zip(answers, weights, strict=True)
     members = Counter((-1 if answer is None else place_of[answer], weight) for answer, weight in pairs)
-    return Counter({key: members[key] for key in sorted(members)})
+    return {key: members[key] for key in sorted(members)}
+
+
+_Outcomes = list[tuple[float, int, int]]
+"""Score of the others' vote, held-out responses that agree with it, held-out responses compared with it."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _of_counts(counts: tuple[int, ...], unparsed: int) -> _Outcomes:
+    """Outcomes where each response counts once: they depend on the groups' sizes alone."""
+    held = {(place, 1.0): count for place, count in enumerate(counts)}
+    return _outcomes(len(counts), held | ({(-1, 1.0): unparsed} if unparsed else {}))
+
+
+def _outcomes(groups: int, held: dict[tuple[int, float], int]) -> _Outcomes:
+    whole = sum(weight * count for (_, weight), count in held.items())
+    scores, sizes, found = [0.0] * groups, [0] * groups, []
+    for (place, weight), count in held.items():
+        if place >= 0:
+            scores[place] += weight * count
+            sizes[place] += count
+    # Without one response, the first two are among these and its own group.
+    ranked = sorted(range(groups), key=lambda place: -scores[place])[:3]
+    for (place, weight), count in held.items():
+        rest = whole - weight
+        left = {other: scores[other] - weight * (other == place) for other in ranked}
+        if place >= 0 and sizes[place] == 1:
+            left.pop(place, None)
+        order = sorted(left.items(), key=lambda item: -item[1])
+        second = order[1][1] if len(order) > 1 else 0.0
+        if not order or rest <= 0 or order[0][1] - second <= _ROUNDING * order[0][1]:
+            continue
+        score = score_of(order[0][1] / rest, (order[0][1] - second) / rest)
+        found.append((score, count * (order[0][0] == place), count))
+    return found
 
 
 def gold_confidence(votes: Sequence[Vote], correct: Sequence[bool | None], keys: Sequence[str]) -> list[float | None]:
