@@ -19,7 +19,7 @@ PROMPT, RESPONSE = 24, 40
 
 @dataclass
 class Small:
-    """No response ends before its limit, so that every sequence is as long as the plan says."""
+    """Hardly a response ends before its limit, so that sequences are as long as the plan says."""
 
     root: Path
     work: Work
@@ -49,6 +49,6 @@ class Small:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Small:
-    work = Work(vocabulary=1024, hidden=96, layers=3, mean_response=None)
+    work = Work(vocabulary=1024, hidden=96, layers=3, mean_response=250.0)
     llama_config(work).save_pretrained(tmp_path / "student")
     return Small(tmp_path, work)
