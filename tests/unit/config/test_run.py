@@ -124,9 +124,7 @@ def test_every_shipped_configuration_loads(file):
 def test_a_file_that_a_run_is_tested_on_must_be_kept_out_of_training(tmp_path):
     benchmark = {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/test.jsonl", "train": "data/train.jsonl"}}
     values = BASE | {"evaluate": {"benchmarks": [benchmark]}}
-    with pytest.raises(
-        ConfigError, match=r"is tested on data/test.jsonl, which prompts.decontaminate does not name"
-    ):
+    with pytest.raises(ConfigError, match=r"is tested on data/test.jsonl, which prompts.decontaminate does not name"):
         load_config(write(tmp_path, "a.yaml", values))
     prompts = BASE["prompts"] | {"decontaminate": ["data/test.jsonl"]}  # examples come from questions to train on
     assert load_config(write(tmp_path, "b.yaml", values | {"prompts": prompts})).evaluate.benchmarks[0].name == "gsm8k"

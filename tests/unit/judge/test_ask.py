@@ -64,7 +64,11 @@ def test_what_was_cut_off_has_no_verdict(judge):
 
 def test_a_killed_judge_goes_on_with_what_is_missing(judge, tmp_path):
     said = iter([prefers(len)] * 3)  # and then no more
-    asked = judge(lambda system, user: next(said)(system, user))
+
+    def answer(system, user):
+        return next(said)(system, user)
+
+    asked = judge(answer)
     with pytest.raises(RuntimeError):
         asked.compare([SHORT, LONG])
     again = Judge(Scripted(prefers(len)), asked.config, asked._state, seed=0)
