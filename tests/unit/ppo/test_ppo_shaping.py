@@ -26,6 +26,14 @@ def test_moments_of_parts_are_those_of_the_whole():
     assert moments.deviation == pytest.approx(float(values.std()))
 
 
+def test_the_deviation_of_one_value_and_of_two():
+    moments = Moments()
+    moments.update(torch.tensor([3.0]))
+    assert moments.deviation == 0
+    moments.update(torch.tensor([5.0]))
+    assert moments.deviation == pytest.approx(2**0.5)
+
+
 def test_rewards_are_normalised_by_all_so_far_and_clipped(ppo_config):
     config, moments = ppo_config(normalise_reward=True, reward_clip=1.0), Moments()
     # Mean 2, deviation 1: -1 and 1.
