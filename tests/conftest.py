@@ -259,8 +259,8 @@ def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
 def with_reward(training_root, tiny_model_folder) -> Callable[..., Path]:
     """`with_reward(...)`: the same after the stage `reward`, with a gate that lets it pass unless `passed=False`.
 
-    PPO refuses a student that ends no response and a reward model that tells none apart, and a few steps make both: the
-    SFT student becomes one that ends some, the scores' calibration is taken back.
+    A student that ends no response and a reward model that tells none apart, which a few steps make, would show little
+    of PPO: the SFT student becomes one that ends some, and the scores' calibration is taken back.
     """
 
     from safetensors.torch import load_file, save_file

@@ -20,7 +20,7 @@ class Alarm:
     """A failure that the curves show."""
 
     kind: str
-    """`reward_gamed`, `entropy_collapse`, `kl_runaway` or `length_drift`."""
+    """`cut_off`, `no_signal`, `reward_gamed`, `entropy_collapse`, `kl_runaway` or `length_drift`."""
     iteration: int
     """Iteration (from 1) at which it was first seen."""
     message: str
@@ -36,16 +36,34 @@ def new_alarms(history: Sequence[Figures], config: AlarmsConfig, *, warmup: int,
         warmup: Iterations at the start in which the policy rested; what is compared with "at first" starts after it.
         raised: Kinds of earlier alarms.
     """
+    found = {"cut_off": _cut_off(history[-1]), "no_signal": _no_signal(history[-1])}
     moving = history[warmup:]
-    if len(moving) <= config.window:
-        return []
-    first, last = moving[: config.window], moving[-config.window :]
-    found = [(kind, check(first, last, history, config)) for kind, check in _CHECKS.items() if kind not in raised]
-    return [Alarm(kind, len(history), message) for kind, message in found if message is not None]
+    if len(moving) > config.window:
+        first, last = moving[: config.window], moving[-config.window :]
+        found |= {kind: check(first, last, history, config) for kind, check in _CHECKS.items()}
+    return [Alarm(kind, len(history), text) for kind, text in found.items() if text is not None and kind not in raised]
 
 
 def _mean(rows: Sequence[Figures], name: str) -> float:
     return sum(row[name] for row in rows) / len(rows)
+
+
+def _cut_off(last: Figures) -> str | None:
+    if last["finished"] > 0:
+        return None
+    return (
+        f"every response was cut off, after {last['response_tokens']:.0f} tokens. Raise ppo.max_new_tokens, or train "
+        "the SFT student for longer: it does not end its responses."
+    )
+
+
+def _no_signal(last: Figures) -> str | None:
+    if last["score_deviation"] > 1e-6:
+        return None
+    return (
+        f"the reward model gives every response the same score, {last['score']:.6g}. Look at its reliability in the "
+        "report, and train it for longer or on more prompts."
+    )
 
 
 def _reward_gamed(

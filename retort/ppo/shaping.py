@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from retort.config.training import PPOConfig
@@ -60,18 +59,3 @@ def shaped(rewards_B: Tensor, config: PPOConfig, moments: Moments) -> Tensor:
     if config.reward_clip is not None:
         rewards_B = rewards_B.clamp(-config.reward_clip, config.reward_clip)
     return rewards_B
-
-
-def check_signal(scores_B: Tensor, finished_B: Tensor, config: PPOConfig) -> str | None:
-    """Why these episodes cannot teach anything, in a sentence with the remedy, or None."""
-    if not bool(finished_B.any()):
-        return (
-            f"every one of {len(finished_B)} responses was cut off at {config.max_new_tokens} tokens. Raise "
-            "ppo.max_new_tokens, or train the SFT student for longer: it does not end its responses."
-        )
-    if len(scores_B) > 1 and bool(torch.isclose(scores_B, scores_B[0], rtol=0, atol=1e-6).all()):
-        return (
-            f"the reward model gives all {len(scores_B)} responses the same score, {float(scores_B[0]):.6g}. Look at "
-            "its reliability in the report, and train it for longer or on more prompts."
-        )
-    return None

@@ -18,14 +18,13 @@ from retort.checkpoint import Checkpoints
 from retort.config.data import AnswerType
 from retort.config.training import PPOConfig
 from retort.curves import Curves
-from retort.errors import TrainingError
 from retort.models import model_size
 from retort.nonfinite import stop_training
 from retort.ppo.alarms import Alarm, Figures, new_alarms
 from retort.ppo.maths import adapted_kl_coefficient
 from retort.ppo.optimizers import Optimizers, make_optimizers, set_learning_rates
 from retort.ppo.rollout import Parts, Rollout, respond, rollout
-from retort.ppo.shaping import Moments, check_signal, penalised, shaped
+from retort.ppo.shaping import Moments, penalised, shaped
 from retort.ppo.update import NotFiniteError, precision, update
 from retort.ppo.weights import Weights, load_weights, snapshot, trained_weights
 from retort.progress import Progress
@@ -70,7 +69,7 @@ def train(
     """Train `parts.policy`; it ends with the weights of the best held-out agreement.
 
     Raises:
-        TrainingError: a loss, gradient or reward is not a finite number, or the first responses cannot teach anything.
+        TrainingError: a loss, gradient or reward is not a finite number.
         InterruptionError: the process was told to go; its checkpoint is of the last iteration.
     """
     optimizers = make_optimizers(parts, config)
@@ -110,7 +109,7 @@ def _iterate(
     set_learning_rates(config, optimizers, state.iteration)
     with precision(config, parts.device):
         episodes = rollout(parts, config, seed=seed, iteration=state.iteration)
-    _check(parts, episodes, config, state, state_folder)
+    _check(parts, episodes, state, state_folder)
     tokens_B = episodes.batch.response_mask_BT.sum(dim=1)
     rewards_B = penalised(episodes.scores_B, episodes.finished_B, tokens_B, config)
     figures = {"reward": float(rewards_B.mean()), "kl_coefficient": state.kl_coefficient}
@@ -144,14 +143,12 @@ def _iterate(
     return figures
 
 
-def _check(parts: Parts, episodes: Rollout, config: PPOConfig, state: PPOState, state_folder: Path) -> None:
-    """Refuse scores that are not finite and, before anything was learned, responses that cannot teach anything."""
+def _check(parts: Parts, episodes: Rollout, state: PPOState, state_folder: Path) -> None:
+    """Refuse scores that are not finite."""
     if not bool(episodes.scores_B.isfinite().all()):
         broken = (~episodes.scores_B.isfinite()).nonzero().flatten()
         error = NotFiniteError({}, ("scores", episodes.scores_B[broken]), broken.tolist())
         _stop(parts, episodes, error, state, state_folder)
-    if state.iteration == 0 and (reason := check_signal(episodes.scores_B, episodes.finished_B, config)) is not None:
-        raise TrainingError(f"ppo: {reason} Nothing was trained.")
 
 
 def _stop(parts: Parts, episodes: Rollout, error: NotFiniteError, state: PPOState, state_folder: Path) -> NoReturn:

@@ -228,6 +228,7 @@ def _rollout_figures(episodes: Rollout, found: Advantages) -> dict[str, float]:
     kl = kl_estimate(episodes.logprobs_BT, episodes.reference_BT, mask)
     return {
         "score": float(episodes.scores_B.mean()),
+        "score_deviation": float(episodes.scores_B.std(unbiased=False)),
         "kl": float(masked_sum(kl, mask)) / len(episodes.scores_B),
         "response_tokens": float(mask.sum()) / len(episodes.scores_B),
         "finished": float(episodes.finished_B.float().mean()),

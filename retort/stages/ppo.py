@@ -50,7 +50,7 @@ def run(context: Context) -> PPOResult:
     Raises:
         InputError: no held-out prompt has a vote, a prompt is too long for the model, or the reward model is another
             student's.
-        TrainingError: a loss or gradient is not a finite number, or the first responses cannot teach anything.
+        TrainingError: a loss or gradient is not a finite number.
     """
     paths = context.paths
     gate = json.loads(paths.metrics("reward").read_text(encoding="utf-8"))

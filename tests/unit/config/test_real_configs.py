@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipelines import compile as compiling
+from pipelines.profiles import Profile
 from retort.config import load_config
 from retort.graph import STAGES, tasks
 from retort.workspace import check_sources, dvc_yaml
@@ -27,7 +28,7 @@ def test_a_configuration_loads_names_files_that_exist_and_gives_a_dvc_graph(file
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_configuration_compiles_for_kubeflow(file, tmp_path):
-    compiling.compile(load_config(file), tmp_path / "pipeline.yaml")
+    compiling.compile(load_config(file), Profile(), tmp_path / "pipeline.yaml")
     pipeline = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
     assert {f"{stage.name}_settings" for stage in STAGES} <= set(pipeline["root"]["inputDefinitions"]["parameters"])
 

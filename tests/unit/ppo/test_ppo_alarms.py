@@ -7,7 +7,8 @@ import pytest
 from retort.config.training import AlarmsConfig
 from retort.ppo.alarms import new_alarms
 
-CALM = {"reward": 0.5, "entropy": 0.4, "kl": 2.0, "response_tokens": 30.0}
+CALM = {"reward": 0.5, "entropy": 0.4, "kl": 2.0, "response_tokens": 30.0, "finished": 0.9}
+CALM |= {"score": 0.5, "score_deviation": 0.2}
 
 
 def kinds(last, *, first=None, config=None, raised=frozenset(), warmup=1):
@@ -27,6 +28,8 @@ def test_calm_curves_raise_none():
         ("reward_gamed", {"agreement": 0.8}, {"reward": 0.6, "agreement": 0.7}, {"reward": 0.6, "agreement": 0.76}),
         ("reward_gamed", {"agreement": 0.8}, {"reward": 0.6, "agreement": 0.7}, {"reward": 0.5, "agreement": 0.7}),
         ("entropy_collapse", {}, {"entropy": 0.039}, {"entropy": 0.041}),
+        ("cut_off", {}, {"finished": 0.0}, {"finished": 0.01}),
+        ("no_signal", {}, {"score_deviation": 0.0}, {"score_deviation": 0.01}),
         ("kl_runaway", {}, {"kl": 50.1}, {"kl": 49.9}),
         ("length_drift", {}, {"response_tokens": 45.1}, {"response_tokens": 44.9}),
         ("length_drift", {}, {"response_tokens": 14.9}, {"response_tokens": 15.1}),
@@ -35,6 +38,18 @@ def test_calm_curves_raise_none():
 def test_an_alarm_is_raised_past_its_threshold_and_not_before(kind, first, over, short):
     assert kinds(over, first=first) == [kind]
     assert kinds(short, first=first) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"finished": 0.0}, "every response was cut off, after 30 tokens. Raise ppo.max_new_tokens"),
+        ({"score_deviation": 0.0}, "gives every response the same score, 0.5. Look at its reliability"),
+    ],
+)
+def test_what_cannot_teach_anything_is_said_at_once(broken, words):
+    (alarm,) = new_alarms([CALM | broken], AlarmsConfig(), warmup=5, raised=set())
+    assert words in alarm.message
 
 
 def test_an_alarm_is_raised_once():

@@ -1,11 +1,11 @@
-"""Rewards from scores: penalties, normalisation, clipping, and what cannot teach anything."""
+"""Rewards from scores: penalties, normalisation, clipping."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from retort.ppo.shaping import Moments, check_signal, penalised, shaped
+from retort.ppo.shaping import Moments, penalised, shaped
 
 
 def test_penalties_by_hand(ppo_config):
@@ -53,17 +53,3 @@ def test_without_settings_rewards_stay_as_they_are(ppo_config):
     rewards, moments = torch.tensor([0.1, 5.0]), Moments()
     assert torch.equal(shaped(rewards, ppo_config(), moments), rewards)
     assert moments.count == 2
-
-
-@pytest.mark.parametrize(
-    ("scores", "finished", "words"),
-    [
-        ([0.1, 0.9], [False, False], "every one of 2 responses was cut off at 6 tokens. Raise ppo.max_new_tokens"),
-        ([0.5, 0.5], [True, False], "gives all 2 responses the same score, 0.5."),
-        ([0.5, 0.6], [True, False], None),
-        ([0.5], [True], None),
-    ],
-)
-def test_what_cannot_teach_anything_is_said(ppo_config, scores, finished, words):
-    found = check_signal(torch.tensor(scores), torch.tensor(finished), ppo_config())
-    assert (found is None) if words is None else (words in found)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from retort.config import load_keys
-from retort.errors import InputError, ModelError, TrainingError
+from retort.errors import InputError, ModelError
 from retort.files import content_hash
 from retort.graph import BY_NAME, Task
 from retort.likelihood import pad_batch, token_logprobs
@@ -129,9 +129,9 @@ def test_autocast_trains_weights_in_float32(with_reward):
         assert any(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("settings", "words"), [({"max_new_tokens": 1}, "was cut off at 1 tokens")])
-def test_a_student_that_ends_nothing_is_refused_before_anything_is_trained(with_reward, settings, words):
-    root = with_reward(ppo=settings | {"temperature": 0.01})
-    with pytest.raises(TrainingError, match=words):
-        run_stage("ppo", {}, root)
-    assert not (root / "outputs/models/ppo").exists()
+def test_a_student_that_ends_nothing_raises_an_alarm_that_can_stop_the_stage(with_reward):
+    settings = {"max_new_tokens": 1, "temperature": 0.01, "alarms": {"action": "stop"}}
+    metrics = run_stage("ppo", {}, with_reward(ppo=settings))
+    assert metrics["iterations"] == 1
+    assert metrics["stopped_early"]
+    assert "every response was cut off, after 1 tokens" in metrics["alarms"][0]
