@@ -86,6 +86,12 @@ def test_parts_of_a_peak_add_up_to_it():
     assert trace._split(60, gradients=20, logits=50).total == 60
 
 
+def test_the_plan_scores_in_the_batches_that_ppo_scores_in():
+    from retort.ppo.rollout import SCORING_BATCH
+
+    assert training.SCORING_BATCH == SCORING_BATCH
+
+
 def test_an_unknown_gpu_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"--gpu B200: not known\. Name one of .*H100-80"):
         find("B200")
