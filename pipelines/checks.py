@@ -20,14 +20,14 @@ from retort.errors import ClusterError, StorageError
 from retort.objects import Objects
 
 RIGHTS = (
-    ("get", "", "namespaces"),
-    ("get", "", "secrets"),
-    ("get", "", "serviceaccounts"),
-    ("list", "", "resourcequotas"),
-    ("list", "", "pods"),
-    ("get", "", "pods/log"),
+    ("get", "namespaces", "namespace"),
+    ("get", "secrets", "store"),
+    ("get", "serviceaccounts", "account"),
+    ("list", "resourcequotas", ""),
+    ("list", "pods", ""),
+    ("get", "pods/log", ""),
 )
-"""What Retort's commands ask of Kubernetes themselves: verb, API group, resource. Everything else Kubeflow does."""
+"""What Retort's commands ask of Kubernetes themselves: verb, resource, and which one. Everything else Kubeflow does."""
 
 
 @dataclass(frozen=True)
@@ -122,20 +122,22 @@ def rights(cluster: Cluster) -> Check:
     from kubernetes import client
 
     ask = client.AuthorizationV1Api(cluster.api).create_self_subject_access_review
+    profile = cluster.profile
+    names = {"namespace": profile.namespace, "store": profile.secrets.store, "account": profile.service_account}
     lacking = []
-    for verb, group, resource in RIGHTS:
-        name, _, sub = resource.partition("/")
+    for verb, resource, which in RIGHTS:
+        kind, _, sub = resource.partition("/")
         attributes = client.V1ResourceAttributes(
-            namespace=cluster.profile.namespace, verb=verb, group=group, resource=name, subresource=sub or None
+            namespace=profile.namespace, verb=verb, resource=kind, subresource=sub or None, name=names.get(which)
         )
         review = client.V1SelfSubjectAccessReview(
             spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
         )
         if not ask(review).status.allowed:
-            lacking.append(f"{verb} {resource}")
+            lacking.append(" ".join(filter(None, (verb, resource, names.get(which)))))
     if lacking:
         remedy = "Have role retort-user of k8s/base bound to you"
-        return Check("rights", "missing", f"may not {', '.join(lacking)} in {cluster.profile.namespace}", remedy)
+        return Check("rights", "missing", f"may not {', '.join(lacking)} in {profile.namespace}", remedy)
     return Check("rights", "OK", f"all {len(RIGHTS)} that Retort's commands use")
 
 

@@ -22,7 +22,7 @@ def gpus(cluster: Cluster) -> Check:
     for stage, needs in _distinct(cluster.profile):
         if not any(_takes(node, needs) for node in nodes):
             wants = f"{needs.gpus} x {needs.gpu}, " if needs.gpus else ""
-            problems.append(f"no node takes a pod of {stage} ({wants}{needs.cpu} cores, {needs.memory})")
+            problems.append(f"no node takes a pod of {stage} ({wants}cpu {needs.cpu}, memory {needs.memory})")
     shown = "; ".join(_words(node, cluster.profile.models.gpu) for node in nodes)
     if problems:
         remedy = f"There are: {shown}. Ask for less in the profile, or correct its node_selector and tolerations"
