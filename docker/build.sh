@@ -32,7 +32,7 @@ docker build -q --network host --target "$role" -t "retort/$role:$tag" -f docker
     --build-arg REVISION="$revision" --build-arg LOCK_SHA256="$(sha256sum <"$context/$lock" | cut -d' ' -f1)" "$context"
 
 # As a hardened pod would run it: no network, nothing writable but /tmp, no privileges, a user without a name.
-try=(docker run --rm --network none --read-only --tmpfs /tmp:rw,size=2g --user 65532:65532 --cap-drop ALL
+try=(docker run --rm --network none --read-only --tmpfs /tmp:rw,size=6g --user 65532:65532 --cap-drop ALL
      --security-opt no-new-privileges -v "$PWD/docker/try.py:/try.py:ro" -v "$PWD/configs:/configs:ro" "retort/$role:$tag")
 "${try[@]}" retort doctor
 "${try[@]}" python3 /try.py

@@ -68,7 +68,8 @@ def kubeflow(host: str | None = None, *, namespace: str = "kubeflow") -> Kubeflo
 
     with warnings.catch_warnings(), explained(host):
         warnings.simplefilter("ignore")  # kfp tells everyone that this client is for version 2
-        client = kfp.Client(host=host, existing_token=_token(), namespace=namespace)
+        # Where users are not kept apart, its API refuses any namespace; "kubeflow" is the client's word for none.
+        client = kfp.Client(host=host, existing_token=_token(), namespace=namespace if shared else "kubeflow")
     return Kubeflow(host, client, version, namespace if shared else None)
 
 

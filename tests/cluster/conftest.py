@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.profiles import load_profile
 from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, put_secret
 
 
@@ -68,7 +69,7 @@ def kubeflow(store: str, tmp_path_factory: pytest.TempPathFactory) -> Retort:
     home = tmp_path_factory.mktemp("home")
     for name in ("configs", "retort"):
         (home / name).symlink_to(CHECKOUT / name)
-    put_secret(Kubectl())
+    put_secret(Kubectl(load_profile(PROFILE).namespace))
     environment = os.environ | {
         "RETORT_REMOTE": store,
         "RETORT_PROFILE": PROFILE,
