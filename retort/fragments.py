@@ -38,8 +38,8 @@ def load(name: str, remote: str) -> Fragment:
     content = Objects.of(remote, "fragments").read(name.removeprefix(_KIND)) if name.startswith(_KIND) else None
     if content is None:
         raise StorageError(
-            f"{name}: no such fragment in {remote}. If the store was emptied, submit again with --no-cache, so that "
-            "Kubeflow forgets what it remembers of it."
+            f"{name}: no such fragment in {remote}. If the store was emptied, `retort rerun RUN --from prompts` makes "
+            "everything anew, whatever Kubeflow remembers."
         )
     fragment: Fragment = json.loads(content)
     return fragment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ class Pods:
         write(config, load_profile(PROFILE), file)
         spec, platform = yaml.safe_load_all(file.read_text())
         self.kubectl = kubectl
+        self._mark = uuid.uuid4().hex[:6]
         self._executors = spec["deploymentSpec"]["executors"]
         self._placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
     def start(self, name: str, stage: str, settings: str, upstream: list[str], item: str = "", **env: str) -> None:
         """Start the pod of one task."""
+        name = self._full(name)
         told = json.dumps({"stage": stage, "settings": settings, "upstream": upstream, "item": item})
         kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"told.json": told}}
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(kept))
@@ -100,23 +103,33 @@ class Pods:
 
     def phase(self, name: str) -> str:
         """Its phase."""
-        return str(self.kubectl.json("get", "pod", name)["status"].get("phase", "Pending"))
+        return str(self.kubectl.json("get", "pod", self._full(name))["status"].get("phase", "Pending"))
 
     def finish(self, name: str, *, limit_s: float = 900) -> str:
         """Wait until it ends well; the name of its fragment."""
         deadline = time.monotonic() + limit_s
         while (phase := self.phase(name)) not in ("Succeeded", "Failed") and time.monotonic() < deadline:
             time.sleep(2)
-        log = self.kubectl("logs", name, check=False)
-        assert phase == "Succeeded", f"{name}: {phase}\n{log}\n{self.kubectl('describe', 'pod', name)}"
+        log = self.log(name)
+        assert phase == "Succeeded", f"{name}: {phase}\n{log}\n{self.kubectl('describe', 'pod', self._full(name))}"
         return log.rpartition("fragment ")[2].strip()
+
+    def log(self, name: str) -> str:
+        """What it said."""
+        return self.kubectl("logs", self._full(name), check=False)
+
+    def _full(self, name: str) -> str:
+        """Its name in the cluster, where other test runs have pods as well."""
+        return f"{name}-{self._mark}"
 
     def node(self, name: str) -> dict[str, str]:
         """Labels of the node that it is on."""
-        where = self.kubectl.json("get", "pod", name)["spec"]["nodeName"]
+        where = self.kubectl.json("get", "pod", self._full(name))["spec"]["nodeName"]
         return dict(self.kubectl.json("get", "node", where)["metadata"]["labels"])
 
     def remove(self, *names: str) -> None:
         """Remove pods and what they were told."""
         for name in names:
-            self.kubectl("delete", "pod,configmap", name, "--ignore-not-found", "--grace-period=0", "--force")
+            self.kubectl(
+                "delete", "pod,configmap", self._full(name), "--ignore-not-found", "--grace-period=0", "--force"
+            )

@@ -84,7 +84,7 @@ def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, store, secret, 
     assert any("checkpoint-" in name for name in state.names())
     pods.start("r-sft-2", "sft", given["sft_settings"], upstream)
     resumed = pods.finish("r-sft-2")
-    assert "going on from the resume state" in kubectl("logs", "r-sft-2")
+    assert "going on from the resume state" in pods.log("r-sft-2")
     assert state.names() == []
     # The same stage undisturbed, whatever is on record of it.
     pods.start("r-sft-3", "sft", given["sft_settings"], upstream, RETORT_FORCE="1")
