@@ -249,3 +249,39 @@ def test_a_place_is_no_input_of_a_task_so_that_moving_a_run_keeps_its_cache(docu
 def test_no_argument_spans_lines(config):
     for value in arguments(config, remote="s3://bucket/store", files={}).values():
         assert "\n" not in value
+
+
+@pytest.fixture(scope="module")
+def scheduled(config, tmp_path_factory):
+    from kfp import compiler
+
+    from pipelines.distil import Schedule, build
+
+    file = tmp_path_factory.mktemp("scheduled") / "distil.yaml"
+    schedule = Schedule("weekly", "plan-1", {"data/prompts.jsonl": "s3://exports/prompts.jsonl"})
+    compiler.Compiler().compile(build(config, PROFILE, schedule=schedule), str(file))
+    return next(yaml.safe_load_all(file.read_text()))
+
+
+def test_a_scheduled_run_does_nothing_unless_its_data_changed(scheduled):
+    graph = scheduled["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    stages = {name: task for name, task in graph.items() if name != "refresh"}
+    assert len(stages) == 1  # everything else is inside the condition
+    (condition,) = stages.values()
+    assert "refresh-changed'] == true" in condition["triggerPolicy"]["condition"]
+    assert graph["refresh"]["cachingOptions"] == {}
+    given = condition["inputs"]["parameters"]["pipelinechannel--refresh-settings"]
+    assert given["taskOutputParameter"] == {"outputParameterKey": "settings", "producerTask": "refresh"}
+
+
+def test_a_stage_that_is_to_run_again_is_neither_remembered_by_kubeflow_nor_by_dvc(config, tmp_path):
+    compiling.compile(config, PROFILE, tmp_path / "forced.yaml", forced={"ppo"})
+    document = next(yaml.safe_load_all((tmp_path / "forced.yaml").read_text()))
+    tasks_ = {
+        name: task
+        for component in document["components"].values()
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+    }
+    assert (tasks_["ppo"]["cachingOptions"], tasks_["sft"]["cachingOptions"]) == ({}, {"enableCache": True})
+    env = document["deploymentSpec"]["executors"]["exec-ppo"]["container"]["env"]
+    assert {"name": "RETORT_FORCE", "value": "1"} in env
