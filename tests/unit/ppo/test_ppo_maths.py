@@ -285,3 +285,11 @@ def test_an_unknown_estimator_is_refused():
 def test_the_adaptive_controller_by_hand(kl, coefficient):
     found = adapted_kl_coefficient(0.1, kl, target=6.0, horizon=1000, episodes=256)
     assert found == pytest.approx(coefficient)
+
+
+@pytest.mark.parametrize(("new", "near"), [(0.0, 0.8), (2.0, 1.2)])
+def test_a_value_that_moved_past_the_clip_is_measured_at_its_edge_on_either_side(new, near):
+    # Old value 1, clip 0.2; the return is what the critic says now, so that only the edge is wrong.
+    one = torch.ones(1, 1)
+    found = value_loss(new * one, one, new * one, one, clip=0.2)
+    assert float(found) == pytest.approx(0.5 * (near - new) ** 2)
