@@ -122,5 +122,5 @@ def test_the_lock_holds_every_parameter_of_a_stage_and_no_other(toy):
     root = workspace(made)
     versioning.reproduce(root)
     entry = versioning.read_lock(root)["votes"]
-    assert set(entry["params"]["params.yaml"]) == {"answer", "teacher_responses.shards", "votes"}
+    assert set(entry["params"]["params.yaml"]) == {"answer", "judge", "seed", "teacher_responses.shards", "votes"}
     assert yaml.safe_load((root / "params.yaml").read_text())["votes"] == entry["params"]["params.yaml"]["votes"]
