@@ -27,7 +27,7 @@ demo: install ## Run the whole method on the embedded task; prints the result an
 
 test: install ## Lint, types and every test that needs neither GPU nor network
 	@$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal
 
 test-cluster: install ## Tests on the cluster that KUBECONFIG, RETORT_REMOTE and RETORT_KFP_HOST name
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -m cluster tests/cluster

@@ -49,6 +49,11 @@ print("task:", address)
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @dataclass(frozen=True)
 class Toy:
     """A folder with a configuration and its source files, and a `retort` command that only hashes what it reads."""

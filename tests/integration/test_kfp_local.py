@@ -17,6 +17,7 @@ def workspace(toy, name):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_local_kubeflow_gives_what_dvc_gives_and_a_second_run_does_nothing(toy):
     made = toy(evaluate={"models": ["teacher", "ppo"]})
     by_dvc, by_kfp = workspace(made, "dvc"), workspace(made, "kfp")

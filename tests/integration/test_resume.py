@@ -61,6 +61,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "points"), [("sft", 5), ("reward", 5), ("ppo", 20)])
 def test_a_stage_killed_at_any_point_ends_as_if_nothing_had_happened(
     training_root, with_reward, tmp_path, run, stage, points
