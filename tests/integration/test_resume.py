@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from retort.files import content_hash
+from retort.reward import train
+from retort.stages.context import run_stage
 
 Run = Callable[..., int]
 
@@ -89,15 +91,21 @@ def test_a_stage_killed_at_any_point_ends_as_if_nothing_had_happened(
     assert resumed > points / 3  # most went on from a checkpoint rather than started over
 
 
-def test_state_of_other_parameters_is_not_resumed_from(training_root, run):
+def test_state_of_other_parameters_is_not_resumed_from(training_root, monkeypatch):
     roots = [training_root(name, reward={"steps": steps}) for name, steps in (("one", 16), ("two", 8))]
-    calls = run("reward", training_root("counted", reward={"steps": 16}))
-    state = roots[0] / ".retort/state/reward"
-    for share in (0.5, 0.7, 0.9):  # each attempt goes on from the one before
-        if not list(state.glob("step-*.pt")):
-            run("reward", roots[0], kill_at=int(calls * share))
-    assert list(state.glob("step-*.pt"))
+    honest = train._step
+
+    def step(*args, **kwargs):
+        if kwargs["step"] == 10:
+            raise KeyboardInterrupt
+        return honest(*args, **kwargs)
+
+    monkeypatch.setattr(train, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("reward", {}, roots[0])
+    monkeypatch.setattr(train, "_step", honest)
+    assert list((roots[0] / ".retort/state/reward").glob("step-*.pt"))
     (roots[0] / "params.yaml").write_bytes((roots[1] / "params.yaml").read_bytes())
     for root in roots:
-        run("reward", root)
+        run_stage("reward", {}, root)
     assert written(roots[0], "reward") == written(roots[1], "reward")
