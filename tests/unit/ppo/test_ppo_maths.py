@@ -293,3 +293,9 @@ def test_a_value_that_moved_past_the_clip_is_measured_at_its_edge_on_either_side
     one = torch.ones(1, 1)
     found = value_loss(new * one, one, new * one, one, clip=0.2)
     assert float(found) == pytest.approx(0.5 * (near - new) ** 2)
+
+
+def test_whitening_by_hand_with_values_on_both_sides_of_zero():
+    # Mean 1, squared distances 4, 1, 0 and 9, divided by 3.
+    found = whiten(torch.tensor([[-1.0, 0.0, 1.0, 4.0]]), torch.ones(1, 4))
+    torch.testing.assert_close(found, torch.tensor([[-2.0, -1.0, 0.0, 3.0]]) / (14 / 3) ** 0.5)
