@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
 import uuid
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +56,34 @@ def run_locally(root: Path) -> list[str]:
     return changed
 
 
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the tasks of the block; this process keeps none of them."""
+    kept = {name: os.environ.get(name) for name in values}
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str) -> dict[str, Entry]:
     """Run the pipeline; return the lock of the whole run."""
     local = _kfp_local()
     run = f"local-{uuid.uuid4().hex[:12]}"
     records = Records.of(remote, run)
-    os.environ |= {"RETORT_STATE": str(private / "state"), "RETORT_RUN": run}
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(private / "kfp"),
         workspace_root=str(private / "kfp"),
         enable_caching=True,
     )
-    with versioning.stdout_on_stderr(), warnings.catch_warnings():
+    told = _environment(RETORT_STATE=str(private / "state"), RETORT_RUN=run)
+    with told, versioning.stdout_on_stderr(), warnings.catch_warnings():
         # kfp.local warns that it starts no image and grants no resources; that is its nature.
         warnings.filterwarnings("ignore", message="You may be attemping")
         try:

@@ -1,5 +1,6 @@
 """The compiled pipeline, run on this machine with toy stages: same tasks, same records, same contents as under DVC."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,5 +45,6 @@ def test_a_failed_task_gives_its_exit_code_and_keeps_what_was_done(toy, monkeypa
     shown = capfd.readouterr()
     assert shown.out == ""
     assert shown.err.count("retort: models was told to fail.") == 1
+    assert not {"RETORT_STATE", "RETORT_RUN"} & os.environ.keys()
     # The task beside it was done and is kept; nothing that follows was tried.
     assert set(made.ran()) == {"models", "prompts"}
