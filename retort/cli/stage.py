@@ -22,8 +22,11 @@ def launch(processes: int) -> NoReturn:
     `accelerate launch`, which starts the same processes on GPUs, starts only one on a CPU without MPI.
     """
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    launcher += ["--local_addr", "127.0.0.1"]  # the machine's own name need not resolve
     # Whatever a launcher does or leaves out, a process that it starts does not launch again.
     environment = os.environ | {"RETORT_PROCESSES": "1", "RETORT_LAUNCHED": "1"}
+    if sys.platform == "linux":
+        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.execve(sys.executable, [sys.executable, *launcher, "-m", "retort", *sys.argv[1:]], environment)  # noqa: S606
 
 
