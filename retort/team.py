@@ -1,4 +1,4 @@
-"""Several processes that train one model (`accelerate launch`), one a device; one process alone is a team of one.
+"""Several processes that train one model, one a device, as a launcher starts them; one alone is a team of one.
 
 Each process computes a share of every batch. What they compute is put together before anything is decided, so that
 all of them hold the same weights and figures all the time; the first one alone writes files.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -120,6 +121,20 @@ def update(
     return {**_rollout_figures(episodes, found), **{name: value / count for name, value in sums.items()}}
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some episodes of a minibatch, as many as one pass takes."""
+
+    parts: Parts
+    episodes: Rollout
+    found: Advantages
+    config: PPOConfig
+    rows: Tensor
+    """Numbers of the episodes."""
+    total_tokens: Tensor
+    """Response tokens of the whole minibatch."""
+
+
 def _minibatch(
     parts: Parts,
     episodes: Rollout,
@@ -137,8 +152,9 @@ def _minibatch(
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
     mine = index[workers.share(len(index))]
     for rows in mine.split(config.micro_batch_size or len(index)):
-        _critic_pass(parts, episodes, found, rows, config, total, figures)
-        _policy_pass(parts, episodes, found, rows, config, total, figures)
+        part = _Part(parts, episodes, found, config, rows, total)
+        for name, value in (_critic_pass(part) | _policy_pass(part)).items():
+            figures[name] += value
     figures = workers.sum_figures(figures)
     for optimizer in (optimizers.critic, optimizers.policy):
         workers.sum_gradients(_parameters(optimizer))
@@ -158,60 +174,48 @@ def _minibatch(
     return figures
 
 
-def _critic_pass(
-    parts: Parts,
-    episodes: Rollout,
-    found: Advantages,
-    rows: Tensor,
-    config: PPOConfig,
-    total: Tensor,
-    figures: dict[str, float],
-) -> None:
-    """Gradient of the critic's loss on some episodes, of `total` tokens in the minibatch; adds to `figures`."""
-    batch = episodes.batch.rows(rows)
+def _critic_pass(part: _Part) -> dict[str, float]:
+    """Gradient of the critic's loss on some episodes; their share of the minibatch's figures."""
+    episodes, config = part.episodes, part.config
+    batch = episodes.batch.rows(part.rows)
     length = batch.ids_BT.shape[1]
-    with parts.critic.using():
-        with precision(config, parts.device):
-            values = parts.critic(batch, episodes.features_BTF[rows, :length])
+    with part.parts.critic.using():
+        with precision(config, part.parts.device):
+            values = part.parts.critic(batch, episodes.features_BTF[part.rows, :length])
         loss = value_loss(
             values,
-            episodes.values_BT[rows, :length],
-            found.returns[rows, :length],
+            episodes.values_BT[part.rows, :length],
+            part.found.returns[part.rows, :length],
             batch.response_mask_BT,
             clip=config.value_clip,
-            total_tokens=total,
+            total_tokens=part.total_tokens,
         )
         loss.backward()
-    figures["value_loss"] += loss.item()
+    return {"value_loss": loss.item()}
 
 
-def _policy_pass(
-    parts: Parts,
-    episodes: Rollout,
-    found: Advantages,
-    rows: Tensor,
-    config: PPOConfig,
-    total: Tensor,
-    figures: dict[str, float],
-) -> None:
-    """Gradient of the policy's loss on some episodes, of `total` tokens in the minibatch; adds to `figures`."""
-    batch = episodes.batch.rows(rows)
+def _policy_pass(part: _Part) -> dict[str, float]:
+    """Gradient of the policy's loss on some episodes; their share of the minibatch's figures."""
+    episodes, config = part.episodes, part.config
+    batch = episodes.batch.rows(part.rows)
     length, mask = batch.ids_BT.shape[1], batch.response_mask_BT
-    with precision(config, parts.device):
-        logprobs, entropy = token_logprobs(parts.policy, batch, temperature=config.temperature, entropy=True)
+    with precision(config, part.parts.device):
+        logprobs, entropy = token_logprobs(part.parts.policy, batch, temperature=config.temperature, entropy=True)
     loss = policy_loss(
         logprobs,
-        episodes.logprobs_BT[rows, :length],
-        found.advantages[rows, :length],
+        episodes.logprobs_BT[part.rows, :length],
+        part.found.advantages[part.rows, :length],
         mask,
         clip=config.clip,
-        total_tokens=total,
+        total_tokens=part.total_tokens,
     )
     loss.loss.backward()
-    figures["policy_loss"] += loss.loss.item()
-    figures["clipped"] += loss.clipped.item()
-    figures["update_kl"] += loss.kl.item()
-    figures["entropy"] += float(masked_mean(entropy, mask, total))
+    return {
+        "policy_loss": loss.loss.item(),
+        "clipped": loss.clipped.item(),
+        "update_kl": loss.kl.item(),
+        "entropy": float(masked_mean(entropy, mask, part.total_tokens)),
+    }
 
 
 def _clipped_norm(optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:

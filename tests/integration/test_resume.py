@@ -65,7 +65,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stage", "points"), [("sft", 5), ("reward", 5), ("ppo", 20)])
-def test_a_stage_killed_at_any_point_ends_as_if_nothing_had_happened(
+def test_a_stage_kills_any_point_ends_as_if_nothing_had_happened(
     training_root, with_reward, tmp_path, run, stage, points
 ):
     make = with_reward if stage == "ppo" else training_root
@@ -75,11 +75,11 @@ def test_a_stage_killed_at_any_point_ends_as_if_nothing_had_happened(
     shutil.copytree(fresh, whole)
     calls = run(stage, whole)
     expected = written(whole, stage)
-    killed_at, resumed = 0, 0
+    kills, resumed = 0, 0
     for point in random.Random(stage).sample(range(1, calls), points):
         killed = tmp_path / "killed"
         shutil.copytree(fresh, killed)
-        killed_at += run(stage, killed, kill_at=point) < 0
+        kills += run(stage, killed, kill_at=point) < 0
         # Nothing half-written: the model is whole or not there.
         model = killed / f"outputs/models/{stage}"
         assert not model.exists() or content_hash(model) == expected[f"outputs/models/{stage}"], point
@@ -88,7 +88,7 @@ def test_a_stage_killed_at_any_point_ends_as_if_nothing_had_happened(
         assert written(killed, stage) == expected, f"killed at call {point} of {calls}"
         assert not (killed / ".retort/state" / stage).exists()
         shutil.rmtree(killed)
-    assert killed_at >= 0.8 * points
+    assert kills >= 0.8 * points
     assert resumed > points / 3  # most went on from a checkpoint rather than started over
 
 

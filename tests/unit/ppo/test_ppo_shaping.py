@@ -40,9 +40,8 @@ def test_rewards_are_normalised_by_all_so_far_and_clipped(ppo_config):
     torch.testing.assert_close(shaped(torch.tensor([1.0, 2.0, 3.0]), config, moments), torch.tensor([-1.0, 0.0, 1.0]))
     # Of 1, 2, 3, 8: mean 3.5, deviation sqrt(29 / 3) = 3.1091; 8 lies 1.447 above and is clipped.
     assert shaped(torch.tensor([8.0]), config, moments).tolist() == [1.0]
-    assert shaped(torch.tensor([3.5 * 4 / 4]), ppo_config(normalise_reward=True), moments)[0] == pytest.approx(
-        0, abs=0.1
-    )
+    # All of them and their mean again: the mean stays and is normalised to 0.
+    assert shaped(torch.tensor([3.5]), ppo_config(normalise_reward=True), moments)[0] == pytest.approx(0, abs=0.1)
 
 
 def test_rewards_that_are_all_equal_are_only_shifted(ppo_config):
