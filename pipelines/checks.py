@@ -216,15 +216,16 @@ def retries(cluster: Cluster) -> Check:
     name = "workflow-controller-configmap"
     maps = cluster.core.list_config_map_for_all_namespaces(field_selector=f"metadata.name={name}").items
     if not maps:
-        return Check("retries", "optional", f"no {name} found", "kubectl apply -k k8s/kubeflow, where Argo runs")
-    data = maps[0].data or {}
-    defaults = yaml.safe_load(data.get("templateDefaults") or data.get("config") or "{}") or {}
-    defaults = defaults.get("templateDefaults", defaults)
-    policy = (defaults.get("retryStrategy") or {}).get("retryPolicy")
+        return Check("retries", "optional", f"no {name} found", "Patch it where Argo runs: docs/guides/cluster.md")
+    defaults = yaml.safe_load((maps[0].data or {}).get("workflowDefaults") or "{}") or {}
+    for key in ("spec", "templateDefaults", "retryStrategy"):
+        defaults = defaults.get(key) or {}
+    policy = defaults.get("retryPolicy")
     if policy == "Always":
         return Check("retries", "OK", "failed stages and evicted pods alike")
     found = f"Argo's template defaults say {policy or 'nothing'}: a failed stage or an evicted pod is not tried again"
-    return Check("retries", "optional", found, f"kubectl -n {maps[0].metadata.namespace} apply -k k8s/kubeflow")
+    remedy = f"Patch {name} in {maps[0].metadata.namespace} with k8s/kubeflow: docs/guides/cluster.md says how"
+    return Check("retries", "optional", found, remedy)
 
 
 def _all_needs(profile: Profile) -> list[Any]:

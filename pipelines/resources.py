@@ -54,6 +54,7 @@ class Placement:
         if self.profile.retries:
             # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
             task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
+        task.set_env_variable("RETORT_STATE_INTERVAL", f"{self.profile.state_interval_s:g}")
         if stage in self.forced:
             task.set_env_variable("RETORT_FORCE", "1")
         return task.set_caching_options(enable_caching=stage not in (*OF_THE_RUN, *self.forced))

@@ -109,7 +109,10 @@ def images(cluster: Cluster) -> Check:
     """The images are on a node already, or have a registry to be pulled from."""
     wanted = {image for image in (cluster.profile.images.train, cluster.profile.images.generate) if image}
     listed = [
-        name for node in cluster.core.list_node().items for image in node.status.images or [] for name in image.names
+        name
+        for node in cluster.core.list_node().items
+        for image in node.status.images or []
+        for name in image.names or []  # an image that lost its tag to a newer one has no name
     ]
     present = {full_name(name) for name in listed}
     lacking = sorted(image for image in wanted if full_name(image) not in present)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.profiles import load_profile
+from tests.cluster.runs import Run, ended, submitted
 from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, put_secret
 
 
@@ -79,8 +80,22 @@ def kubeflow(store: str, tmp_path_factory: pytest.TempPathFactory) -> Retort:
     return Retort(home, environment)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def name() -> Callable[[str], str]:
     """Names of runs that no other test run has."""
     mark = uuid.uuid4().hex[:6]
     return lambda text: f"{text}-{mark}"
+
+
+@pytest.fixture(scope="session")
+def pods(kubeflow: Retort) -> Kubectl:
+    """kubectl in the namespace of the runs' pods."""
+    return Kubectl(load_profile(PROFILE).namespace)
+
+
+@pytest.fixture(scope="session")
+def first(kubeflow: Retort, name: Callable[[str], str]) -> Run:
+    """The smoke distillation, once for every test that starts from it."""
+    run = submitted(kubeflow, name("first"))
+    ended(kubeflow, run)
+    return run

@@ -56,7 +56,3 @@ class Retort:
         )
         assert done.returncode == code, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if code == 0 else done.stderr
-
-    def states(self, run: str) -> dict[str, str]:
-        """State of each stage of a run."""
-        return {one["stage"]: one["state"] for one in json.loads(self("status", run, "--json"))["stages"]}

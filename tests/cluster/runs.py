@@ -1,0 +1,102 @@
+"""What the tests on a real Kubeflow share: one undisturbed run, and looking at runs, pods and the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from retort.graph import BY_NAME
+from retort.objects import Objects
+from tests.cluster.support import Kubectl, Retort
+
+LONGER = ("sft.steps=80", "ppo.iterations=8")
+"""Long enough for a pod to be deleted in the middle, after a checkpoint."""
+
+MODELS = "evaluate.models=[sft, ppo]"
+SMOKE = ("--config", "configs/smoke.yaml", *(part for value in (MODELS, *LONGER) for part in ("--set", value)))
+"""The smoke distillation."""
+
+BOOKS = {"record", "summary"}
+"""Tasks about a run, which Kubeflow never remembers."""
+
+_NODE = re.compile(r"\.([-a-z]+)(?:\(\d+\))?\.executor")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was submitted."""
+
+    name: str
+    id: str
+
+
+def submitted(kubeflow: Retort, name: str, *flags: str) -> Run:
+    """Submit the smoke distillation under this name."""
+    return Run(name, json.loads(kubeflow("submit", *SMOKE, *flags, "--name", name, "--json"))["run_id"])
+
+
+def shown(kubeflow: Retort, run: Run) -> dict[str, Any]:
+    """What `retort status` says of it."""
+    said: dict[str, Any] = json.loads(kubeflow("status", run.id, "--json"))
+    return said
+
+
+def ended(kubeflow: Retort, run: Run, *, limit_s: float = 1500) -> dict[str, Any]:
+    """Its status when it has ended."""
+    until(lambda: shown(kubeflow, run)["state"] in ("SUCCEEDED", "FAILED", "CANCELED"), f"{run}: ended", limit_s, 5)
+    return shown(kubeflow, run)
+
+
+def states(status: dict[str, Any]) -> dict[str, str]:
+    """State of each stage."""
+    return {one["stage"]: one["state"] for one in status["stages"]}
+
+
+def until(holds: Callable[[], Any], what: str, limit_s: float = 600, every_s: float = 1) -> Any:
+    """Wait until something holds; what it said then."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if said := holds():
+            return said
+        time.sleep(every_s)
+    raise AssertionError(f"after {limit_s} s still not: {what}")
+
+
+def pods_of(pods: Kubectl, run: Run) -> dict[str, list[Any]]:
+    """The pods in which a run's stages ran or run, by stage."""
+    found: dict[str, list[Any]] = {}
+    for pod in pods.json("get", "pods", "-l", f"pipeline/runid={run.id}")["items"]:
+        node = _NODE.search(pod["metadata"]["annotations"].get("workflows.argoproj.io/node-name", ""))
+        if node and (stage := node[1].replace("-", "_")) in BY_NAME:
+            found.setdefault(stage, []).append(pod)
+    return found
+
+
+def delete_in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str:
+    """Delete the pod of a stage once it has left a checkpoint in the store; its name."""
+    state = Objects.of(store, "state")
+
+    def running() -> str:
+        has_checkpoint = any(f"/{stage}/" in name and "checkpoint" in name for name in state.names())
+        found = [pod for pod in pods_of(pods, run).get(stage, []) if pod["status"]["phase"] == "Running"]
+        return found[0]["metadata"]["name"] if found and has_checkpoint else ""
+
+    pod: str = until(running, f"{run}: stage {stage} at work, with a checkpoint", 1200, 0.5)
+    pods("delete", "pod", pod, "--wait=false")
+    return pod
+
+
+def damaged(store: str) -> list[str]:
+    """Contents in the store that are not what their name says; DVC names them by MD5."""
+    files = Objects.of(store, "files/md5")
+    wrong = []
+    for name in files.names():
+        digest = hashlib.md5(files.read(name) or b"", usedforsecurity=False).hexdigest()
+        if digest != name.replace("/", "").removesuffix(".dir"):
+            wrong.append(name)
+    return wrong

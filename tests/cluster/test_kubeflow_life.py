@@ -1,0 +1,105 @@
+"""A run's life on a real Kubeflow: scheduled, cancelled, with changed code."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from pipelines.submit import descendants
+from retort.graph import BY_NAME
+from retort.objects import Objects
+from retort.records import Records
+from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, pods_of, shown, states, submitted, until
+from tests.cluster.support import CHECKOUT, PROFILE, Retort
+
+QUICK = ("sft.steps=5", "ppo.iterations=1", "reward.min_auc=0", "reward.max_calibration_error=1")
+
+
+def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store, name):
+    export = Objects.of(store, "exports")
+    rows = ({"prompt": f"{n}+{n + 1}?", "answer": str(2 * n + 1)} for n in range(400))
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (kubeflow.home / "prompts.jsonl").write_text(
+        text.replace("399", "7")
+    )  # the data is another when the schedule fires
+    export.write("prompts.jsonl", text.encode())
+    quick = [part for value in (*QUICK, "prompts.sources=[{path: prompts.jsonl}]") for part in ("--set", value)]
+    data = f"prompts.jsonl={store}/exports/prompts.jsonl"
+    kubeflow("schedule", "set", name("weekly"), *SMOKE, "--every", "1m", *quick, "--data", data)
+    try:
+        assert name("weekly") in kubeflow("schedule", "list")
+        news, same = until(lambda: runs_of(kubeflow, name("weekly"), 2), "two runs of the schedule", 1700, 10)
+    finally:
+        kubeflow("schedule", "remove", name("weekly"))
+    assert name("weekly") not in kubeflow("schedule", "list")
+    assert states(news)["report"] == "SUCCEEDED"
+    assert not set(states(same)) & set(BY_NAME)  # nothing but the look at the data
+
+
+def runs_of(kubeflow, schedule, count):
+    """Status of the first runs of a schedule, when that many have ended; nothing before."""
+    import kfp_server_api
+
+    host = kubeflow.environment["RETORT_KFP_HOST"]
+    api = kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=host)))
+    listed = api.run_service_list_runs(page_size=50, sort_by="created_at asc").runs or []
+    mine = [Run(one.display_name, one.run_id) for one in listed if schedule in one.display_name]
+    done = [status for run in mine if (status := shown(kubeflow, run))["state"] in ("SUCCEEDED", "FAILED")]
+    assert all(status["state"] == "SUCCEEDED" for status in done)
+    return done[:count] if len(done) >= count else None
+
+
+def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, first, name):
+    run = submitted(kubeflow, name("cancel"), "--set", "sft.steps=5000")
+    until(lambda: pods_of(pods, run).get("sft", [{"status": {"phase": ""}}])[0]["status"]["phase"] == "Running", "SFT")
+    kubeflow("cancel", run.name)
+    left = (
+        "get",
+        "pods",
+        "-l",
+        f"pipeline/runid={run.id}",
+        "--field-selector",
+        "status.phase!=Succeeded,status.phase!=Failed",
+    )
+    until(lambda: pods.json(*left)["items"] == [], "no pod left", 120)
+    assert ended(kubeflow, run)["state"] in ("CANCELED", "FAILED")
+    assert Records.of(store, run.id).objects.read("lock.json") is None
+    assert damaged(store) == []
+    said = kubeflow("pull", run.name, code=64)
+    assert "there is nothing whole to fetch" in said
+
+
+def test_a_failed_stage_is_shown_with_its_reason(kubeflow, pods, first, name, tmp_path):
+    profile = tmp_path / "once.yaml"
+    profile.write_text(f"extends: {PROFILE}\nretries: 0\n")
+    run = submitted(kubeflow, name("failed"), "--set", "reward.min_auc=1", "--profile", str(profile))
+    status = ended(kubeflow, run)
+    assert status["state"] == "FAILED"
+    assert states(status)["reward"] == "FAILED"
+    (failure,) = status["failures"]
+    assert failure["task"] == "reward"
+    assert "min_auc" in failure["message"]
+    assert "min_auc" in kubeflow("logs", run.name, "reward")
+
+
+def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, name, tmp_path):
+    """RETORT_TEST_SHIP: a command that puts the packages of a folder into the profile's image on the nodes."""
+    if not (ship := os.environ.get("RETORT_TEST_SHIP")):
+        pytest.skip("the environment names no RETORT_TEST_SHIP")
+    for package in ("retort", "components", "pipelines", "k8s"):
+        shutil.copytree(CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
+    with (tmp_path / "retort/stages/reward.py").open("a") as file:
+        file.write("\n_CHANGED = True\n")
+    changed = Retort(tmp_path, kubeflow.environment | {"PYTHONPATH": str(tmp_path)})
+    try:
+        subprocess.run([*shlex.split(ship), str(tmp_path)], check=True)
+        status = ended(changed, submitted(changed, name("code")))
+    finally:
+        subprocess.run([*shlex.split(ship), str(CHECKOUT)], check=True)
+    assert status["state"] == "SUCCEEDED"
+    ran = {stage for stage, state in states(status).items() if state == "SUCCEEDED"}
+    assert ran - {"collect"} - BOOKS == set(descendants("reward"))
