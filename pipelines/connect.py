@@ -42,6 +42,16 @@ class Kubeflow:
         """Address of a run in the interface."""
         return f"{self.host.rstrip('/')}/#/runs/details/{run_id}"
 
+    def workflow(self, run_id: str) -> dict[str, Any]:
+        """A run's workflow as Kubeflow keeps it, with its nodes; empty before there is one.
+
+        The tasks of the second version of the API do not say which pod belongs to which task; this does, and outlives
+        the workflow itself.
+        """
+        said = _get(self.host, f"apis/v1beta1/runs/{run_id}").get("pipeline_runtime") or {}
+        workflow: dict[str, Any] = json.loads(said.get("workflow_manifest") or "{}")
+        return workflow
+
 
 def kubeflow(host: str | None = None, *, namespace: str = "kubeflow") -> Kubeflow:
     """Connect to Kubeflow Pipelines.
@@ -81,7 +91,13 @@ def _token() -> str | None:
 
 def _health(host: str) -> tuple[str, bool]:
     """The version of the API at `host`, empty where it does not say, and whether it keeps users apart."""
-    request = urllib.request.Request(f"{host.rstrip('/')}/apis/v1beta1/healthz")  # noqa: S310 - checked below
+    said = _get(host, "apis/v1beta1/healthz")
+    return str(said.get("tag_name") or ""), bool(said.get("multi_user"))
+
+
+def _get(host: str, path: str) -> dict[str, Any]:
+    """What Kubeflow Pipelines' API says at a path."""
+    request = urllib.request.Request(f"{host.rstrip('/')}/{path}")  # noqa: S310 - checked below
     if not host.startswith(("http://", "https://")):
         raise ConfigError(f"{host}: is not an address. Begin it with http:// or https://.")
     if token := _token():
@@ -101,8 +117,7 @@ def _health(host: str) -> tuple[str, bool]:
             f"{host}: something answers, but it is not Kubeflow Pipelines' API. Is there a login page before it? "
             "Give a token in RETORT_KFP_TOKEN."
         ) from error
-    said = said if isinstance(said, dict) else {}
-    return str(said.get("tag_name") or ""), bool(said.get("multi_user"))
+    return said if isinstance(said, dict) else {}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -59,10 +59,9 @@ def find(kubeflow: Kubeflow, run: str) -> Any:
     raise ConfigError(f"no run {run!r} at {kubeflow.host}; the newest are: {names}.")
 
 
-def statuses(run: Any) -> list[StageStatus]:
+def statuses(kubeflow: Kubeflow, run_id: str) -> list[StageStatus]:
     """What the run's stages do."""
-    details = run.run_details.task_details if run.run_details else None
-    return stage_statuses(details or [], datetime.now(UTC))
+    return stage_statuses(kubeflow.workflow(run_id).get("status", {}).get("nodes") or {}, datetime.now(UTC))
 
 
 def failures(run: Any) -> list[Failure]:
@@ -80,7 +79,7 @@ def wait(kubeflow: Kubeflow, run_id: str, show: Callable[[Any, list[StageStatus]
     while True:
         with explained(kubeflow.host):
             run = kubeflow.client.get_run(run_id)
-        now = statuses(run)
+        now = statuses(kubeflow, run_id)
         if (states := [(one.stage, one.state) for one in now]) != seen:
             show(run, now)
             seen = states

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from retort.graph import BY_NAME
 
-BOOKS = ("collect", "record", "summary")
+BOOKS = ("refresh", "collect", "record", "summary")
 """Tasks that are no stages."""
 
-_ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "ERROR", "OMITTED"}
+_FAILED = ("Failed", "Error")
+_PODS = {"Pending": "PENDING", "Running": "RUNNING", "Succeeded": "SUCCEEDED"}
+_ATTEMPT = re.compile(r"\(\d+\)(?=\.|$)")
+"""The number of an attempt in a node's name; an iteration of a loop is `(0:0)`."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,11 @@ class StageStatus:
     states: tuple[str, ...]
     """Of its tasks: PENDING, RUNNING, SUCCEEDED, CACHED, FAILED."""
     seconds: float | None
-    """From the first task's start to the last one's end, or to now; None where all were cached."""
+    """From the first pod's start to the last one's end, or to now; None where all were cached."""
     attempts: int
     """Pods that were started for it."""
+    pod_seconds: float
+    """Of all of them together."""
 
     @property
     def state(self) -> str:
@@ -36,69 +42,56 @@ class StageStatus:
         return "PENDING"
 
 
-@dataclass(frozen=True)
-class _Node:
-    key: str
-    name: str
-    state: str
-    children: tuple[str, ...]
-    start: datetime | None
-    end: datetime | None
+@dataclass
+class _Task:
+    """The nodes of one task: itself, its driver, its pods; each with its name."""
+
+    own: list[tuple[str, str]] = field(default_factory=list)
+    """Name and phase of the nodes around its pods: with Argo's retries, one for all attempts and one for each."""
+    skipped: bool = False
+    pods: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        if self.own and min(self.own, key=lambda one: len(one[0]))[1] in _FAILED:  # the outermost
+            return "FAILED"
+        if self.skipped:
+            return "CACHED"
+        last = max(self.pods, key=lambda pod: (pod["startedAt"], pod["name"]), default=None)
+        return _PODS.get(last["phase"], "PENDING") if last else "PENDING"  # a failed attempt is followed by another
 
 
-def stage_statuses(details: Iterable[Any], now: datetime) -> list[StageStatus]:
+def stage_statuses(nodes: Mapping[str, Mapping[str, Any]], now: datetime) -> list[StageStatus]:
     """Stages that have begun, in the order of the graph.
 
-    A task is a node named like its component, above one named `executor`, which is skipped where Kubeflow remembered
-    the outputs, and has a node for each attempt where it is retried.
+    A task is a node named like its component (`....sft`). Its driver is a node beside it (`....sft-driver`), its pods
+    are under it (`....sft.executor`), or one node of type Skipped is where Kubeflow remembered the outputs.
 
     Args:
-        details: `run_details.task_details` of a run.
+        nodes: `status.nodes` of a run's workflow.
         now: Until when what runs has run.
     """
-    nodes = {node.key: node for node in map(_node, details)}
-    found: dict[str, list[tuple[str, list[_Node]]]] = {}
+    tasks: dict[str, _Task] = {}
     for node in nodes.values():
-        stage = node.name.replace("-", "_")
-        if stage not in BY_NAME and stage not in BOOKS:
-            continue
-        executor = next((nodes[child] for child in node.children if _is(nodes, child, "executor")), None)
-        attempts = [nodes[child] for child in executor.children if _is(nodes, child, "executor(")] if executor else []
-        pods = attempts or ([executor] if executor and executor.state not in ("SKIPPED", "OMITTED") else [])
-        found.setdefault(stage, []).append((_state(node, executor), pods))
-    order = [*BY_NAME, *BOOKS]
-    return [_summed(stage, found[stage], now) for stage in sorted(found, key=order.index)]
+        parent, _, last = _ATTEMPT.sub("", node["name"]).rpartition(".")
+        if last == "executor":
+            task = tasks.setdefault(parent, _Task())
+            task.skipped |= node["type"] == "Skipped"
+            task.pods += [node] if node["type"] == "Pod" else []
+        else:
+            tasks.setdefault(f"{parent}.{last.removesuffix('-driver')}", _Task()).own.append(
+                (node["name"], node["phase"])
+            )
+    found: dict[str, list[_Task]] = {}
+    for name, task in tasks.items():
+        found.setdefault(name.rpartition(".")[2].replace("-", "_"), []).append(task)
+    return [_summed(stage, found[stage], now) for stage in (*BY_NAME, *BOOKS) if stage in found]
 
 
-def _node(detail: Any) -> _Node:
-    children = tuple(_key(child.pod_name) for child in detail.child_tasks or [] if child.pod_name)
-    return _Node(
-        _key(detail.task_id), detail.display_name, detail.state or "", children, detail.start_time, detail.end_time
-    )
-
-
-def _key(name: str) -> str:
-    """A node's number: a pod is named after its template as well, but both end in it."""
-    return name.rpartition("-")[2]
-
-
-def _is(nodes: dict[str, _Node], key: str, prefix: str) -> bool:
-    return key in nodes and nodes[key].name.startswith(prefix)
-
-
-def _state(node: _Node, executor: _Node | None) -> str:
-    if node.state in ("FAILED", "ERROR"):
-        return "FAILED"
-    if executor is None:
-        return "RUNNING" if node.state == "RUNNING" else "PENDING"
-    if executor.state in ("SKIPPED", "OMITTED"):
-        return "CACHED"
-    return executor.state if executor.state in _ENDED or executor.state == "RUNNING" else "PENDING"
-
-
-def _summed(stage: str, tasks: list[tuple[str, list[_Node]]], now: datetime) -> StageStatus:
-    pods = [pod for _, attempts in tasks for pod in attempts]
-    starts = [pod.start for pod in pods if pod.start]
-    ends = [pod.end if pod.end and pod.state in _ENDED else now for pod in pods]
+def _summed(stage: str, tasks: list[_Task], now: datetime) -> StageStatus:
+    pods = [pod for task in tasks for pod in task.pods if pod.get("startedAt")]
+    starts = [datetime.fromisoformat(pod["startedAt"]) for pod in pods]
+    ends = [datetime.fromisoformat(pod["finishedAt"]) if pod.get("finishedAt") else now for pod in pods]
     seconds = (max(ends) - min(starts)).total_seconds() if starts else None
-    return StageStatus(stage, tuple(sorted(state for state, _ in tasks)), seconds, len(pods))
+    together = sum((end - start).total_seconds() for start, end in zip(starts, ends, strict=True))
+    return StageStatus(stage, tuple(sorted(task.state for task in tasks)), seconds, len(pods), together)

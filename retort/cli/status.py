@@ -28,7 +28,7 @@ def status(
     placed = load_profile(profile)
     where = kubeflow(host, namespace=placed.namespace)
     found = runs.find(where, run)
-    stages, failed = runs.statuses(found), runs.failures(found)
+    stages, failed = runs.statuses(where, found.run_id), runs.failures(found)
     if as_json:
         rows = [asdict(one) | {"state": one.state} for one in stages]
         said = {
