@@ -38,7 +38,7 @@ class Needs(Strict):
     """What the pods of a stage ask for."""
 
     cpu: str = Field("1", pattern=_QUANTITY)
-    """Cores asked for; there is no limit, so that idle ones are used."""
+    """Cores asked for, and threads of a process, rounded up; there is no limit, so that idle cores are used."""
     memory: str = Field("4Gi", pattern=_QUANTITY)
     """Memory asked for, and its limit."""
     gpus: int = Field(0, ge=0, le=16)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from kfp import dsl, kubernetes
 
 from pipelines.profiles import Needs, Profile
+from pipelines.room import quantity
 
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION")
 """Keys of the secret with which pods reach the object store."""
@@ -66,6 +68,8 @@ class Placement:
         return images.train
 
     def _resources(self, task: dsl.PipelineTask, needs: Needs) -> None:
+        # Without a limit a library counts all cores of the node, and starts as many threads.
+        task.set_env_variable("OMP_NUM_THREADS", str(max(1, math.ceil(quantity(needs.cpu)))))
         task.set_cpu_request(needs.cpu).set_memory_request(needs.memory).set_memory_limit(needs.memory)
         if needs.gpus:
             task.set_accelerator_type(needs.gpu).set_accelerator_limit(needs.gpus)
