@@ -78,7 +78,7 @@ def stage_statuses(nodes: Mapping[str, Mapping[str, Any]], now: datetime) -> lis
             task = tasks.setdefault(parent, _Task())
             task.skipped |= node["type"] == "Skipped"
             task.pods += [node] if node["type"] == "Pod" else []
-        else:
+        elif node["type"] != "Skipped":  # never begun: something before it failed, or a schedule had nothing to do
             tasks.setdefault(f"{parent}.{last.removesuffix('-driver')}", _Task()).own.append(
                 (node["name"], node["phase"])
             )
