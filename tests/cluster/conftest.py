@@ -1,5 +1,7 @@
 """What the environment names: KUBECONFIG, an S3 store (RETORT_REMOTE, AWS_*), Kubeflow Pipelines (RETORT_KFP_HOST).
 
+RETORT_CLUSTER_TOOL names the command of the test cluster, where there is one: nodes may then lose power.
+
 Tests that need what is not named skip and say so. They are the same on a laptop's kind and on a company's cluster;
 RETORT_TEST_PROFILE names another profile than the one beside this file, RETORT_TEST_NAMESPACE another namespace.
 """
@@ -8,12 +10,13 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.profiles import load_profile
+from tests.cluster import image as images
 from tests.cluster.runs import Run, ended, submitted
 from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, put_secret
 
@@ -55,6 +58,13 @@ def store() -> str:
     except ClientError:
         client.create_bucket(Bucket=bucket)
     return f"{remote}/test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def image(kubectl: Kubectl) -> Iterator[images.Image]:
+    """What pods of stages run in."""
+    yield images.find(kubectl)
+    images.remove(kubectl)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import yaml
 from pipelines.compile import compile as write
 from pipelines.profiles import load_profile
 from retort.config import RetortConfig
+from tests.cluster.image import Image
 from tests.cluster.support import PROFILE, Kubectl
 
 PROGRAM = """
@@ -23,14 +24,18 @@ print('fragment', run(told['stage'], told['settings'], told['upstream'], told['i
 """
 
 
+COMMAND = '#!/bin/sh\nexec python3 -m retort "$@"\n'
+"""The command `retort` where the image has none."""
+
+
 class Pods:
     """Makes and follows pods of one configuration."""
 
-    def __init__(self, kubectl: Kubectl, config: RetortConfig, folder: Path):
+    def __init__(self, kubectl: Kubectl, image: Image, config: RetortConfig, folder: Path):
         file = folder / "pipeline.yaml"
         write(config, load_profile(PROFILE), file)
         spec, platform = yaml.safe_load_all(file.read_text())
-        self.kubectl = kubectl
+        self.kubectl, self._image = kubectl, image
         self._mark = uuid.uuid4().hex[:6]
         self._executors = spec["deploymentSpec"]["executors"]
         self._placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -39,7 +44,12 @@ class Pods:
         """Start the pod of one task."""
         name = self._full(name)
         told = json.dumps({"stage": stage, "settings": settings, "upstream": upstream, "item": item})
-        kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"told.json": told}}
+        kept = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {"told.json": told, "retort": COMMAND},
+        }
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(kept))
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(self.manifest(name, stage, env)))
 
@@ -62,9 +72,10 @@ class Pods:
         ]
         volumes: list[dict[str, Any]] = [
             {"name": "tmp", "emptyDir": {}},
-            {"name": "told", "configMap": {"name": name}},
+            {"name": "told", "configMap": {"name": name, "defaultMode": 0o555}},
+            *self._image.volumes,
         ]
-        mounts = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "told", "mountPath": "/told"}]  # noqa: S108
+        mounts = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "told", "mountPath": "/told"}, *self._image.mounts]  # noqa: S108
         for one in placed.get("emptyDirMounts", []):
             volumes.append(
                 {"name": one["volumeName"], "emptyDir": {"medium": one["medium"], "sizeLimit": one["sizeLimit"]}}
@@ -72,9 +83,9 @@ class Pods:
             mounts.append({"name": one["volumeName"], "mountPath": one["mountPath"]})
         main = {
             "name": "main",
-            "image": container["image"],
+            "image": self._image.name or container["image"],
             "args": ["python3", "-c", PROGRAM],
-            "env": [*secret_env, *({"name": key, "value": value} for key, value in env.items())],
+            "env": [*secret_env, *({"name": key, "value": value} for key, value in (self._image.env | env).items())],
             "resources": {
                 "requests": {"cpu": resources["resourceCpuRequest"], "memory": resources["resourceMemoryRequest"]},
                 "limits": limits,

@@ -34,9 +34,9 @@ def home(tmp_path):
     return tmp_path
 
 
-def test_every_stage_runs_in_a_pod_of_its_own_on_the_right_node(kubectl, store, secret, home, monkeypatch):
+def test_every_stage_runs_in_a_pod_of_its_own_on_the_right_node(kubectl, image, store, secret, home, monkeypatch):
     config, given = prepared(store, monkeypatch, home)
-    pods = Pods(kubectl, config, home)
+    pods = Pods(kubectl, image, config, home)
     made: dict[str, list[str]] = {}
     started = []
     for stage in STAGES:
@@ -58,10 +58,10 @@ def test_every_stage_runs_in_a_pod_of_its_own_on_the_right_node(kubectl, store, 
     pods.remove(*started)
 
 
-def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, store, secret, home, monkeypatch):
+def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, store, secret, home, monkeypatch):
     tool = os.environ.get("RETORT_CLUSTER_TOOL")
     config, given = prepared(store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])
-    pods = Pods(kubectl, config, home)
+    pods = Pods(kubectl, image, config, home)
     made = {}
     for stage in STAGES[: STAGES.index(BY_NAME["sft"])]:
         upstream = [name for maker in producers(stage) for name in made[maker.name]]
