@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from retort.graph import STAGES, source_files
 
 EXPERIMENT = "retort"
 LONGEST_NAME = 63
+LONGEST_ARGUMENTS = 120_000
+"""Characters. Linux takes 128 KiB for one argument; of a run with 140 kB no pod starts."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,25 @@ def prepare(submission: Submission) -> dict[str, str]:
     names = {name for stage in STAGES for name in source_files(config, stage, home)}
     shipped = sorted(name for name in names if not name.startswith(f"{PACKAGE.name}/"))
     files = versioning.store(root, shipped)
-    return compiling.arguments(config, remote=submission.remote, files=files, root=home)
+    given = compiling.arguments(config, remote=submission.remote, files=files, root=home)
+    check_size(given)
+    return given
+
+
+def check_size(given: Mapping[str, str]) -> None:
+    """Refuse arguments that no pod could be started with: Kubeflow puts all of them on one command line.
+
+    Raises:
+        ConfigError: they are too long; names the longest.
+    """
+    size = len(json.dumps(dict(given)))
+    if size > LONGEST_ARGUMENTS:
+        longest = max(given, key=lambda name: len(given[name]))
+        raise ConfigError(
+            f"the run's arguments are {size:,} characters long, {longest} alone {len(given[longest]):,}; Kubeflow puts "
+            f"them on one command line, which takes {LONGEST_ARGUMENTS:,}. Join source files into one, or shorten "
+            "what the configuration spells out."
+        )
 
 
 def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> str:
