@@ -28,6 +28,10 @@ COMMAND = '#!/bin/sh\nexec python3 -m retort "$@"\n'
 """The command `retort` where the image has none."""
 
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Threads of pods that share two cores wait for each other longer than they work."""
+
+
 class Pods:
     """Makes and follows pods of one configuration."""
 
@@ -85,7 +89,10 @@ class Pods:
             "name": "main",
             "image": self._image.name or container["image"],
             "args": ["python3", "-c", PROGRAM],
-            "env": [*secret_env, *({"name": key, "value": value} for key, value in (self._image.env | env).items())],
+            "env": [
+                *secret_env,
+                *({"name": key, "value": value} for key, value in (ONE_THREAD | self._image.env | env).items()),
+            ],
             "resources": {
                 "requests": {"cpu": resources["resourceCpuRequest"], "memory": resources["resourceMemoryRequest"]},
                 "limits": limits,
