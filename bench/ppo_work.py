@@ -29,6 +29,8 @@ class Work:
     hidden: int = 256
     layers: int = 6
     heads: int = 4
+    key_value_heads: int = 4
+    intermediate: int = 682
     rows: int = 64
     """Episodes a rollout."""
     responses_per_prompt: int = 4
@@ -53,10 +55,11 @@ def llama_config(work: Work) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=work.vocabulary,
         hidden_size=work.hidden,
-        intermediate_size=8 * work.hidden // 3,
+        intermediate_size=work.intermediate,
         num_hidden_layers=work.layers,
         num_attention_heads=work.heads,
-        max_position_embeddings=512,
+        num_key_value_heads=work.key_value_heads,
+        max_position_embeddings=1024,
         pad_token_id=PAD,
         bos_token_id=None,
         eos_token_id=END,

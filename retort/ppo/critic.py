@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from retort.adapters import active_adapter
 from retort.likelihood import TokenBatch
-from retort.packing import pack
+from retort.packing import hidden_states
 from retort.reward.features import PREFIX
 
 if TYPE_CHECKING:
@@ -80,12 +80,11 @@ class Critic(nn.Module):
 
         Position t holds the value of the state before token t, read from the hidden state at t - 1.
         """
-        packed = pack(self.trunk, batch)
         # Inside an adapted model lies the causal model, and in it the layers without the vocabulary's scores.
         causal = self.trunk.get_base_model() if self._shared else self.trunk
-        hidden = causal.base_model(**packed.inputs()).last_hidden_state
-        rows, columns = batch.response_mask_BT[:, 1:].nonzero(as_tuple=True)
-        states = hidden.flatten(0, 1)[packed.places(rows, columns)].float()
+        chosen = batch.response_mask_BT[:, 1:].bool()
+        rows, columns = chosen.nonzero(as_tuple=True)
+        states = hidden_states(causal, batch, functional.pad(chosen, (0, 1))).float()
         seen = self.from_hidden(states) + self.from_features(features_BTF[rows, columns + 1])
         values = self.to_value(functional.gelu(seen)).squeeze(1).float()
         return torch.zeros(batch.ids_BT.shape, dtype=values.dtype, device=values.device).index_put(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,13 +113,23 @@ def update(
     if config.gradient_checkpointing:
         recompute_activations(parts.policy, parts.critic)
     for _ in range(config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs):
-        order = torch.randperm(len(episodes.scores_B), generator=generator)
-        for index in order.split(config.minibatch_size):
+        for index in minibatches(len(episodes.scores_B), config, generator):
             figures = _minibatch(parts, episodes, found, index.to(parts.device), config, optimizers)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
     return {**_rollout_figures(episodes, found), **{name: value / count for name, value in sums.items()}}
+
+
+def minibatches(episodes: int, config: PPOConfig, generator: torch.Generator) -> Sequence[Tensor]:
+    """Numbers of the episodes of each minibatch, in random order, the responses to one prompt next to each other.
+
+    Together they are packed behind one copy of their prompt, and policy and critic read it once.
+    """
+    group = config.responses_per_prompt
+    firsts = group * torch.randperm(episodes // group, generator=generator)
+    order = (firsts[:, None] + torch.arange(group)).flatten()
+    return [order[start : start + config.minibatch_size] for start in range(0, episodes, config.minibatch_size)]
 
 
 @dataclass(frozen=True)

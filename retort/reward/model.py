@@ -18,6 +18,7 @@ from retort.errors import InputError, ModelError
 from retort.files import native_writes, write_json
 from retort.likelihood import TokenBatch, length_sorted_batches, pad_batch
 from retort.models import load_model, load_tokenizer
+from retort.packing import hidden_states
 from retort.reward.features import POOLED, Judge, features, pool_prefixes, token_features
 from retort.reward.reading import differences, reading, token_ends
 
@@ -77,11 +78,11 @@ class RewardModel(nn.Module):
 
     def logits(self, prompts: list[list[int]], responses: list[list[int]], features_NF: Tensor) -> Tensor:
         """Logit of agreement for B tokenized responses with their features, shape (B,), before calibration."""
-        hidden, batch = self._hidden(prompts, responses)
-        rows = torch.arange(len(prompts), device=hidden.device)
+        batch = self._batch(prompts, responses)
         # At the last token of all, which is the prompt's where a response is empty.
-        last = hidden[rows, batch.attention_mask_BT.sum(dim=1) - 1].float()
-        return self._head(last, features_NF)
+        last = torch.zeros_like(batch.ids_BT, dtype=torch.bool)
+        last[torch.arange(len(prompts)), batch.attention_mask_BT.sum(dim=1) - 1] = True
+        return self._head(self._hidden(batch, last), features_NF)
 
     def token_logits(
         self, prompts: list[list[int]], responses: list[list[int]], features: Sequence[Tensor]
@@ -96,25 +97,23 @@ class RewardModel(nn.Module):
             responses: Tokens of the responses.
             features: Of each response, what `token_features` gives.
         """
-        hidden, batch = self._hidden(prompts, responses)
-        asked = batch.response_mask_BT.clone()
-        empty = (asked.sum(dim=1) == 0).nonzero().squeeze(1)
-        asked[empty, batch.attention_mask_BT[empty].sum(dim=1) - 1] = 1
-        rows, columns = asked.nonzero(as_tuple=True)
-        return self._head(hidden[rows, columns].float(), torch.cat(list(features))), rows
+        batch = self._batch(prompts, responses)
+        asked = batch.response_mask_BT.bool()
+        empty = (~asked.any(dim=1)).nonzero().squeeze(1)
+        asked[empty, batch.attention_mask_BT[empty].sum(dim=1) - 1] = True
+        return self._head(self._hidden(batch, asked), torch.cat(list(features))), asked.nonzero()[:, 0]
 
-    def _hidden(self, prompts: list[list[int]], responses: list[list[int]]) -> tuple[Tensor, TokenBatch]:
-        """The trunk's last hidden states, shape (B, T, H), and the padded batch that they belong to."""
+    def _batch(self, prompts: list[list[int]], responses: list[list[int]]) -> TokenBatch:
         pad = self.tokenizer.pad_token_id
         assert isinstance(pad, int), "load_tokenizer sets a pad token"
-        batch = pad_batch(prompts, responses, pad).to(self.trunk.device)
+        return pad_batch(prompts, responses, pad).to(self.trunk.device)
+
+    def _hidden(self, batch: TokenBatch, where_BT: Tensor) -> Tensor:
+        """The trunk's last hidden states at the N tokens where `where_BT` is true, shape (N, H), float32."""
         # While float32 copies of bfloat16 weights are trained, they compute in bfloat16 all the same.
         mixed = self.trunk.dtype != self.compute_dtype
         with torch.autocast(batch.ids_BT.device.type, dtype=self.compute_dtype, enabled=mixed):
-            hidden = self.trunk.base_model(
-                input_ids=batch.ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False
-            ).last_hidden_state
-        return hidden, batch
+            return hidden_states(self.trunk, batch, where_BT).float()
 
     def _head(self, hidden_NH: Tensor, features_NF: Tensor) -> Tensor:
         scaled = (features_NF.to(hidden_NH.device) - self.feature_mean) / self.feature_scale

@@ -181,13 +181,15 @@ def test_a_bfloat16_trunk_computes_in_bfloat16_while_float32_copies_are_trained(
     model.trunk.to(torch.bfloat16)
     model.compute_dtype = torch.bfloat16
     prompt, response = model.encode("3 + 4 ?", "7", True)
-    expected = model._hidden([prompt], [response])[0]
+    batch = model._batch([prompt], [response])
+    where = batch.attention_mask_BT.bool()
+    expected = model._hidden(batch, where)
     model.trunk.float()
-    mixed = model._hidden([prompt], [response])[0]
+    mixed = model._hidden(batch, where)
     # Three digits alike, as bfloat16 has; in float32 alone they would not be rounded at all.
-    torch.testing.assert_close(mixed.float(), expected.float(), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(mixed, expected, atol=0.05, rtol=0.05)
     model.compute_dtype = torch.float32
-    assert not torch.equal(model._hidden([prompt], [response])[0], mixed.float())
+    assert not torch.equal(model._hidden(batch, where), mixed)
 
 
 def failure(folder, step):
