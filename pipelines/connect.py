@@ -5,7 +5,9 @@ Nothing here is Retort's own: the kfp client and the kubernetes client do the ta
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -43,13 +45,15 @@ class Kubeflow:
         return f"{self.host.rstrip('/')}/#/runs/details/{run_id}"
 
     def workflow(self, run_id: str) -> dict[str, Any]:
-        """A run's workflow as Kubeflow keeps it, with its nodes; empty before there is one.
+        """A run's workflow as Kubeflow keeps it; empty before there is one.
 
-        The tasks of the second version of the API do not say which pod belongs to which task; this does, and outlives
-        the workflow itself.
+        The tasks of the second version of the API do not say which pod belongs to which task; the workflow's nodes do,
+        and Kubeflow's copy outlives the workflow itself.
         """
         said = _get(self.host, f"apis/v1beta1/runs/{run_id}").get("pipeline_runtime") or {}
         workflow: dict[str, Any] = json.loads(said.get("workflow_manifest") or "{}")
+        if packed := workflow.get("status", {}).pop("compressedNodes", None):  # Argo's way round 1 MB an object
+            workflow["status"]["nodes"] = json.loads(gzip.decompress(base64.b64decode(packed)))
         return workflow
 
 
