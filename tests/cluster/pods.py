@@ -35,9 +35,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 class Pods:
     """Makes and follows pods of one configuration."""
 
-    def __init__(self, kubectl: Kubectl, image: Image, config: RetortConfig, folder: Path):
+    def __init__(self, kubectl: Kubectl, image: Image, config: RetortConfig, folder: Path, profile: str = PROFILE):
+        self._profile = load_profile(profile)
         file = folder / "pipeline.yaml"
-        write(config, load_profile(PROFILE), file)
+        write(config, self._profile, file)
         spec, platform = yaml.safe_load_all(file.read_text())
         self.kubectl, self._image = kubectl, image
         self._mark = uuid.uuid4().hex[:6]
@@ -110,7 +111,7 @@ class Pods:
         }
         spec = {
             "restartPolicy": "Never",
-            "serviceAccountName": load_profile(PROFILE).service_account,
+            "serviceAccountName": self._profile.service_account,
             "automountServiceAccountToken": False,
             "containers": [main],
             "volumes": volumes,
