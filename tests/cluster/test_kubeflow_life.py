@@ -9,24 +9,24 @@ import subprocess
 import pytest
 
 from pipelines.submit import descendants
+from retort.demo import make
 from retort.graph import BY_NAME
 from retort.objects import Objects
 from retort.records import Records
 from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, pods_of, shown, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 
+SOURCE = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
 QUICK = ("sft.steps=5", "ppo.iterations=1", "reward.min_auc=0", "reward.max_calibration_error=1")
 
 
 def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store, name):
     export = Objects.of(store, "exports")
-    rows = ({"prompt": f"{n}+{n + 1}?", "answer": str(2 * n + 1)} for n in range(400))
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (kubeflow.home / "prompts.jsonl").write_text(
-        text.replace("399", "7")
-    )  # the data is another when the schedule fires
-    export.write("prompts.jsonl", text.encode())
-    quick = [part for value in (*QUICK, "prompts.sources=[{path: prompts.jsonl}]") for part in ("--set", value)]
+    # The data is another when the schedule fires than when it was set.
+    then, now = ("".join(json.dumps(row) + "\n" for row in make.prompts(500, seed)) for seed in (1, 2))
+    (kubeflow.home / "prompts.jsonl").write_text(then)
+    export.write("prompts.jsonl", now.encode())
+    quick = [part for value in (*QUICK, SOURCE) for part in ("--set", value)]
     data = f"prompts.jsonl={store}/exports/prompts.jsonl"
     kubeflow("schedule", "set", name("weekly"), *SMOKE, "--every", "1m", *quick, "--data", data)
     try:
