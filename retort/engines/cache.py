@@ -1,42 +1,15 @@
-"""Key-value caches of a decoding step that writes one column instead of copying the whole cache."""
+"""A key-value cache that grows in blocks: a decoding step writes one column instead of copying the whole cache."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 _BLOCK = 64
 """Columns allocated at a time."""
-
-
-class FixedLayer(DynamicLayer):
-    """One layer's cache of fixed size, whose steps are the same operations on the same memory: a CUDA graph's.
-
-    Args:
-        keys: (rows, heads, columns, head size); columns not yet filled hold anything finite.
-        values: The same shape.
-        place: The column that the next step fills, shape (1,); who steps moves it on.
-    """
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, place: torch.Tensor) -> None:
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys, self.values, self._place = keys, values, place
-        self._fixed = (keys, values)
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fill a column; all columns, of which the step's mask hides those not filled."""
-        keys, values = self._fixed
-        keys.index_copy_(2, self._place, key_states)
-        values.index_copy_(2, self._place, value_states)
-        return keys, values
 
 
 class BlockLayer(DynamicLayer):
@@ -84,17 +57,6 @@ def _grown(old: torch.Tensor | None, new: torch.Tensor, columns: int) -> torch.T
     if old is not None:
         store[:, :, : old.shape[-2]] = old
     return store
-
-
-def fixed_cache(layers: Sequence[tuple[torch.Tensor, torch.Tensor]], columns: int, place: torch.Tensor) -> DynamicCache:
-    """A cache of `columns` columns that begin with these keys and values, layer by layer; see `FixedLayer`."""
-    cache = DynamicCache()
-    cache.layers = [FixedLayer(_widened(keys, columns), _widened(values, columns), place) for keys, values in layers]
-    return cache
-
-
-def _widened(store: torch.Tensor, columns: int) -> torch.Tensor:
-    return functional.pad(store, (0, 0, 0, columns - store.shape[-2]))
 
 
 def block_cache(config: PreTrainedConfig) -> DynamicCache:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from retort.engines.cache import block_cache
-from retort.engines.steps import Steps, decoding_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_COMPACT_SHARE = 0.25
+"""Rows are taken out of a batch once this share of it has finished: copying the cache costs about one step."""
 _STOP_EVERY = 8
 """Tokens between two looks for a stop text: looking means decoding to text, which costs about as much as a step."""
 
@@ -129,7 +130,9 @@ class _Decoder:
         lengths = torch.full((count,), self.max_new_tokens, device=device)
         finished = torch.zeros(count, dtype=torch.bool, device=device)
         live = torch.arange(count, device=device)
-        logits, steps = self._prefill(prompts)
+        logits, cache, mask, positions = self._prefill(prompts)
+        columns = mask.shape[1] - self.max_new_tokens
+        padded = not bool(mask.all())
         for step in range(self.max_new_tokens):
             uniform = uniforms[live, step] if uniforms is not None else None
             token, logprob = choose(logits, self.temperature, self.top_p, uniform)
@@ -143,11 +146,17 @@ class _Decoder:
             left = int((~finished[live]).sum())
             if left == 0 or step + 1 == self.max_new_tokens:
                 break
-            if len(live) - left >= steps.compact_share * len(live):
+            if len(live) - left >= _COMPACT_SHARE * len(live):
                 keep = (~finished[live]).nonzero().squeeze(1)
-                steps.keep(keep)
-                live, token = live[keep], token[keep]
-            logits = steps.next(token)
+                cache.batch_select_indices(keep)
+                live, token, mask, positions = live[keep], token[keep], mask[keep], positions[keep]
+            logits = self.model(
+                input_ids=token[:, None],
+                attention_mask=mask[:, : columns + step + 1] if padded else None,
+                position_ids=(positions + step)[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
         rows = zip(ids.tolist(), logprobs.tolist(), lengths.tolist(), finished.tolist(), strict=True)
         return [Sample(row[:length], scores[:length], done) for row, scores, length, done in rows]
 
@@ -156,8 +165,13 @@ class _Decoder:
         found = [stop.found(self.numbers[row], last) for row, last in zip(live.tolist(), recent, strict=True)]
         return torch.tensor(found, device=ids.device)
 
-    def _prefill(self, prompts: list[list[int]]) -> tuple[torch.Tensor, Steps]:
-        """Read the prompts, each different one once; scores of the first response token, (rows, vocabulary)."""
+    def _prefill(self, prompts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor, torch.Tensor]:
+        """Read the prompts, each different one once.
+
+        Returns:
+            Logits of the first response token, (rows, vocabulary); the cache; the mask of prompt and response
+            columns, (rows, columns + max_new_tokens); the position of the first response token, (rows,).
+        """
         device = self.model.device
         distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
         width = max(len(prompt) for prompt in distinct)
@@ -183,7 +197,7 @@ class _Decoder:
             index = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=device)
             cache.batch_select_indices(index)
             logits, mask, lengths = logits[index], mask[index], lengths[index]
-        return logits, decoding_steps(self.model, cache, mask, lengths, width)
+        return logits, cache, mask, lengths
 
 
 def choose(
