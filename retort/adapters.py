@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retort.config.training import LoraConfig
@@ -42,6 +43,26 @@ class WithoutAdapters:
         return getattr(self.adapted, name)
 
 
+class WithAdapter:
+    """An adapted model as it is with one of its adapters: a frozen trunk that takes no memory but its adapter's.
+
+    Args:
+        adapted: Result of `with_adapters`.
+        name: The adapter.
+    """
+
+    def __init__(self, adapted: Any, name: str):
+        self.adapted, self.name = adapted, name
+
+    def base_model(self, **inputs: Any) -> Any:
+        """A pass through the layers, without the scores over the vocabulary."""
+        with active_adapter(self.adapted, self.name):
+            return self.adapted.get_base_model().base_model(**inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.adapted, name)
+
+
 @contextlib.contextmanager
 def active_adapter(adapted: Any, name: str | None) -> Iterator[None]:
     """Compute with the adapter `name` in the block, its backward passes included; with None nothing changes."""
@@ -68,6 +89,18 @@ def recompute_activations(*models: torch.nn.Module) -> None:
         for module in model.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether `folder` holds an adapter and not a whole model."""
+    return (folder / "adapter_config.json").exists()
+
+
+def save_adapter(adapted: Any, folder: Path, *, base: str) -> None:
+    """Write the adapter alone; `base` names the model that it belongs to, in place of this machine's path."""
+    adapted.peft_config[adapted.active_adapter].base_model_name_or_path = base
+    adapted.save_pretrained(folder, save_embedding_layers=False)  # "auto" would look `base` up on the hub
+    (folder / "README.md").unlink(missing_ok=True)  # a template of peft's to be filled in by hand
 
 
 def adapter_settings(config: LoraConfig | None) -> Any:

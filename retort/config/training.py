@@ -10,7 +10,7 @@ from retort.config.base import Strict
 
 
 class LoraConfig(Strict):
-    """Low-rank adapters instead of full fine-tuning; merged into the weights when the stage ends."""
+    """Low-rank adapters instead of full fine-tuning; merged into the weights that a student is saved with."""
 
     rank: int = Field(16, ge=1)
     """Rank of the adapters."""

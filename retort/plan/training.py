@@ -92,14 +92,17 @@ def ppo(on: Setting) -> StagePlan:
 
 
 def _ppo_weights(model: Model, on: Setting) -> int:
-    """Weights of every model of PPO (`retort.ppo.models`): with adapters, policy, critic and reference share theirs."""
+    """Weights of every model of PPO (`retort.ppo.models`), of which adapters share one copy of the student's."""
     config, held = on.config.ppo, trace.weights(model)
     adapted = config.lora is not None
     critic = held.gradients if adapted and config.critic_init == "policy" else held.weights
     reference = 0 if adapted else trace.weights(on.student).weights
     others = [judge for judge in on.judges() if judge is not on.student]
-    frozen = [reward_base(on), *others]
-    return held.weights + critic + reference + sum(trace.weights(one).weights for one in frozen)
+    if adapted and on.config.reward.lora is not None and on.config.reward.init == "sft":
+        reward = trace.weights(_trained(on.student, on.config.reward, on.student.dtype)).gradients  # its adapter's size
+    else:
+        reward = trace.weights(reward_base(on)).weights
+    return held.weights + critic + reference + reward + sum(trace.weights(one).weights for one in others)
 
 
 def _float32(size: int, model: Model) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retort.adapters import WithoutAdapters, adapter_settings, with_adapters
+from retort.adapters import WithoutAdapters, adapter_settings, is_adapter, with_adapters
 from retort.config.training import PPOConfig
 from retort.errors import InputError
 from retort.models import load_model
 from retort.paths import Paths
 from retort.ppo.critic import ADAPTER, Critic
 from retort.reward.features import Judge
+from retort.reward.model import load_trunk
+
+REWARD = "reward"
+"""Name of the reward model's adapter in a model that it shares with the policy."""
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -30,14 +34,15 @@ def ppo_models(
     """Policy, critic and reference.
 
     With adapters all three share the weights of `base`, and so does the reward model's judge `sft`: the reference is
-    the policy without its adapter, the critic is another adapter. Without, the reference is that judge.
+    the policy without its adapter, the critic is another adapter. So does the reward model's trunk where it is an
+    adapter of the same student. Without adapters, the reference is that judge.
 
     Args:
         paths: Where models lie.
         config: Settings.
         base: The SFT student; it becomes the policy.
         tokenizer: The policy's.
-        reward: The reward model; its judge `sft` is replaced where weights are shared.
+        reward: The reward model; its judge `sft` and its trunk are replaced where weights are shared.
         judges: Number of judges that read what the policy writes.
 
     Raises:
@@ -59,6 +64,9 @@ def ppo_models(
         reference: Any = WithoutAdapters(policy)
         if "sft" in reward.judges:
             reward.judges["sft"] = Judge(reference, reward.judges["sft"].tokenizer)
+        if reward.adapted is not None and reward.init == "sft":
+            policy.load_adapter(str(paths.model("reward") / "trunk"), REWARD)
+            reward.share(policy, REWARD)
     else:
         reference = reward.judges["sft"].model if "sft" in reward.judges else load_model(paths.model("sft"))
     if config.gradient_checkpointing:
@@ -75,16 +83,18 @@ def _reward_trunk(paths: Paths, tokenizer: PreTrainedTokenizerFast, reward: Rewa
             file=folder,
             remedy="Set ppo.critic_init to policy, or train the reward model with reward.init sft",
         )
-    return load_model(folder)
+    trunk = load_trunk(paths.model("reward"), {name: paths.model(name) for name in ("teacher", "sft")})
+    merged: PreTrainedModel = trunk.merge_and_unload() if is_adapter(folder) else trunk
+    return merged
 
 
 def trained_student(policy: Any) -> PreTrainedModel:
-    """The policy as a model of its own: its adapter merged into the weights, the critic's left out."""
+    """The policy as a model of its own: its adapter merged into the weights, the others left out."""
     if not hasattr(policy, "peft_config"):
         student: PreTrainedModel = policy
         return student
-    if ADAPTER in policy.peft_config:
-        policy.delete_adapter(ADAPTER)
+    for name in {ADAPTER, REWARD} & policy.peft_config.keys():
+        policy.delete_adapter(name)
     # In float32: many of PPO's small changes to a weight would round to none in bfloat16.
     merged: PreTrainedModel = policy.float().merge_and_unload()
     return merged

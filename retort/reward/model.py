@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from retort.adapters import WithAdapter, is_adapter, save_adapter
 from retort.chat import prompt_ids, response_ids
 from retort.errors import InputError, ModelError
 from retort.files import native_writes, write_json
@@ -23,14 +24,15 @@ from retort.reward.features import POOLED, Judge, features, pool_prefixes, token
 from retort.reward.reading import differences, reading, token_ends
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 
 class RewardModel(nn.Module):
     """Trunk, head and the frozen judges whose likelihood the head sees.
 
     Args:
-        trunk: Causal language model; its last hidden state at the response's last token is used.
+        trunk: Causal language model, with adapters in its layers (`adapt`) or not; its last hidden state at the
+            response's last token is used.
         tokenizer: The trunk's tokenizer.
         judges: Frozen models by name (teacher, sft).
         head_size: Hidden width of the head.
@@ -39,7 +41,7 @@ class RewardModel(nn.Module):
 
     def __init__(
         self,
-        trunk: PreTrainedModel,
+        trunk: Any,
         tokenizer: PreTrainedTokenizerFast,
         judges: dict[str, Judge],
         *,
@@ -49,6 +51,7 @@ class RewardModel(nn.Module):
         super().__init__()
         self.trunk, self.tokenizer, self.judges, self.head_size = trunk, tokenizer, judges, head_size
         self.init, self.folder = init, Path("(not saved)")
+        self._adapted: tuple[Any, ...] = ()
         self.compute_dtype = trunk.dtype
         hidden = int(trunk.config.hidden_size)
         count = len(judges) * len(POOLED) + 2
@@ -63,6 +66,20 @@ class RewardModel(nn.Module):
         self.register_buffer("feature_scale", torch.ones(count))
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("bias", torch.zeros(()))
+
+    @property
+    def adapted(self) -> Any:
+        """The trunk with adapters in its layers; None where it has none."""
+        return self._adapted[0] if self._adapted else None
+
+    def adapt(self, adapted: Any) -> None:
+        """The trunk's layers hold adapters: `adapted`, of `with_adapters`, is the trunk with them."""
+        self._adapted = (adapted,)  # in a tuple, it is not a second part of this module
+
+    def share(self, adapted: Any, name: str) -> None:
+        """Give up the trunk for another model's weights, `adapted`, with its adapter `name`, which is the trunk's."""
+        del self.trunk
+        self.trunk, self._adapted = WithAdapter(adapted, name), ()
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the head alone."""
@@ -228,7 +245,10 @@ class RewardModel(nn.Module):
             name: value.contiguous().cpu() for name, value in self.state_dict().items() if not name.startswith("trunk.")
         }
         with native_writes():
-            self.trunk.save_pretrained(folder / "trunk")
+            if self.adapted is None:
+                self.trunk.save_pretrained(folder / "trunk")
+            else:
+                save_adapter(self.adapted, folder / "trunk", base=self.init)
             self.tokenizer.save_pretrained(folder / "trunk")
             save_file(head, folder / "head.safetensors")
         reads = {"trunk": reading(self.tokenizer)}
@@ -237,8 +257,8 @@ class RewardModel(nn.Module):
         write_json(folder / "reward.json", settings)
 
     @classmethod
-    def load(cls, folder: Path, judge_folders: dict[str, Path]) -> RewardModel:
-        """Read what `save` wrote; the judges are models of their own, in `judge_folders` by name.
+    def load(cls, folder: Path, folders: dict[str, Path]) -> RewardModel:
+        """Read what `save` wrote; the judges, and the base of a trunk that is an adapter, are in `folders` by name.
 
         Raises:
             ModelError: the folder holds no reward model, or a judge is missing.
@@ -251,25 +271,37 @@ class RewardModel(nn.Module):
         settings = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
         if "reads" not in settings:
             raise ModelError(f"{folder}/reward.json: was written by an earlier version. Run the stage `reward` again.")
-        trunk = load_model(folder / "trunk")
+        trunk = load_trunk(folder, folders)
         model = cls(
-            trunk,
+            trunk.get_base_model() if is_adapter(folder / "trunk") else trunk,
             load_tokenizer(folder / "trunk", training=False),
-            load_judges({name: judge_folders[name] for name in settings["judges"]}),
+            load_judges({name: folders[name] for name in settings["judges"]}),
             head_size=settings["head_size"],
             init=settings["init"],
         )
         model.folder = folder
+        if is_adapter(folder / "trunk"):
+            model.adapt(trunk)
         for name, judge in model.judges.items():
             if differing := differences(settings["reads"][name], reading(judge.tokenizer)):
                 raise InputError(
-                    f"the head was trained with a judge of another {differing} than {judge_folders[name]} has now",
+                    f"the head was trained with a judge of another {differing} than {folders[name]} has now",
                     file=folder / "reward.json",
                     field=f"reads.{name}",
                     remedy="Run the stage `reward` again",
                 )
         model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
         return model.to(trunk.device).eval()
+
+
+def load_trunk(folder: Path, folders: dict[str, Path]) -> Any:
+    """The trunk of the reward model in `folder`; where it is an adapter, the model in `folders` that it belongs to."""
+    if not is_adapter(folder / "trunk"):
+        return load_model(folder / "trunk")
+    from peft import PeftConfig, PeftModel
+
+    base = PeftConfig.from_pretrained(folder / "trunk").base_model_name_or_path
+    return PeftModel.from_pretrained(load_model(folders[base]), folder / "trunk")
 
 
 def load_judges(folders: dict[str, Path]) -> dict[str, Judge]:

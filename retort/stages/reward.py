@@ -93,18 +93,16 @@ def run(context: Context) -> RewardResult:
 def fit(
     context: Context, model: RewardModel, train: Examples, select: Examples, *, state: Path, curves_folder: Path
 ) -> int:
-    """Train and calibrate `model` in place, adapters merged into its trunk; the step that was kept."""
+    """Train and calibrate `model` in place, with adapters in its trunk where asked for; the step that was kept."""
     from retort.adapters import with_adapters
     from retort.reward.train import train_reward
 
     config = context.config.reward
-    adapted = with_adapters(model.trunk, config.lora)  # puts them into the trunk's own layers
-    step = train_reward(
+    if config.lora:
+        model.adapt(with_adapters(model.trunk, config.lora))
+    return train_reward(
         model, train, select, config, seed=context.config.seed, state=state, curves_folder=curves_folder
     )
-    if config.lora:
-        adapted.merge_and_unload()
-    return step
 
 
 def read_examples(path: Path) -> Rows:

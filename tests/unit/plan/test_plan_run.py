@@ -52,6 +52,15 @@ def test_the_equal_compute_baseline_costs_what_sft_and_ppo_cost(setting):
     assert found == pytest.approx(training.sft(setting).work.flops + training.ppo(setting).work.flops)
 
 
+def test_a_reward_model_of_adapters_costs_ppo_with_adapters_an_adapter_and_not_a_model(small):
+    lora, weights = {"rank": 2, "alpha": 4}, {}
+    for name, reward in (("whole", {}), ("adapter", {"lora": lora})):
+        on = small.setting(ppo={"lora": lora}, reward=reward)
+        weights[name] = training._ppo_weights(training._trained(on.student, on.config.ppo, on.student.dtype), on)
+    size = trace.weights(on.student).weights
+    assert 0.8 * size < weights["whole"] - weights["adapter"] < size
+
+
 def test_a_faster_gpu_takes_less_time_and_none_of_it_changes_memory(setting):
     slow, fast = (replace(setting, device=find(name)) for name in ("A100-80", "H100-80"))
     assert training.sft(slow).hours / training.sft(fast).hours == pytest.approx(989 / 312)

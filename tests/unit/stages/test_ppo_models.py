@@ -17,6 +17,7 @@ from retort.ppo.optimizers import make_optimizers
 from retort.ppo.rollout import frozen_logprobs
 from retort.ppo.trainer import PPOState, _iterate
 from retort.ppo.weights import snapshot, trained_weights
+from retort.reward.model import RewardModel, load_trunk
 from retort.stages import ppo
 from retort.stages.context import Context, run_stage
 
@@ -61,6 +62,41 @@ def test_what_shares_weights_computes_what_copies_would(with_reward):
         critic_adapter = token_logprobs(parts.policy, batch)[0]
     assert (critic_adapter - policy).abs().max() > 1e-3
     assert torch.equal(frozen_logprobs(parts.policy, batch, temperature=1.0), policy)
+
+
+def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_reward):
+    settings = {"lora": {"rank": 2, "alpha": 4}}
+    root = with_reward(reward={"lora": settings["lora"], "learning_rate": 0.05}, ppo=settings)
+    trunk = root / "outputs/models/reward/trunk"
+    assert not (trunk / "model.safetensors").exists()
+    assert str(root) not in (trunk / "adapter_config.json").read_text()
+    folders = {name: root / "outputs/models" / name for name in ("teacher", "sft")}
+    alone = RewardModel.load(trunk.parent, folders)
+    parts = ppo._parts(context_of(root, "ppo"))
+    assert parts.reward.trunk.get_base_model() is parts.policy.get_base_model()
+    asked = (["3 + 4 ?", "5 - 1 ?"], ["seven", "4"], [True, False])
+    expected = alone.score(*asked)
+    # Whatever the policy learns, the reward model stays as it was trained, and it was trained.
+    with torch.no_grad():
+        for weight in trained_weights(parts.policy).values():
+            weight.add_(torch.randn_like(weight))
+    parts.reward.judges = alone.judges
+    torch.testing.assert_close(parts.reward.score(*asked), expected)
+    with alone.adapted.disable_adapter():
+        assert (alone.score(*asked) - expected).abs().max() > 1e-4
+    assert run_stage("ppo", {}, root)["iterations"] == 2
+    assert not [name for name in load_model(root / "outputs/models/ppo").state_dict() if "lora" in name]
+
+
+def test_the_critic_can_start_from_a_reward_model_of_adapters(with_reward):
+    lora = {"rank": 2, "alpha": 4}
+    root = with_reward(reward={"lora": lora, "learning_rate": 0.05}, ppo={"critic_init": "reward", "lora": lora})
+    parts = ppo._parts(context_of(root, "ppo"))
+    merged = load_trunk(root / "outputs/models/reward", {"sft": root / "outputs/models/sft"}).merge_and_unload()
+    name = "model.layers.0.self_attn.q_proj"
+    found = parts.critic.trunk.get_submodule(name).base_layer.weight
+    torch.testing.assert_close(found, merged.get_submodule(name).weight)
+    assert not torch.equal(found, load_model(root / "outputs/models/sft").get_submodule(name).weight)
 
 
 def test_policy_and_critic_train_their_own_adapters_alone(with_reward):

@@ -171,11 +171,13 @@ def test_a_bfloat16_student_s_reward_model_is_saved_as_it_was_measured(training_
     metrics = run_stage("reward", {}, root)
     folders = {name: Paths(root).model(name) for name in ("teacher", "sft")}
     model = RewardModel.load(root / "outputs/models/reward", folders)
-    assert {p.dtype for p in model.trunk.parameters()} == {torch.bfloat16}
-    assert not any("lora" in name for name in model.trunk.state_dict())
+    weights = {name.replace(".base_layer", ""): value for name, value in model.trunk.state_dict().items()}
+    adapters = {name: weights.pop(name) for name in list(weights) if "lora" in name}
+    assert {value.dtype for value in weights.values()} == {torch.bfloat16}
     before = load_model(folders["sft"]).state_dict()
-    moved = {name for name, value in model.trunk.state_dict().items() if not torch.equal(value, before[name])}
-    assert bool(moved) == changes.get("train_trunk", True)
+    moved = {name for name, value in weights.items() if not torch.equal(value, before[name])}
+    assert bool(moved) == (changes.get("train_trunk", True) and "lora" not in changes)
+    assert any(value.any() for name, value in adapters.items() if "lora_B" in name) == ("lora" in changes)
     examples = tables.read_table(Paths(root).reward_data("validation"), tables.REWARD_EXAMPLES)
     found = model.score(*([row[name] for row in examples] for name in ("prompt", "response", "finished")))
     assert found.tolist() == pytest.approx([row["score"] for row in predictions(root)], abs=2e-3)
