@@ -62,6 +62,7 @@ class Cluster:
 def examine(cluster: Cluster) -> list[Check]:
     """Every check of the Kubernetes side."""
     from pipelines.room import gpus, images, quota
+    from pipelines.trainjob import trainer
 
     checks = (
         api_server,
@@ -75,6 +76,7 @@ def examine(cluster: Cluster) -> list[Check]:
         images,
         queue,
         retries,
+        trainer,
     )
     return [_asked(check, cluster) for check in checks]
 
@@ -82,8 +84,9 @@ def examine(cluster: Cluster) -> list[Check]:
 def blocking(cluster: Cluster) -> list[Check]:
     """The checks whose failure a run could not survive, for `submit`."""
     from pipelines.room import gpus, images, quota
+    from pipelines.trainjob import trainer
 
-    checks = (api_server, namespace, service_account, store_secret, storage, gpus, quota, images, queue)
+    checks = (api_server, namespace, service_account, store_secret, storage, gpus, quota, images, queue, trainer)
     return [_asked(check, cluster) for check in checks]
 
 

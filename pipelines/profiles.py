@@ -24,6 +24,9 @@ _NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 WITH_MODELS = ("teacher_responses", "student_responses", "sft", "reward", "ppo", "sft_equal_compute", "evaluate")
 """Stages that run or train a model."""
 
+TRAINING = ("sft", "reward", "ppo", "sft_equal_compute")
+"""Stages that several GPUs and several nodes can share."""
+
 
 class Toleration(Strict):
     """A taint that a stage's pods put up with."""
@@ -43,6 +46,8 @@ class Needs(Strict):
     """Memory asked for, and its limit."""
     gpus: int = Field(0, ge=0, le=16)
     """GPUs of one pod."""
+    nodes: int = Field(1, ge=1, le=64)
+    """Nodes that train a stage together, each as asked for here; stages that do not train use one."""
     gpu: str = "nvidia.com/gpu"
     """Resource name of the GPUs: `nvidia.com/gpu`, `amd.com/gpu`, `nvidia.com/mig-3g.40gb`."""
     node_selector: dict[str, str] = {}
@@ -124,6 +129,10 @@ class Profile(Strict):
     def needs(self, stage: str) -> Needs:
         """What the pods of `stage` ask for; of anything that is no stage, what tables need."""
         return self.stages.get(stage, self.models if stage in WITH_MODELS else self.tables)
+
+    def nodes(self, stage: str) -> int:
+        """Nodes that `stage` runs on."""
+        return self.needs(stage).nodes if stage in TRAINING else 1
 
 
 def names() -> list[str]:

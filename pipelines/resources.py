@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from kfp import dsl, kubernetes
 
-from pipelines.profiles import Needs, Profile
+from pipelines.profiles import TRAINING, Needs, Profile
 from pipelines.room import quantity
+from pipelines.trainjob import manifest
 
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION")
 """Keys of the secret with which pods reach the object store."""
@@ -28,9 +31,6 @@ RUN_LABEL = "pipeline/runid"
 OF_THE_RUN = ("record", "refresh", "summary")
 """Tasks about the run rather than its contents: never cached."""
 
-TRAINING = ("sft", "reward", "ppo", "sft_equal_compute")
-"""Stages that `k8s/base/disruption.yaml` keeps from being drained away."""
-
 _TRAINING_LABEL = "retort/training"
 _QUEUE_LABEL, _PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 
@@ -49,6 +49,9 @@ class Placement:
         """Place a task by the name of its component."""
         stage = task.component_spec.name.replace("-", "_")
         needs = self.profile.needs(stage)
+        if self.profile.nodes(stage) > 1:
+            task.set_env_variable("RETORT_TRAINJOB", json.dumps(self._train_job(stage, needs)))
+            needs = self.profile.tables  # of the pod that waits for the nodes
         task.set_container_image(self._image(stage))
         self._resources(task, needs)
         self._node(task, stage, needs)
@@ -60,6 +63,11 @@ class Placement:
         if stage in self.forced:
             task.set_env_variable("RETORT_FORCE", "1")
         return task.set_caching_options(enable_caching=stage not in (*OF_THE_RUN, *self.forced))
+
+    def _train_job(self, stage: str, needs: Needs) -> dict[str, Any]:
+        names = self.profile.secrets
+        secrets = {names.store: STORE_KEYS, names.models: MODEL_KEYS}
+        return manifest(self.profile, needs, image=self._image(stage), secrets=secrets, scratch=SCRATCH)
 
     def _image(self, stage: str) -> str:
         images = self.profile.images

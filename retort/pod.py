@@ -74,7 +74,7 @@ def run(
 
     Environment: RETORT_STATE, a folder that outlives the pod, keeps the resume state instead of the remote;
     RETORT_RUN is the run's id, under which failures and timings are kept; RETORT_FORCE lets the stage run though an
-    equal run is on record.
+    equal run is on record; RETORT_TRAINJOB, a TrainJob as JSON, lets it run on several nodes.
 
     Args:
         stage: Name of the stage.
@@ -90,12 +90,14 @@ def run(
     task, told, started = task_of(BY_NAME[stage], item), json.loads(settings), time.monotonic()
     with Tail() as tail:
         try:
-            with tempfile.TemporaryDirectory(prefix="retort-") as folder, interruption.passed_on():
-                root = Path(folder)
-                with _environment(), _resumable(root, told["remote"], [settings, *upstream]):
-                    _prepare(root, task, told, upstream)
-                    versioning.reproduce_one(root, task.address, force=bool(os.environ.get("RETORT_FORCE")))
-                entry = versioning.read_lock(root)[task.address]
+            with workspace(task, told, upstream) as root:
+                force = bool(os.environ.get("RETORT_FORCE"))
+                if on_nodes := os.environ.get("RETORT_TRAINJOB"):
+                    entry = _run_on_nodes(root, task, [settings, *upstream], json.loads(on_nodes), force=force)
+                else:
+                    with resumable(root, told["remote"], [settings, *upstream]):
+                        versioning.reproduce_one(root, task.address, force=force)
+                    entry = versioning.read_lock(root)[task.address]
                 _show(root, task, entry, metrics=metrics, page=page)
                 _keep_timing(root, told["remote"], task, started)
                 return fragments.save({task.address: entry}, told["remote"])
@@ -126,8 +128,30 @@ def summarise(settings: str, *, state: str, message: str, page: str) -> None:
     Path(page).write_text(text, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def workspace(task: Task, told: dict[str, Any], upstream: Sequence[str]) -> Iterator[Path]:
+    """A folder for the block, ready for DVC: nothing in it but what this task reads; SIGTERM reaches its processes."""
+    with tempfile.TemporaryDirectory(prefix="retort-") as folder, interruption.passed_on(), _environment():
+        root = Path(folder)
+        _prepare(root, task, told, upstream)
+        yield root
+
+
+def _run_on_nodes(root: Path, task: Task, given: Sequence[str], job: dict[str, Any], *, force: bool) -> Entry:
+    """Let a TrainJob do the task, unless an equal run is on record; the task's lock entry."""
+    from retort import trainjob
+
+    remote = json.loads(given[0])["remote"]
+    if not force and versioning.recorded(root, task.address):
+        versioning.reproduce_one(root, task.address)
+        return versioning.read_lock(root)[task.address]
+    entry: Entry = fragments.load(trainjob.run(task, given, job), remote)[task.address]
+    versioning.write_lock(root, {task.address: entry})
+    versioning.fetch(root, [pattern.format(**task.values) for pattern in task.stage.metrics])
+    return entry
+
+
 def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[str]) -> None:
-    """Make the workspace: nothing but what this task reads."""
     if told["code"] != code_hash(task.stage.code()):
         raise ConfigError(
             f"stage {task.stage.name}: this image holds other code than the machine that submitted the run, so its "
@@ -193,15 +217,24 @@ def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail) -> No
             records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines)))
 
 
+def state_of(remote: str, inputs: Sequence[str]) -> Objects:
+    """Where the resume state of a task with these inputs is kept."""
+    return Objects.of(remote, f"state/{key_of(inputs)}")
+
+
+def key_of(inputs: Sequence[str]) -> str:
+    """A short name for what a task was given."""
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
+
+
 @contextlib.contextmanager
-def _resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
+def resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
     """Keep the resume state where it outlives the pod, apart from that of runs with other inputs."""
-    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
     if state := os.environ.get("RETORT_STATE"):
-        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key)
+        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key_of(inputs))
         yield
     else:
-        with Mirror(root / ".retort/state", Objects.of(remote, f"state/{key}")):
+        with Mirror(root / ".retort/state", state_of(remote, inputs)):
             yield
 
 

@@ -49,7 +49,7 @@ class Mirror:
 
     def __enter__(self) -> Self:
         try:
-            self._restore()
+            self.restore()
         except StorageError as error:
             _log.warning("the resume state cannot be fetched, so the task starts over: %s", error)
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -69,7 +69,12 @@ class Mirror:
         else:
             self._save()
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Fetch the copy, if there is one.
+
+        Raises:
+            StorageError: it cannot be fetched whole.
+        """
         listed = self._store.read_json(_SNAPSHOT)
         for name, copy in (listed or {}).items():
             self._store.download(copy, self._folder / name)

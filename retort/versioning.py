@@ -79,16 +79,35 @@ def reproduce_one(root: Path, address: str, *, force: bool = False) -> None:
         StorageError: an input is not in the remote, or DVC itself failed.
     """
     with _opened(root) as repo:
-        stage = repo.stage.collect(address)[0]
-        missing = [dep.def_path for dep in stage.deps if dep.def_path and not dep.exists]
-        if missing:
-            repo.pull(missing)
+        stage = _with_inputs(repo, address)
         if not force:
             _copy_runs(repo, stage, push=False)
         repo.stage_cache.pull = lambda _remote: []
         repo.reproduce(address, single_item=True, pull=True, force=force)
         repo.push([address])
         _copy_runs(repo, repo.stage.collect(address)[0], push=True)
+
+
+def fetch_inputs(root: Path, address: str) -> None:
+    """Fetch what one stage reads, by hash.
+
+    Raises:
+        StorageError: an input is not in the remote.
+    """
+    with _opened(root) as repo:
+        _with_inputs(repo, address)
+
+
+def recorded(root: Path, address: str) -> bool:
+    """Whether a run equal to this stage, inputs and parameters is on record; fetches the inputs to tell.
+
+    Raises:
+        StorageError: an input is not in the remote.
+    """
+    with _opened(root) as repo:
+        stage = _with_inputs(repo, address)
+        _copy_runs(repo, stage, push=False)
+        return repo.stage_cache._load(stage) is not None
 
 
 def fetch(root: Path, paths: Sequence[str] = ()) -> None:
@@ -163,6 +182,15 @@ def write_lock(root: Path, stages: dict[str, Entry]) -> None:
     """Write the workspace's lock."""
     text = yaml.safe_dump({"schema": "2.0", "stages": dict(sorted(stages.items()))}, sort_keys=False)
     write_text(root / "dvc.lock", text)
+
+
+def _with_inputs(repo: Any, address: str) -> Any:
+    """The stage, when what it reads is here."""
+    stage = repo.stage.collect(address)[0]
+    missing = [dep.def_path for dep in stage.deps if dep.def_path and not dep.exists]
+    if missing:
+        repo.pull(missing)
+    return stage
 
 
 def _copy_runs(repo: Any, stage: Any, *, push: bool) -> None:

@@ -16,17 +16,25 @@ TRAINING = ("sft", "sft_equal_compute", "reward", "ppo")
 """Stages that several processes can share."""
 
 
+def several_nodes() -> bool:
+    """Whether this machine is one of several that train together, as Kubeflow's Trainer tells torch's launcher."""
+    return int(os.environ.get("PET_NNODES", "1")) > 1
+
+
 def launch(processes: int) -> NoReturn:
     """Become torch's launcher of this very command with so many processes on this machine.
 
-    `accelerate launch`, which starts the same processes on GPUs, starts only one on a CPU without MPI.
+    On one of several nodes (`PET_NNODES`) the launcher takes all it has to know from the environment. `accelerate
+    launch`, which starts the same processes on GPUs, starts only one on a CPU without MPI.
     """
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    launcher += ["--local_addr", "127.0.0.1"]  # the machine's own name need not resolve
     # Whatever a launcher does or leaves out, a process that it starts does not launch again.
     environment = os.environ | {"RETORT_PROCESSES": "1", "RETORT_LAUNCHED": "1"}
-    if sys.platform == "linux":
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    launcher = ["-m", "torch.distributed.run"]
+    if not several_nodes():
+        launcher += ["--standalone", "--nproc_per_node", str(processes)]
+        launcher += ["--local_addr", "127.0.0.1"]  # the machine's own name need not resolve
+        if sys.platform == "linux":
+            environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.execve(sys.executable, [sys.executable, *launcher, "-m", "retort", *sys.argv[1:]], environment)  # noqa: S606
 
 
@@ -45,7 +53,11 @@ def stage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
-    if processes > 1 and name in TRAINING and not {"RETORT_LAUNCHED", "WORLD_SIZE"} & os.environ.keys():
+    if (
+        (processes > 1 or several_nodes())
+        and name in TRAINING
+        and not {"RETORT_LAUNCHED", "WORLD_SIZE"} & os.environ.keys()
+    ):
         launch(processes)
     from retort import interruption
     from retort.stages.context import run_stage

@@ -32,6 +32,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Threads of pods that share two cores wait for each other longer than they work."""
 
 
+def _named(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
 class Pods:
     """Makes and follows pods of one configuration."""
 
@@ -57,6 +61,11 @@ class Pods:
         }
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(kept))
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(self.manifest(name, stage, env)))
+
+    def environment(self, stage: str) -> dict[str, str]:
+        """Plain environment variables of the pod of `stage`, as the pipeline says."""
+        label = next(label for label, one in self._executors.items() if stage in one["container"]["args"])
+        return {one["name"]: one["value"] for one in self._executors[label]["container"]["env"]}
 
     def manifest(self, name: str, stage: str, env: dict[str, str]) -> dict[str, Any]:
         """The pod of a task: what the compiled pipeline says of it, and a read-only root."""
@@ -92,7 +101,10 @@ class Pods:
             "args": ["python3", "-c", PROGRAM],
             "env": [
                 *secret_env,
-                *({"name": key, "value": value} for key, value in (ONE_THREAD | self._image.env | env).items()),
+                *_named(ONE_THREAD | self.environment(stage) | self._image.env | env),
+                # As Kubeflow tells its pods who they are.
+                {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "KFP_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             ],
             "resources": {
                 "requests": {"cpu": resources["resourceCpuRequest"], "memory": resources["resourceMemoryRequest"]},
@@ -112,7 +124,6 @@ class Pods:
         spec = {
             "restartPolicy": "Never",
             "serviceAccountName": self._profile.service_account,
-            "automountServiceAccountToken": False,
             "containers": [main],
             "volumes": volumes,
             "nodeSelector": placed.get("nodeSelector", {}).get("labels", {}),

@@ -1,0 +1,110 @@
+"""The TrainJob of a stage that a profile puts on several nodes: what each node asks for; retort.trainjob starts it.
+
+Kubeflow's Trainer makes the nodes from the TrainingRuntime of `k8s/components/trainer` and this TrainJob, and tells
+torch's launcher on each where the others are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipelines.profiles import TRAINING, Needs, Profile
+from retort.doctor import Check
+from retort.trainjob import GROUP, VERSION
+
+if TYPE_CHECKING:
+    from pipelines.checks import Cluster
+
+RUNTIME = "retort"
+"""TrainingRuntime of `k8s/components/trainer`."""
+
+
+def manifest(
+    profile: Profile, needs: Needs, *, image: str, secrets: dict[str, tuple[str, ...]], scratch: str
+) -> dict[str, Any]:
+    """A TrainJob without name and arguments, which the waiting pod adds.
+
+    Args:
+        profile: Where the run goes.
+        needs: What one node asks for, and how many there are.
+        image: Image of the nodes.
+        secrets: Keys, by secret, that become environment variables.
+        scratch: Where a volume for the workspace is mounted.
+    """
+    limits = {"memory": needs.memory} | ({needs.gpu: str(needs.gpus)} if needs.gpus else {})
+    trainer = {
+        "image": image,
+        "numNodes": needs.nodes,
+        "numProcPerNode": max(1, needs.gpus),
+        "resourcesPerNode": {"requests": {"cpu": needs.cpu, "memory": needs.memory}, "limits": limits},
+        "env": _environment(profile, needs, secrets, scratch),
+    }
+    spec: dict[str, Any] = {
+        "runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": RUNTIME},
+        "trainer": trainer,
+        "runtimePatches": [_patch(profile, needs, scratch)],
+    }
+    if needs.timeout_hours:
+        spec["activeDeadlineSeconds"] = round(needs.timeout_hours * 3600)
+    queued = {"kueue.x-k8s.io/queue-name": needs.queue, "kueue.x-k8s.io/priority-class": needs.priority}
+    labels = {"app.kubernetes.io/part-of": "retort"} | {key: value for key, value in queued.items() if value}
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": {"labels": labels}, "spec": spec}
+
+
+def _environment(
+    profile: Profile, needs: Needs, secrets: dict[str, tuple[str, ...]], scratch: str
+) -> list[dict[str, Any]]:
+    plain = {"RETORT_STATE_INTERVAL": f"{profile.state_interval_s:g}"} | ({"TMPDIR": scratch} if needs.scratch else {})
+    return [
+        *({"name": key, "value": value} for key, value in plain.items()),
+        *(
+            {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}}
+            for secret, keys in secrets.items()
+            for key in keys
+        ),
+    ]
+
+
+def _patch(profile: Profile, needs: Needs, scratch: str) -> dict[str, Any]:
+    """What the nodes' pods have beside the runtime's."""
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    if needs.shm:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": needs.shm}})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+    if needs.scratch:
+        claim: dict[str, Any] = {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": needs.scratch}},
+        }
+        claim |= {"storageClassName": needs.scratch_class} if needs.scratch_class else {}
+        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}})
+        mounts.append({"name": "scratch", "mountPath": scratch})
+    pod: dict[str, Any] = {
+        "nodeSelector": needs.node_selector,
+        "tolerations": [one.model_dump(exclude_none=True) for one in needs.tolerations],
+        "imagePullSecrets": [{"name": name} for name in profile.images.pull_secrets],
+        "volumes": volumes,
+        "containers": [{"name": "node", "volumeMounts": mounts}] if mounts else [],
+    }
+    template = {"spec": {key: value for key, value in pod.items() if value}}
+    job = {"name": "node", "template": {"spec": {"template": template}}}
+    return {
+        "manager": "retort.kubeflow.org/profile",
+        "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},
+    }
+
+
+def trainer(cluster: Cluster) -> Check:
+    """Kubeflow's Trainer and our runtime are there, where the profile asks for several nodes."""
+    from kubernetes.client import CustomObjectsApi
+
+    stages = [stage for stage in TRAINING if cluster.profile.nodes(stage) > 1]
+    if not stages:
+        return Check("trainer", "OK", "no stage asks for several nodes")
+    api, name = CustomObjectsApi(cluster.api), cluster.profile.namespace
+    found = cluster.get(lambda: api.get_namespaced_custom_object(GROUP, VERSION, name, "trainingruntimes", RUNTIME))
+    if found is None:
+        problem = f"{', '.join(stages)} on several nodes, and no TrainingRuntime {RUNTIME} in {name}"
+        return Check("trainer", "missing", problem, "Install Kubeflow Trainer 2.3, then k8s/components/trainer")
+    return Check("trainer", "OK", f"TrainingRuntime {RUNTIME}, for {', '.join(stages)}")
