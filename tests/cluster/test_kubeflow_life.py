@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from pipelines import connect
+from pipelines.runs import ENDED
 from pipelines.submit import descendants
 from retort.demo import make
 from retort.graph import BY_NAME
@@ -41,15 +43,11 @@ def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store,
 
 def runs_of(kubeflow, schedule, count):
     """Status of the first runs of a schedule, when that many have ended; nothing before."""
-    import kfp_server_api
-
-    host = kubeflow.environment["RETORT_KFP_HOST"]
-    api = kfp_server_api.RunServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=host)))
-    listed = api.run_service_list_runs(page_size=50, sort_by="created_at asc").runs or []
-    mine = [Run(one.display_name, one.run_id) for one in listed if schedule in one.display_name]
-    done = [status for run in mine if (status := shown(kubeflow, run))["state"] in ("SUCCEEDED", "FAILED")]
-    assert all(status["state"] == "SUCCEEDED" for status in done)
-    return done[:count] if len(done) >= count else None
+    client = connect.kubeflow(kubeflow.environment["RETORT_KFP_HOST"]).client
+    listed = client.list_runs(page_size=50, sort_by="created_at desc").runs or []
+    done = [one for one in reversed(listed) if schedule in one.display_name and one.state in ENDED]
+    assert all(one.state == "SUCCEEDED" for one in done)
+    return [shown(kubeflow, Run(one.display_name, one.run_id)) for one in done[:count]] if len(done) >= count else None
 
 
 def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, first, name):
