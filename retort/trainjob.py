@@ -147,13 +147,13 @@ class TrainJobs:
 
     def _outcome(self, name: str) -> str | None:
         """`Complete`, why it failed, or None while it runs."""
+        job = self._get(name)  # before its pods: what it failed of can be seen then
         for pod in self._pods(name):
             states = [one.state.terminated for one in pod.status.container_statuses or [] if one.state.terminated]
             node = pod.metadata.labels[_INDEX_LABEL]
             if states and states[0].exit_code and node not in self._ended:
                 self._ended[node] = states[0].exit_code
                 self._show_end(pod, node)
-        job = self._get(name)
         if job is None:
             return "it was removed"
         for one in job.get("status", {}).get("conditions", []):

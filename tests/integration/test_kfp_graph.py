@@ -9,8 +9,7 @@ import yaml
 
 from pipelines import compile as compiling
 from pipelines.compile import arguments
-from pipelines.profiles import WITH_MODELS, Profile
-from pipelines.resources import TRAINING
+from pipelines.profiles import TRAINING, WITH_MODELS, Profile
 from retort.config import load_config, resolved
 from retort.config.run import pick
 from retort.graph import STAGES, producers, tasks
