@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from bench import sampler
+from bench import ppo, sampler
+from bench.ppo_work import Work
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,3 +39,45 @@ def test_the_vote_benchmark_reports_time_memory_and_differing_labels():
     assert found["retort"]["seconds"] > found["exact_strings"]["seconds"] > 0
     assert found["retort"]["peak_mb"] > 20
     assert found["surroundings"]["commit"]
+
+
+def test_ppo_s_side_counts_every_token_and_drops_the_first_iteration(tmp_path):
+    # Responses end at 1 in 5 a token, at most after 8: 5 x (1 - 0.8**8) = 4.16 tokens on average, +- 0.2 over 128.
+    work = Work(vocabulary=64, hidden=32, layers=1, intermediate=64, rows=64, minibatch=16, iterations=2, threads=1)
+    work = replace(work, response=8, mean_response=5.0, shortest_prompt=3, longest_prompt=5, epochs=1)
+    (tmp_path / "work.json").write_text(json.dumps(asdict(work)))
+    command = [sys.executable, "-m", "bench.ppo_retort", str(tmp_path / "work.json"), str(tmp_path / "out.json")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["episodes"] == 128
+    assert found["tokens_per_episode"]["response"] == pytest.approx(4.16, abs=0.8)
+    assert 3 <= found["tokens_per_episode"]["prompt"] <= 5
+    assert sum(found["share"].values()) == pytest.approx(1)
+    assert min(found["share"][name] for name in ("generation", "scoring", "update")) > 0
+    assert found["episodes_per_s"] == pytest.approx(128 / found["seconds"])
+
+
+def figures(rate, peak):
+    return {
+        "work": {"dtype": "float32"},
+        "device": "cpu",
+        "versions": {},
+        "episodes_per_s": rate,
+        "episodes_per_cpu_s": rate / 2,
+        "peak_above_models_mb": peak,
+        "peak_process_mb": peak + 100,
+        "tokens_per_s": 10 * rate,
+        "update_tflops": 0.1,
+        "share": {"generation": 0.5, "scoring": 0.1, "update": 0.4},
+        "tokens_per_episode": {"response": 42.0},
+    }
+
+
+def test_ppo_s_ratios_are_of_medians_and_the_table_says_both_sides():
+    runs = {"retort": [figures(rate, 100) for rate in (6.0, 9.0, 5.0)], "trl": [figures(2.0, 400)] * 3}
+    found = ppo.compare(runs)
+    assert (found["episodes_per_s_ratio"], found["peak_memory_ratio"]) == (3.0, 0.25)
+    assert found["retort"]["n"] == 3
+    table = {row[0]: row[1:] for row in ppo.rows(found)}
+    assert table["episodes/s"] == ["6.00 (5.00 to 9.00)", "2.00 (2.00 to 2.00)", "3.00"]
+    assert table["update, share (ms an episode)"][:2] == ["40% (67 ms)", "40% (200 ms)"]
