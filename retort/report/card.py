@@ -66,7 +66,7 @@ def _front_matter(findings: Findings, student: dict[str, Any]) -> str:
 def _limits(findings: Findings) -> str:
     score = findings.primary.models.get(findings.final_model)
     text = "The model was trained on one kind of prompt and judged on the items above; elsewhere nothing is known. "
-    text += "Its training labels are majority votes of its teacher and carry the teacher's errors"
+    text += "Its training labels are pseudo-labels from its teacher's responses and carry the teacher's errors"
     if findings.labels and findings.labels.accuracy is not None:
         text += f" ({percent(1 - findings.labels.accuracy)} of them are wrong where that can be checked)"
     text += "."

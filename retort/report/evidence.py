@@ -67,7 +67,7 @@ def labels_section(findings: Findings) -> str:
         x_format=share,
     )
     return figures(
-        table(["Majority vote", ""], rows, kind="narrow"),
+        table(["Pseudo-labels", ""], rows, kind="narrow"),
         _votes_by_number(votes),
         figure(
             "Accuracy at coverage",

@@ -117,7 +117,8 @@ def method(findings: Findings) -> list[str]:
         steps.append(f"The teacher wrote {teacher:,} responses.")
     if findings.labels:
         labels = findings.labels
-        words = f"A majority vote gave {percent(labels.coverage)} of {labels.prompts:,} prompts a pseudo-label"
+        who = "An LLM judge" if "figures" in stages.get("votes", {}) else "A majority vote"
+        words = f"{who} gave {percent(labels.coverage)} of {labels.prompts:,} prompts a pseudo-label"
         if labels.accuracy is not None:
             words += (
                 f"; checked afterwards against the gold answers, {percent(labels.accuracy)} of those labels are right"

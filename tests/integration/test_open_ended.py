@@ -112,4 +112,6 @@ def test_every_stage_runs_with_a_judge_in_the_place_of_the_vote(server, tmp_path
     assert 0 <= metrics["ppo"]["first_agreement"] <= metrics["ppo"]["best_agreement"] <= 1
     for model in ("base", "ppo"):
         assert metrics[f"evaluate@{model}-heldout"]["items"] == 4
-    assert (paths.report / "report.html").exists() or list(paths.report.iterdir())
+    page = "".join(file.read_text() for file in paths.report.rglob("*.html")) or (tmp_path / "report.html").read_text()
+    assert "An LLM judge gave" in page
+    assert "ajority vote" not in page

@@ -1,13 +1,16 @@
-"""Every configuration of the repository loads and its graphs compile; the GPU configurations' arithmetic is right."""
+"""Every configuration of the repository loads and compiles; what GPU ones say of memory is what `plan` says."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from pipelines import compile as compiling
 from pipelines.profiles import Profile
+from retort.cli import app
 from retort.config import load_config
 from retort.graph import STAGES, tasks
 from retort.workspace import check_sources, dvc_yaml
@@ -47,93 +50,17 @@ def test_gpu_configurations_sample_as_the_paper_does(file):
     assert len(tasks(config, next(stage for stage in STAGES if stage.name == "evaluate"))) == 5
 
 
-def shapes(name):
-    """The published shapes (config.json on the hub) of the four models, as `transformers` configurations."""
-    from transformers import LlamaConfig, Qwen2Config
-
-    return {
-        "llama-3-8b": lambda: LlamaConfig(
-            vocab_size=128256,
-            hidden_size=4096,
-            intermediate_size=14336,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            num_key_value_heads=8,
-            tie_word_embeddings=False,
-        ),
-        "llama-3.2-1b": lambda: LlamaConfig(
-            vocab_size=128256,
-            hidden_size=2048,
-            intermediate_size=8192,
-            num_hidden_layers=16,
-            num_attention_heads=32,
-            num_key_value_heads=8,
-            head_dim=64,
-            tie_word_embeddings=True,
-        ),
-        "qwen2.5-7b": lambda: Qwen2Config(
-            vocab_size=152064,
-            hidden_size=3584,
-            intermediate_size=18944,
-            num_hidden_layers=28,
-            num_attention_heads=28,
-            num_key_value_heads=4,
-            tie_word_embeddings=False,
-        ),
-        "qwen2.5-0.5b": lambda: Qwen2Config(
-            vocab_size=151936,
-            hidden_size=896,
-            intermediate_size=4864,
-            num_hidden_layers=24,
-            num_attention_heads=14,
-            num_key_value_heads=2,
-            tie_word_embeddings=True,
-        ),
-    }[name]()
-
-
-def on_meta(name):
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(shapes(name))
-
-
-def cache_bytes(config):
-    """Keys and values of one token in bfloat16."""
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers * config.num_key_value_heads * head * 2 * 2
-
-
-@pytest.mark.parametrize(
-    ("file", "teacher", "student", "caches"),
-    [
-        (LLAMA, "llama-3-8b", "llama-3.2-1b", ("131 kB", "33 kB")),
-        (QWEN, "qwen2.5-7b", "qwen2.5-0.5b", ("57 kB", "12 kB")),
-    ],
-    ids=["llama", "qwen2.5"],
-)
-def test_parameter_counts_in_the_memory_estimates_are_those_of_the_models(file, teacher, student, caches):
-    import torch
-
-    from retort.adapters import with_adapters
-    from retort.models import model_size
-
+@pytest.mark.parametrize("file", [LLAMA, QWEN], ids=["llama", "qwen2.5"])
+def test_the_peaks_and_hours_said_in_a_configuration_are_those_of_its_plan(file):
     text = " ".join(line.removeprefix("#").strip() for line in file.read_text().splitlines() if line.startswith("#"))
-    said = re.search(r"teacher ([\d,]+), student ([\d,]+)\.", text)
-    large, small = on_meta(teacher), on_meta(student)
-    assert [int(number.replace(",", "")) for number in said.groups()] == [model_size(large), model_size(small)]
-    gigabytes = re.search(r"([\d.]+) GB and ([\d.]+) GB", text)
-    assert [f"{2 * model_size(model) / 1e9:.2f}" for model in (large, small)] == list(gigabytes.groups())
-    assert tuple(f"{cache_bytes(model.config) / 1e3:.0f} kB" for model in (large, small)) == caches
-    assert all(cache in text for cache in caches)
-    per_rank = int(re.search(r"([\d,]+) x rank", text)[1].replace(",", ""))
-    config = load_config(file)
-    with torch.device("meta"):
-        adapted = with_adapters(small, config.sft.lora)
-    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    assert trained == per_rank * config.sft.lora.rank
+    peak, evaluation = re.search(r"(\d+) GB at most .*? (\d+) GB beside it, the teacher's evaluation", text).groups()
+    hours = re.search(r"([\d.]+) hours on one H100", text)[1]
+    done = CliRunner().invoke(app, ["plan", str(file), "--json"])
+    found = json.loads(done.stdout.splitlines()[-1])
+    stages = {stage["stage"]: stage["bytes"]["total"] / 1e9 for stage in found["stages"]}
+    assert (f"{found['peak_bytes'] / 1e9:.0f}", f"{stages['evaluate']:.0f}") == (peak, evaluation)
+    assert max(value for name, value in stages.items() if name != "teacher_responses") == stages["evaluate"]
+    assert f"{found['hours']:.1f}" == hours
 
 
 def test_the_llama_student_pads_with_a_token_of_its_own_and_the_qwen_student_needs_none_named():
