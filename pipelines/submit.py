@@ -151,6 +151,7 @@ def check_size(given: Mapping[str, str]) -> None:
 def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> str:
     """Schedule the run; return its id."""
     file = submission.root / "pipeline.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)  # a rerun has prepared nothing here
     compiling.compile(submission.config, submission.profile, file, forced=submission.forced)
     with explained(kubeflow.host), versioning.stdout_on_stderr():
         experiment = kubeflow.client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace)
