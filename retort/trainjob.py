@@ -13,10 +13,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from retort import interruption
 from retort.errors import RETRY, ClusterError, StageError
@@ -29,10 +29,14 @@ GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 POLL_S = 1.0
 """Seconds between two looks at a TrainJob."""
 
+PATIENCE_S = 180.0
+"""How long Kubernetes may not answer before the task fails."""
+
 _JOB_LABEL, _INDEX_LABEL = "jobset.sigs.k8s.io/jobset-name", "batch.kubernetes.io/job-completion-index"
 _OUR_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def run(task: Task, given: Sequence[str], job: Mapping[str, Any]) -> str:
@@ -108,7 +112,7 @@ class TrainJobs:
         from kubernetes.client import ApiException
 
         try:
-            self.custom.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, manifest)
+            _patiently(self.custom.create_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, manifest)
         except ApiException as error:
             raise ClusterError(
                 f"TrainJob {manifest['metadata']['name']}: refused ({error.status} {_said(error)}). A stage on several "
@@ -193,19 +197,36 @@ class TrainJobs:
         from kubernetes.client import ApiException
 
         try:
-            return self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+            return _patiently(self.custom.get_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name)
         except ApiException as error:
             if error.status == 404:
                 return None
             raise
 
     def _pods(self, name: str) -> list[Any]:
-        return list(self.core.list_namespaced_pod(self.namespace, label_selector=f"{_JOB_LABEL}={name}").items)
+        selector = f"{_JOB_LABEL}={name}"
+        return list(_patiently(self.core.list_namespaced_pod, self.namespace, label_selector=selector).items)
+
+
+def _patiently(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """What the call returns, when the API server and Trainer's webhook answer: either may be restarted in between."""
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call(*arguments, **named)
+        except (ApiException, HTTPError) as error:
+            if (isinstance(error, ApiException) and 0 < error.status < 500) or time.monotonic() > deadline:
+                raise
+            _log.warning("Kubernetes does not answer, asked again: %s", _said(error))
+            time.sleep(5 * POLL_S)
 
 
 def _said(error: Any) -> str:
     """The API server's message."""
     try:
         return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+    except (AttributeError, TypeError, ValueError, KeyError):
+        return str(getattr(error, "reason", error))

@@ -145,6 +145,21 @@ def test_one_that_somebody_removed_is_a_failure_that_another_attempt_may_mend(ru
     assert caught.value.exit_code == 75
 
 
+def test_a_webhook_that_is_away_for_a_moment_costs_no_task(run, caplog):
+    cluster = Cluster(ends("Complete"))
+    refusals = [ApiException(status=500, reason="connection refused"), ApiException(status=503)]
+    create = cluster.create_namespaced_custom_object
+    cluster.create_namespaced_custom_object = lambda *given: refused(refusals) or create(*given)
+    assert run(cluster) == "sha256:abc"
+    assert "connection refused" in caplog.text
+    assert refusals == []
+
+
+def refused(refusals):
+    if refusals:
+        raise refusals.pop(0)
+
+
 def test_a_refusal_says_what_is_needed(run):
     cluster = Cluster()
 
