@@ -7,7 +7,7 @@ all of them hold the same weights and figures all the time; the first one alone 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +62,16 @@ class Team:
 
         device = rows.device
         return torch.cat([part.to(device) for part in self.gather([rows.cpu()])])
+
+    def from_first(self, compute: Callable[[], T]) -> T:
+        """What `compute` gives in the first process, which alone calls it: to ask an endpoint once, say."""
+        if self.size == 1:
+            return compute()
+        from torch import distributed
+
+        found = [compute() if self.rank == 0 else None]
+        distributed.broadcast_object_list(found, src=0)
+        return found[0]  # type: ignore[return-value]
 
     def wait(self) -> None:
         """Go on when all processes are here."""

@@ -29,6 +29,7 @@ from retort.ppo.update import NotFiniteError, precision, update
 from retort.ppo.weights import Weights, load_weights, snapshot, trained_weights
 from retort.progress import Progress
 from retort.sft.examples import agrees
+from retort.team import team
 
 _log = logging.getLogger(__name__)
 
@@ -197,8 +198,8 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
         samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     load_weights(parts.policy, trained)
     texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
-    if parts.agree is not None:
-        agreeing = parts.agree(parts.held_out, texts)
+    if (agree := parts.agree) is not None:
+        agreeing = team().from_first(lambda: agree(parts.held_out, texts))
     else:
         pairs = zip(parts.held_out, texts, strict=True)
         agreeing = [prompt.label is not None and agrees(text, prompt.label, kind) for prompt, text in pairs]

@@ -57,3 +57,19 @@ def test_two_processes_make_what_one_makes(training_root, with_reward, stage):
     ]
     assert curves[0] == pytest.approx(curves[1], rel=1e-3, abs=1e-5)
     assert not (together / f".retort/state/{stage}").exists()
+
+
+def test_what_is_asked_outside_is_asked_once_and_all_know_the_answer(tmp_path):
+    script = tmp_path / "ask.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom retort.team import team\n"
+        "me, folder = team(), Path(sys.argv[1])\n"
+        "def ask():\n    (folder / f'asked-{me.rank}').touch()\n    return ['yes', me.rank]\n"
+        "(folder / f'known-{me.rank}').write_text(str(me.from_first(ask)))\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["--local_addr", "127.0.0.1", str(script), str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=200)
+    assert [file.name for file in tmp_path.glob("asked-*")] == ["asked-0"]
+    assert {(tmp_path / f"known-{rank}").read_text() for rank in (0, 1)} == {"['yes', 0]"}
