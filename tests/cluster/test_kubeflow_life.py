@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -32,7 +33,9 @@ def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store,
     data = f"prompts.jsonl={store}/exports/prompts.jsonl"
     kubeflow("schedule", "set", name("weekly"), *SMOKE, "--every", "1m", *quick, "--data", data)
     try:
-        assert name("weekly") in kubeflow("schedule", "list")
+        for verb, status in (("pause", "DISABLED"), ("resume", "ENABLED")):
+            kubeflow("schedule", verb, name("weekly"))
+            assert re.search(rf"{name('weekly')} +{status} +every 60 s", kubeflow("schedule", "list"))
         news, same = until(lambda: runs_of(kubeflow, name("weekly"), 2), "two runs of the schedule", 1700, 10)
     finally:
         kubeflow("schedule", "remove", name("weekly"))
