@@ -123,9 +123,9 @@ class TrainJobs:
         """Remove a TrainJob if it is there; `wait` until it and its pods are gone, so that no two write one state."""
         from kubernetes.client import ApiException
 
-        with contextlib.suppress(ApiException):
+        with contextlib.suppress(ApiException):  # in the foreground, JobSet would make the nodes anew while they go
             self.custom.delete_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground"
+                GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Background"
             )
         while wait and (self._get(name) is not None or self._pods(name)):
             time.sleep(POLL_S)
