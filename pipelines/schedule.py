@@ -109,7 +109,7 @@ def upsert(
     with explained(kubeflow.host), versioning.stdout_on_stderr():
         experiment = kubeflow.client.create_experiment(submit.EXPERIMENT, namespace=kubeflow.namespace)
         if old is not None:
-            kubeflow.client.delete_recurring_run(old.recurring_run_id)
+            _remove(kubeflow, old.recurring_run_id)
         made = kubeflow.client.create_recurring_run(
             experiment.experiment_id,
             submission.name,
@@ -159,6 +159,12 @@ def find(kubeflow: Kubeflow, name: str) -> Any:
     return next((one for one in listed(kubeflow) if one.display_name == name), None)
 
 
+def _remove(kubeflow: Kubeflow, recurring_run_id: str) -> None:
+    """Delete a recurring run and leave a run of it that is under way alone: by default it would end with it."""
+    api = kubeflow.client._recurring_run_api  # kfp's own call takes no policy
+    api.recurring_run_service_delete_recurring_run(recurring_run_id, propagation_policy="ORPHAN")
+
+
 def change(kubeflow: Kubeflow, name: str, action: str) -> None:
     """`pause`, `resume` or `remove` a schedule.
 
@@ -171,7 +177,7 @@ def change(kubeflow: Kubeflow, name: str, action: str) -> None:
     calls = {
         "pause": kubeflow.client.disable_recurring_run,
         "resume": kubeflow.client.enable_recurring_run,
-        "remove": kubeflow.client.delete_recurring_run,
+        "remove": lambda run_id: _remove(kubeflow, run_id),
     }
     with explained(kubeflow.host):
         calls[action](found.recurring_run_id)
