@@ -15,7 +15,7 @@ from retort.demo import make
 from retort.graph import BY_NAME
 from retort.objects import Objects
 from retort.records import Records
-from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, pods_of, shown, states, submitted, until
+from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, pods_of, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 
 SOURCE = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
