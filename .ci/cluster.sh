@@ -5,7 +5,7 @@ cluster_log=$(mktemp) cluster_pid=
 # Built from empty caches it takes 20 minutes on two cores; more than this and CI goes on without it.
 build_cluster() {
     [ -x "$cluster" ] && ! "$cluster" status >/dev/null 2>&1 || return 0
-    timeout --kill-after=30 "${RETORT_CLUSTER_LIMIT:-30m}" \
+    timeout --kill-after=30 "${RETORT_CLUSTER_LIMIT:-25m}" \
         sh -c '"$1" build && "$1" up' sh "$cluster" >"$cluster_log" 2>&1 &
     cluster_pid=$!
 }
@@ -21,7 +21,7 @@ test_on_cluster() {
         local status=0
         wait "$cluster_pid" || status=$?
         if [ $status -eq 124 ] || [ $status -eq 137 ]; then
-            echo "cluster: not up within ${RETORT_CLUSTER_LIMIT:-30m}; tests/cluster is skipped"
+            echo "cluster: not up within ${RETORT_CLUSTER_LIMIT:-25m}; tests/cluster is skipped"
             return
         elif [ $status -ne 0 ]; then
             echo "cluster: cannot be had ($(tail -n 1 "$cluster_log")); tests/cluster is skipped"
