@@ -82,10 +82,10 @@ def pods_of(pods: Kubectl, run: Run) -> dict[str, list[Any]]:
 
 def delete_in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str:
     """Delete the pod of a stage once it has left a checkpoint in the store; its name."""
-    state = Objects.of(store, "state")
+    state, checkpoint = Objects.of(store, "state"), re.compile(rf"/{stage}/(checkpoint|step)-")
 
     def running() -> str:
-        has_checkpoint = any(f"/{stage}/" in name and "checkpoint" in name for name in state.names())
+        has_checkpoint = any(checkpoint.search(name) for name in state.names())
         found = [pod for pod in pods_of(pods, run).get(stage, []) if pod["status"]["phase"] == "Running"]
         return found[0]["metadata"]["name"] if found and has_checkpoint else ""
 
