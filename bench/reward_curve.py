@@ -104,7 +104,7 @@ def draw(curve: Sequence[dict[str, Any]], file: Path) -> None:
                 [tuple(one["intervals"]["auc"]) for one in found],
             )
         )
-    words = "AUC of the reward model on held-out prompts, 95 % intervals"
+    words = "AUC on held-out prompts, 95 % intervals"
     chart = line_chart(series, label=words, x_label="training prompts", dots=True)
     write_figure(file, chart, title=words, series=series)
 
