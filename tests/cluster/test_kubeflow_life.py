@@ -78,14 +78,14 @@ def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, fi
 def test_a_failed_stage_is_shown_with_its_reason(kubeflow, pods, first, name, tmp_path):
     profile = tmp_path / "once.yaml"
     profile.write_text(f"extends: {PROFILE}\nretries: 0\n")
-    run = submitted(kubeflow, name("failed"), "--set", "reward.min_auc=1", "--profile", str(profile))
+    run = submitted(kubeflow, name("failed"), "--set", "sft.max_length=8", "--profile", str(profile))
     status = ended(kubeflow, run)
     assert status["state"] == "FAILED"
-    assert states(status)["reward"] == "FAILED"
+    assert states(status)["sft"] == "FAILED"
     (failure,) = status["failures"]
-    assert failure["task"] == "reward"
-    assert "min_auc" in failure["message"]
-    assert "min_auc" in kubeflow("logs", run.name, "reward")
+    assert failure["task"] == "sft"
+    assert any("Raise sft.max_length" in line for line in failure["lines"])
+    assert "Raise sft.max_length" in kubeflow("logs", run.name, "sft")
 
 
 def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, name, tmp_path):
