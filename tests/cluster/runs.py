@@ -82,7 +82,7 @@ def pods_of(pods: Kubectl, run: Run) -> dict[str, list[Any]]:
 
 def delete_in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str:
     """Delete the pod of a stage once it has left a checkpoint in the store; its name."""
-    state, checkpoint = Objects.of(store, "state"), re.compile(rf"/{stage}/(checkpoint|step)-")
+    state, checkpoint = Objects.of(store, "state"), re.compile(rf"/{stage}/(checkpoints/checkpoint|step)-")
 
     def running() -> str:
         has_checkpoint = any(checkpoint.search(name) for name in state.names())
