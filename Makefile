@@ -5,6 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # One thread a process: two test processes with two threads each would fight over two cores.
 TEST_WORKERS ?= 2
+CLUSTER_TESTS ?= cluster
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-cluster images lint lock docs clean
@@ -30,7 +31,7 @@ test: install ## Lint, types and every test that needs neither GPU nor network
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal
 
 test-cluster: install ## Tests on the cluster that KUBECONFIG, RETORT_REMOTE and RETORT_KFP_HOST name
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -m cluster tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -m $(CLUSTER_TESTS) tests/cluster
 
 images: ## Build the pods' images with Docker, and run each without network or a writable file system
 	docker/build.sh train

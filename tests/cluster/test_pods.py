@@ -58,6 +58,7 @@ def test_every_stage_runs_in_a_pod_of_its_own_on_the_right_node(kubectl, image, 
     pods.remove(*started)
 
 
+@pytest.mark.slow
 def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, store, secret, home, monkeypatch):
     tool = os.environ.get("RETORT_CLUSTER_TOOL")
     config, given = prepared(store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])

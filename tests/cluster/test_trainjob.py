@@ -79,7 +79,7 @@ def ready(trainer, image, store, secret, profile, tmp_path, monkeypatch):
         pytest.skip("Kubeflow Trainer's controller does not run")
     for name in ("configs", "retort"):
         (tmp_path / name).symlink_to(CHECKOUT / name)
-    config, given = prepared(store, monkeypatch, tmp_path, ["sft.steps=60", "sft.checkpoint_steps=10"])
+    config, given = prepared(store, monkeypatch, tmp_path, ["sft.steps=300", "sft.checkpoint_steps=20"])
     pods = Pods(trainer, image, config, tmp_path, profile)
     made = {}
     for stage in STAGES[: STAGES.index(BY_NAME["sft"])]:
@@ -112,6 +112,7 @@ def until(condition, limit_s=300):
     return found
 
 
+@pytest.mark.slow
 def test_two_nodes_train_one_model_and_one_that_is_told_to_go_leaves_none_behind(trainer, store, ready):
     pods, settings, upstream = ready
     state = Objects.of(store, "state")
