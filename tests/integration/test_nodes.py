@@ -1,0 +1,60 @@
+"""Two nodes with nothing in common but the store make what one machine with two processes makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from retort import fragments, pod, versioning
+from retort.closure import code_hash
+from retort.config import load_keys
+from retort.graph import BY_NAME, expand
+from retort.objects import Objects
+
+SETTINGS = {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_steps": 2}
+
+
+def given(root, name, remote):
+    """What a pod of the stage is told, and the name of a fragment with all that it reads."""
+    stage = BY_NAME[name]
+    params = {"judge": None} | yaml.safe_load((root / "params.yaml").read_text())
+    config = load_keys(root / "params.yaml", stage.params)
+    needs = [path for pattern in stage.deps for path in expand(config, stage, pattern)]
+    versioning.init(root, remote=remote)
+    entries = versioning.store(root, needs)
+    told = {"remote": remote, "params": params, "code": code_hash(stage.code()), "reads": [], "files": []}
+    return [json.dumps(told), fragments.save({"made": {"outs": list(entries.values())}}, remote)]
+
+
+def start_node(rank, port, told):
+    """As Kubeflow's Trainer starts one."""
+    trainer = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_NODE_RANK": str(rank)}
+    trainer |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    environment = os.environ | trainer | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "retort.nodes", json.dumps(told)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_two_nodes_make_what_two_processes_make(training_root, tmp_path, monkeypatch):
+    remote = str(tmp_path / "remote")
+    inputs = given(training_root(sft=SETTINGS), "sft", remote)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"stage": "sft", "item": "", "given": inputs, "job": "job"}
+    nodes = [start_node(rank, port, told) for rank in (0, 1)]
+    said = [node.communicate(timeout=250)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
+    found = Objects.of(remote, "trainjobs").read("job").decode()
+    assert Objects.of(remote, "state").names() == []
+    monkeypatch.setenv("RETORT_PROCESSES", "2")
+    monkeypatch.setenv("RETORT_FORCE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert pod.run("sft", inputs[0], inputs[1:]) == found
