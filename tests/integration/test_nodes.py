@@ -23,7 +23,7 @@ SETTINGS = {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_step
 def given(root, name, remote):
     """What a pod of the stage is told, and the name of a fragment with all that it reads."""
     stage = BY_NAME[name]
-    params = {"judge": None} | yaml.safe_load((root / "params.yaml").read_text())
+    params = yaml.safe_load((root / "params.yaml").read_text())
     config = load_keys(root / "params.yaml", stage.params)
     needs = [path for pattern in stage.deps for path in expand(config, stage, pattern)]
     versioning.init(root, remote=remote)
