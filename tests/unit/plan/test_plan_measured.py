@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 
+from retort.adapters import WithoutAdapters
 from retort.plan import sampling, trace, training
 from retort.plan.live import LiveBytes
 
@@ -29,7 +30,7 @@ def check(planned, live):
 
 
 def held(live, *modules):
-    for module in (getattr(one, "adapted", one) for one in modules):
+    for module in (one.adapted if isinstance(one, WithoutAdapters) else one for one in modules):
         live.hold([*module.parameters(), *module.buffers()])
     live.forget_peak()
 
