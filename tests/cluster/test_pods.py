@@ -34,20 +34,36 @@ def home(tmp_path):
     return tmp_path
 
 
-def test_every_stage_runs_in_a_pod_of_its_own_on_the_right_node(kubectl, image, store, secret, home, monkeypatch):
-    config, given = prepared(store, monkeypatch, home)
-    pods = Pods(kubectl, image, config, home)
+def run_in_pods(pods, config, given, stages):
+    """Run stages in pods of their own, on nodes with GPUs those that run models; fragments by stage, and the pods."""
     made: dict[str, list[str]] = {}
     started = []
-    for stage in STAGES:
+    for stage in stages:
         upstream = [name for maker in producers(stage) for name in made[maker.name]]
         for task in tasks(config, stage):
             name = f"t-{stage.name}-{task.item}".rstrip("-").replace("_", "-")
             pods.start(name, stage.name, given[f"{stage.name}_settings"], upstream, task.item)
             made.setdefault(stage.name, []).append(pods.finish(name))
             started.append(name)
-            labels = pods.node(name)
-            assert ("nvidia.com/gpu.present" in labels) == (stage.name in WITH_MODELS), name
+            assert ("nvidia.com/gpu.present" in pods.node(name)) == (stage.name in WITH_MODELS), name
+    return made, started
+
+
+def test_stages_with_and_without_a_gpu_run_in_pods_on_the_right_nodes(kubectl, image, store, secret, home, monkeypatch):
+    config, given = prepared(store, monkeypatch, home, ["prompts.limit=40"])
+    pods = Pods(kubectl, image, config, home)
+    made, started = run_in_pods(pods, config, given, STAGES[:3])
+    assert [len(names) for names in made.values()] == [1, 1, 2]
+    lock = fragments.merge([name for names in made.values() for name in names], store)
+    assert all(out["md5"] for entry in lock.values() for out in entry["outs"])
+    pods.remove(*started)
+
+
+@pytest.mark.slow
+def test_every_stage_runs_in_a_pod_and_makes_what_this_machine_makes(kubectl, image, store, secret, home, monkeypatch):
+    config, given = prepared(store, monkeypatch, home)
+    pods = Pods(kubectl, image, config, home)
+    made, started = run_in_pods(pods, config, given, STAGES)
     # What the pods made is what a laptop makes: every record, so every content hash.
     lock = fragments.merge([name for names in made.values() for name in names], store)
     here = home / "here"
