@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from retort.errors import InterruptionError
+from retort.team import team
 
 _asked = False
 _deferring = 0
@@ -41,17 +42,19 @@ def deferred() -> Iterator[None]:
 
 
 def asked() -> bool:
-    """Whether this process has been told to go."""
+    """Whether this process, or another of its team, has been told to go; all of a team ask together."""
+    global _asked  # noqa: PLW0603
+    _asked = team().any(_asked)
     return _asked
 
 
 def check() -> None:
-    """End here if this process has been told to go.
+    """End here if this process, or another of its team, has been told to go; all of a team check together.
 
     Raises:
         InterruptionError: it has.
     """
-    if _asked:
+    if asked():
         raise InterruptionError
 
 

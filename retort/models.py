@@ -17,6 +17,7 @@ from retort.files import atomic_path, native_writes, write_json
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 REFERENCE = "reference.json"
@@ -183,10 +184,23 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerFast, name: str, training: bo
         )
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write model and tokenizer to `folder` as safetensors, atomically."""
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    *,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
+    """Write model and tokenizer to `folder` as safetensors, atomically.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        folder: Where to; what was there is replaced.
+        weights: Its state dict where the model's own is sharded.
+    """
     with atomic_path(folder) as temporary, native_writes():
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from retort.errors import TrainingError
 from retort.files import atomic_path, native_writes, write_json
+from retort.sharding import local
 
 
 def stop_training(
@@ -62,9 +63,10 @@ def stop_training(
 
 def _broken(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     named = [(f"{key}.{name}", value) for key, part in modules.items() for name, value in part.named_parameters()]
-    candidates = [(f"weight {name}", value.detach()) for name, value in named]
+    # Of a sharded tensor this process's part: the others may not be here.
+    candidates = [(f"weight {name}", local(value.detach())) for name, value in named]
     candidates += tensors.items()
-    candidates += [(f"gradient of {name}", value.grad) for name, value in named if value.grad is not None]
+    candidates += [(f"gradient of {name}", local(value.grad)) for name, value in named if value.grad is not None]
     return ((name, value) for name, value in candidates if not bool(value.isfinite().all()))
 
 

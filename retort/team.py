@@ -6,6 +6,7 @@ all of them hold the same weights and figures all the time; the first one alone 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -80,14 +81,35 @@ class Team:
 
             distributed.barrier()
 
+    def any(self, mine: bool) -> bool:
+        """Whether it is so for any process."""
+        return any(self.gather([mine])) if self.size > 1 else mine
+
+    def passes(self, index: Tensor, size: int) -> list[tuple[Tensor, bool]]:
+        """The share of this process of `index` in parts of at most `size`, as many as every other process has.
+
+        A pass over sharded weights waits for all processes. Where this one has fewer parts it repeats one of a single
+        thing, marked False, which is not to count.
+        """
+        mine = index[self.share(len(index))]
+        parts = [(part, True) for part in mine.split(size) if len(part)]
+        most = math.ceil(math.ceil(len(index) / self.size) / size)  # of the largest share
+        return parts + [(index[:1], False)] * (most - len(parts))
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by the sum over the processes; one that a process lacks counts as zero."""
+        """Replace each gradient by the sum over the processes; one that a process lacks counts as zero.
+
+        Those of sharded weights are summed already.
+        """
         if self.size == 1:
             return
         import torch
         from torch import distributed
+        from torch.distributed.tensor import DTensor
 
         for parameter in parameters:
+            if isinstance(parameter, DTensor):
+                continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)

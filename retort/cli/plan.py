@@ -23,6 +23,9 @@ def plan(
         int | None, typer.Option(min=1, help="Training prompts; counted where the sources are files here.")
     ] = None,
     mfu: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of the GPU's peak FLOP/s.")] = 0.35,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that train together (`retort stage --processes`), one a GPU.")
+    ] = 1,
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change one value: section.key=VALUE.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one JSON object.")] = False,
 ) -> None:
@@ -43,5 +46,5 @@ def plan(
         bandwidth_share=0.6,
         step_overhead_s=0.025,
     )
-    found = make(settings, find(gpu), assume, root)
+    found = make(settings, find(gpu), assume, root, processes=processes)
     print(json.dumps(found.as_json(), sort_keys=True) if as_json else "\n".join(lines(found)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,15 @@ class OptimizerConfig(Strict):
     """Gradients are scaled down to this norm."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    sharding: Literal["none", "full_shard"] = "none"
+    """What each of several processes holds of what it trains: all, or with `full_shard` its share of weights, gradients
+    and optimizer states (FSDP, Zhao et al. 2023), a layer's weights being gathered when they are needed."""
+
+    @model_validator(mode="after")
+    def _adapters_are_not_sharded(self) -> Self:
+        if self.sharding != "none" and getattr(self, "lora", None) is not None:
+            raise ValueError("sharding and lora exclude each other: take lora, or full fine-tuning sharded")
+        return self
 
 
 class SFTConfig(OptimizerConfig):

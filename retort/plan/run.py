@@ -22,6 +22,8 @@ class RunPlan:
     models: dict[str, int]
     """Parameters of each model that runs here."""
     stages: list[StagePlan]
+    processes: int = 1
+    """Processes that train together; memory is that of one, time that of one alone."""
 
     @property
     def peak_bytes(self) -> int:
@@ -39,6 +41,7 @@ class RunPlan:
         return {
             "device": asdict(self.device),
             "assumptions": asdict(self.assume),
+            "processes": self.processes,
             "parameters": self.models,
             "peak_bytes": self.peak_bytes,
             "fits": self.peak_bytes <= self.device.memory_gb * 1e9,
@@ -56,13 +59,13 @@ class RunPlan:
         }
 
 
-def plan(config: RetortConfig, device: Device, assume: Assumptions, root: Path) -> RunPlan:
+def plan(config: RetortConfig, device: Device, assume: Assumptions, root: Path, *, processes: int = 1) -> RunPlan:
     """Plan a run of `config`.
 
     Raises:
         ModelError: the shape of a model is not known here and cannot be fetched.
     """
-    on = Setting.of(config, device, assume, root)
+    on = Setting.of(config, device, assume, root, processes=processes)
     stages = [
         sampling.teacher_responses(on),
         training.sft(on),
@@ -74,7 +77,7 @@ def plan(config: RetortConfig, device: Device, assume: Assumptions, root: Path) 
     ]
     models = {"teacher": on.teacher, "student": on.student}
     sizes = {name: trace.parameters(model) for name, model in models.items() if model is not None}
-    return RunPlan(device, assume, sizes, [stage for stage in stages if stage is not None])
+    return RunPlan(device, assume, sizes, [stage for stage in stages if stage is not None], processes)
 
 
 def lines(found: RunPlan) -> list[str]:
@@ -99,8 +102,12 @@ def _words(found: RunPlan) -> list[str]:
     device, assume, peak = found.device, found.assume, found.peak_bytes / 1e9
     verdict = "fits" if peak <= device.memory_gb else "DOES NOT FIT"
     hours = "unknown, give --prompts" if found.hours is None else f"{found.hours:.1f}"
+    together = [
+        f"Memory of stages that train is that of one of {found.processes} processes; hours are those of one alone."
+    ]
     return [
         f"Peak {peak:.1f} GB of {device.memory_gb:g} GB of one {device.name}: {verdict}. Hours in all: {hours}.",
+        *(together if found.processes > 1 else []),
         f"Memory is for sequences at their longest: prompts of {assume.longest_prompt} tokens, responses at their "
         "limit. An allocator takes some per cent more, CUDA about 0.5 GB.",
         f"Time is for {assume.prompts if assume.prompts is not None else 'an unknown number of'} training prompts of "

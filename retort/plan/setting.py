@@ -7,10 +7,12 @@ from pathlib import Path
 
 from retort.config import RetortConfig
 from retort.config.models import TransformersTeacher, VLLMTeacher
+from retort.config.training import OptimizerConfig
 from retort.plan import trace
 from retort.plan.assumptions import Assumptions
 from retort.plan.devices import Device
 from retort.plan.shapes import model_config
+from retort.plan.sharding import Sharing
 from retort.plan.speed import Work
 from retort.plan.trace import Bytes, Model
 
@@ -28,9 +30,13 @@ class Setting:
     """None where the teacher does not run here."""
     autocast: bool = True
     """Whether the SFT trainer multiplies in bfloat16 whatever the weights' type; it does on a GPU."""
+    processes: int = 1
+    """Processes that train together; what is planned is the memory of one."""
 
     @classmethod
-    def of(cls, config: RetortConfig, device: Device, assume: Assumptions, root: Path) -> Setting:
+    def of(
+        cls, config: RetortConfig, device: Device, assume: Assumptions, root: Path, *, processes: int = 1
+    ) -> Setting:
         """The setting with the models that `config` names.
 
         Raises:
@@ -41,7 +47,12 @@ class Setting:
         if isinstance(teacher, TransformersTeacher | VLLMTeacher):
             found = model_config(teacher.model, root=root, revision=teacher.revision)
             large = trace.describe(found, teacher.dtype)
-        return cls(config, device, assume, root, trace.describe(shape, student.dtype), large)
+        described = trace.describe(shape, student.dtype)
+        return cls(config, device, assume, root, described, large, processes=processes)
+
+    def sharing(self, config: OptimizerConfig) -> Sharing:
+        """How what a stage trains lies on the processes."""
+        return Sharing(self.processes if config.sharding == "full_shard" else 1)
 
     def judges(self) -> list[Model]:
         """Frozen models whose likelihood the reward head sees."""

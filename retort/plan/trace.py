@@ -144,6 +144,16 @@ def weights(model: Model) -> Bytes:
 
 
 @cache
+def units(model: Model) -> tuple[int, int]:
+    """Bytes of the weights outside decoder layers, and of those in the largest layer."""
+    from retort.sharding import decoder_layers
+
+    with _fake(model) as made:
+        layers = [sum(p.nbytes for p in layer.parameters()) for layer in decoder_layers(made)]
+        return sum(p.nbytes for p in made.parameters()) - sum(layers), max(layers, default=0)
+
+
+@cache
 def parameters(model: Model) -> int:
     """Number of parameters without adapters, tied ones counted once."""
     with _fake(model.frozen()) as made:

@@ -43,18 +43,22 @@ def reward(on: Setting) -> StagePlan:
     base = reward_base(on)
     full = config.train_trunk and config.lora is None
     trunk = _trained(base, config, "float32" if full else base.dtype)  # full fine-tuning: copies in float32
-    rows, width, new = _micro(config), _width(on, config.max_length), _new_tokens(on)
-    held = trace.weights(trunk)
+    rows, width, new = _micro(config, on), _width(on, config.max_length), _new_tokens(on)
+    sharing = on.sharing(config)
+    held = sharing.held(trunk)
     resident = Bytes(weights=3 * held.weights + sum(trace.weights(one).weights for one in on.judges()))
     if config.train_trunk:
         one = trace.training_pass(trunk, rows=rows, width=width, scored=1, read="states")
-        one += Bytes(optimizer=held.optimizer)
+        one = sharing.training(one, trunk) + Bytes(optimizer=held.optimizer)
     else:
         one = trace.scoring_pass(trunk, rows=rows, width=width, scored=1, read="states")
     phases = {f"training {rows} x {width} tokens": one}
     for judge in on.judges():
         name = "scoring by the teacher" if judge is on.teacher else "scoring by the student"
         phases[name] = _scoring(judge, width, new, 64)
+    if sharing.processes > 1:
+        measured = trace.scoring_pass(trunk, rows=rows, width=width, scored=1, read="states")
+        phases["measuring the gathered trunk"] = measured + sharing.gathered(trunk)
     work = _reward_work(trunk, on)
     seconds = work.passes_s(on.device, on.assume, trunk.dtype, checkpointing=config.gradient_checkpointing)
     return StagePlan.fullest("reward", {name: resident + found for name, found in phases.items()}, work, seconds)
@@ -64,30 +68,37 @@ def ppo(on: Setting) -> StagePlan:
     """Policy and critic in training, the other models frozen, and two copies of what the policy trains."""
     config = on.config.ppo
     model = _trained(on.student, config, on.student.dtype)
-    held, copy = trace.weights(model), _float32(trace.weights(model).gradients, model)
-    resident = Bytes(weights=_ppo_weights(model, on) + 2 * copy, optimizer=2 * held.optimizer)
+    sharing, held = on.sharing(config), trace.weights(model)
+    copy = sharing.share(_float32(held.gradients, model))
+    whole = sharing.gathered(model, model)  # policy and critic, in a rollout
+    resident = Bytes(weights=_ppo_weights(model, on) + 2 * copy, optimizer=2 * sharing.share(held.optimizer))
+    resident += Bytes(weights=-whole.weights)
     episodes = config.prompts_per_iteration * config.responses_per_prompt
-    batch = min(episodes, config.generation_batch_size)
+    mine = math.ceil(episodes / on.processes)
+    batch = min(mine, config.generation_batch_size)
     prompts = math.ceil(batch / config.responses_per_prompt)
-    rows, width = _micro(config), on.assume.longest_prompt + config.max_new_tokens
+    rows, width = _micro(config, on), on.assume.longest_prompt + config.max_new_tokens
     policy = trace.training_pass(
         model, rows=rows, width=width, scored=config.max_new_tokens, read="logprobs", autocast=config.autocast
     )
     prompt, new = on.assume.longest_prompt, config.max_new_tokens
     rollout = trace.generation(model.frozen(), rows=batch, prompts=prompts, prompt=prompt, response=new)
     phases = {
-        f"updating with {rows} x {width} tokens": policy + Bytes(gradients=held.gradients),  # and the critic's
+        # and the critic's gradients
+        f"updating with {rows} x {width} tokens": sharing.training(policy, model)
+        + Bytes(gradients=sharing.share(held.gradients)),
         # what is trained lies aside while its average is measured
-        f"decoding {batch} rows": rollout + Bytes(weights=copy),
+        f"decoding {batch} rows": rollout + Bytes(weights=copy) + whole,
     }
-    scored = min(SCORING_BATCH, episodes)
+    scored = min(SCORING_BATCH, mine)
     for judge in dict.fromkeys([on.student, *on.judges()]):
         name = "scoring by the teacher" if judge is on.teacher else "scoring by the reference"
-        phases[name] = _scoring(judge, width, config.max_new_tokens, scored)
+        phases[name] = _scoring(judge, width, config.max_new_tokens, scored) + whole
     work = ppo_work(on)
     seconds = work.passes_s(on.device, on.assume, model.dtype, checkpointing=config.gradient_checkpointing)
     batches = config.iterations * math.ceil(episodes / config.generation_batch_size)
-    seconds += batches * batch_s(on.student, batch, config.max_new_tokens, on.device, on.assume)
+    alone = min(episodes, config.generation_batch_size)
+    seconds += batches * batch_s(on.student, alone, config.max_new_tokens, on.device, on.assume)
     return StagePlan.fullest("ppo", {name: resident + found for name, found in phases.items()}, work, seconds)
 
 
@@ -139,10 +150,10 @@ def ppo_work(on: Setting) -> Work:
 def _fine_tuning(stage: str, work: Work, on: Setting) -> StagePlan:
     config = on.config.sft
     model = _trained(on.student, config, on.student.dtype)
-    rows, width, held = _micro(config), _width(on, config.max_length), trace.weights(model)
+    rows, width, sharing = _micro(config, on), _width(on, config.max_length), on.sharing(config)
     new = min(width, on.config.teacher_responses.max_new_tokens)
     one = trace.training_pass(model, rows=rows, width=width, scored=new, read="loss", autocast=on.autocast)
-    memory = one + Bytes(weights=held.weights, optimizer=held.optimizer)
+    memory = sharing.training(one, model) + sharing.held(model)
     seconds = work.passes_s(on.device, on.assume, "bfloat16", checkpointing=config.gradient_checkpointing)
     return StagePlan.fullest(stage, {f"training {rows} x {width} tokens": memory}, work, seconds)
 
@@ -175,9 +186,10 @@ def _trained(base: Model, config: OptimizerConfig, dtype: trace.Precision) -> Mo
     return trace.describe(base.config, dtype, lora=lora, checkpointing=config.gradient_checkpointing)
 
 
-def _micro(config: OptimizerConfig) -> int:
+def _micro(config: OptimizerConfig, on: Setting) -> int:
     """Rows of a pass with gradient."""
     whole = int(getattr(config, "batch_size", 0) or getattr(config, "minibatch_size", 1))
+    whole = math.ceil(whole / on.processes)
     return min(getattr(config, "micro_batch_size", None) or whole, whole)
 
 

@@ -12,6 +12,7 @@ from retort.paths import Paths
 from retort.ppo.critic import ADAPTER, Critic
 from retort.reward.features import Judge
 from retort.reward.model import load_trunk
+from retort.sharding import is_sharded, shard
 
 REWARD = "reward"
 """Name of the reward model's adapter in a model that it shares with the policy."""
@@ -72,6 +73,9 @@ def ppo_models(
     if config.gradient_checkpointing:
         for model in {id(model): model for model in (policy, trunk)}.values():
             model.gradient_checkpointing_enable()
+    if is_sharded(config):
+        shard(policy, policy)
+        shard(critic, trunk)
     return policy, critic, reference
 
 

@@ -7,7 +7,7 @@ agreement no longer rises.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from retort.ppo.update import NotFiniteError, precision, update
 from retort.ppo.weights import Weights, load_weights, snapshot, trained_weights
 from retort.progress import Progress
 from retort.sft.examples import agrees
+from retort.sharding import gathered, load_optimizer, placed, whole
 from retort.team import team
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def _iterate(
 ) -> Figures:
     """One rollout and its update; advances `state`."""
     set_learning_rates(config, optimizers, state.iteration)
-    with precision(config, parts.device):
+    with gathered(parts.policy, parts.critic), precision(config, parts.device):
         episodes = rollout(parts, config, seed=seed, iteration=state.iteration)
     _check(parts, episodes, state, state_folder)
     tokens_B = episodes.batch.response_mask_BT.sum(dim=1)
@@ -194,7 +195,7 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     """Share of held-out prompts whose response agrees with the vote; keeps the best policy."""
     trained = snapshot(parts.policy)
     load_weights(parts.policy, state.averaged_policy)
-    with precision(config, parts.device):
+    with gathered(parts.policy), precision(config, parts.device):
         samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     load_weights(parts.policy, trained)
     texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
@@ -216,21 +217,27 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
 
 
 def _payload(parts: Parts, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:
-    return {
-        "state": state,
-        "policy": {name: value.detach() for name, value in trained_weights(parts.policy).items()},
-        "critic": {name: value.detach() for name, value in parts.critic.trained().items()},
-        "policy_optimizer": optimizers.policy.state_dict(),
-        "critic_optimizer": optimizers.critic.state_dict(),
-    }
+    """What a checkpoint holds: whole tensors, so that another number of processes can go on from it."""
+    kept = {"best_policy": whole(state.best_policy), "averaged_policy": whole(state.averaged_policy)}
+    payload: dict[str, Any] = whole(
+        {
+            "policy": {name: value.detach() for name, value in trained_weights(parts.policy).items()},
+            "critic": {name: value.detach() for name, value in parts.critic.trained().items()},
+            "policy_optimizer": optimizers.policy.state_dict(),
+            "critic_optimizer": optimizers.critic.state_dict(),
+        }
+    )
+    return payload | {"state": replace(state, **kept)}
 
 
 def _restore(saved: dict[str, Any], parts: Parts, optimizers: Optimizers) -> PPOState:
     load_weights(parts.policy, saved["policy"])
     with torch.no_grad():
         for name, value in parts.critic.trained().items():
-            value.copy_(saved["critic"][name])
-    optimizers.policy.load_state_dict(saved["policy_optimizer"])
-    optimizers.critic.load_state_dict(saved["critic_optimizer"])
+            value.copy_(placed(saved["critic"][name], value))
+    load_optimizer(optimizers.policy, saved["policy_optimizer"])
+    load_optimizer(optimizers.critic, saved["critic_optimizer"])
     state: PPOState = saved["state"]
+    for weights in (state.best_policy, state.averaged_policy):
+        weights |= {name: placed(weights[name], value) for name, value in trained_weights(parts.policy).items()}
     return state

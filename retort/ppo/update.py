@@ -27,6 +27,7 @@ from retort.ppo.maths import (
 )
 from retort.ppo.optimizers import Optimizers
 from retort.ppo.rollout import Parts, Rollout
+from retort.sharding import whole
 from retort.team import team
 
 
@@ -142,7 +143,7 @@ class _Part:
     config: PPOConfig
     rows: Tensor
     """Numbers of the episodes."""
-    total_tokens: Tensor
+    total_tokens: Tensor | float
     """Response tokens of the whole minibatch."""
 
 
@@ -161,9 +162,9 @@ def _minibatch(
     workers = team()
     total = episodes.batch.response_mask_BT[index].sum()
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
-    mine = index[workers.share(len(index))]
-    for rows in mine.split(config.micro_batch_size or len(index)):
-        part = _Part(parts, episodes, found, config, rows, total)
+    for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
+        # Divided by infinity, a pass that another process has to wait for adds nothing.
+        part = _Part(parts, episodes, found, config, rows, total if counts else math.inf)
         for name, value in (_critic_pass(part) | _policy_pass(part)).items():
             figures[name] += value
     figures = workers.sum_figures(figures)
@@ -231,7 +232,8 @@ def _policy_pass(part: _Part) -> dict[str, float]:
 
 def _clipped_norm(optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
     """Scale the gradients of what `optimizer` trains down to `max_norm`; their norm before that."""
-    return torch.nn.utils.clip_grad_norm_(_parameters(optimizer), max_norm)
+    norm: Tensor = whole(torch.nn.utils.clip_grad_norm_(_parameters(optimizer), max_norm), everywhere=True)
+    return norm
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from retort.sharding import placed
+
 Weights = dict[str, Tensor]
 """Trained weights by name."""
 
@@ -23,4 +25,4 @@ def snapshot(model: nn.Module) -> Weights:
 def load_weights(model: nn.Module, weights: Weights) -> None:
     """Set the trained weights to `weights`, in the model's own precision."""
     for name, value in trained_weights(model).items():
-        value.copy_(weights[name])
+        value.copy_(placed(weights[name], value))

@@ -6,6 +6,7 @@ measured on, so that the gate's figures are not those that were selected for.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from retort.checkpoint import Checkpoints
 from retort.config.training import RewardConfig
 from retort.curves import Curves
 from retort.errors import ModelError
+from retort.models import default_device
 from retort.nonfinite import stop_training
 from retort.progress import Progress
 from retort.reward.calibration import platt_scaling
 from retort.reward.loss import class_weights, every_token_loss, last_token_loss
 from retort.reward.model import RewardModel
 from retort.reward.quality import measure
+from retort.sharding import gathered, is_sharded, load_optimizer, placed, shard, whole
 from retort.team import team
 
 
@@ -118,36 +121,37 @@ def train_reward(
         model.trunk.float()
     model.feature_mean.copy_(train.features.mean(dim=0))
     model.feature_scale.copy_(train.features.std(dim=0).clamp(min=1e-3))
-    optimizer = _optimizer(model, config)
+    trained = _sharded(model) if is_sharded(config) else model
+    optimizer = _optimizer(trained, config)
     weights = class_weights(train.labels, config.class_weight)
     checkpoints = Checkpoints(state)
     start = 0
     best: dict[str, Any] = {"auc": -1.0, "step": 0, "model": None}
     if (saved := checkpoints.load()) is not None:
         start, best = saved["step"], saved["best"]
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        lying = trained.state_dict()
+        trained.load_state_dict({name: placed(value, lying[name]) for name, value in saved["model"].items()})
+        load_optimizer(optimizer, saved["optimizer"])
     with (
         interruption.deferred(),
         Curves(curves_folder, state, resume_step=start) as curves,
         Progress("reward", total=config.steps, unit="steps", done=start) as progress,
     ):
         for step in range(start, config.steps):
-            loss = _step(model, optimizer, train, config, weights, step=step, seed=seed, state=state)
+            loss = _step(trained, optimizer, train, config, weights, step=step, seed=seed, state=state)
             progress.update(loss=loss)
             measured = (step + 1) % config.evaluate_steps == 0 or step + 1 == config.steps
             if measured:
-                auc = _auc(model, select)
+                with gathered(trained):
+                    auc = _auc(trained, select)
                 curves.log(step + 1, loss=loss, auc=auc)
                 if auc > best["auc"]:
-                    best = {"auc": auc, "step": step + 1, "model": _copy(model)}
+                    best = {"auc": auc, "step": step + 1, "model": _copy(trained)}
             if measured or interruption.asked():
-                checkpoints.save(
-                    step + 1,
-                    {"step": step + 1, "best": best, "model": _copy(model), "optimizer": optimizer.state_dict()},
-                )
+                payload = {"best": best, "model": _copy(trained), "optimizer": optimizer.state_dict()}
+                checkpoints.save(step + 1, {"step": step + 1, **whole(payload)})
             interruption.check()
-    model.load_state_dict(best["model"])
+    model.to(default_device()).load_state_dict(whole(best["model"], everywhere=True))
     if config.lora is None:
         model.to_compute_dtype()
     model.eval()
@@ -156,6 +160,13 @@ def train_reward(
     model.temperature.fill_(temperature)
     model.bias.fill_(bias)
     return int(best["step"])
+
+
+def _sharded(model: RewardModel) -> RewardModel:
+    """A copy of `model` that lies sharded on the device, to train; `model` itself waits on the CPU."""
+    copied = copy.deepcopy(model.cpu(), {id(model.judges): model.judges})
+    shard(copied, copied.trunk, methods=("logits", "token_logits"))
+    return copied
 
 
 def _optimizer(model: RewardModel, config: RewardConfig) -> torch.optim.AdamW:
@@ -193,11 +204,10 @@ def _step(
         group["lr"] = group["peak"] * warm * (1 - step / config.steps)
     optimizer.zero_grad()
     total, workers = 0.0, team()
-    mine = index[workers.share(len(index))]
-    for part in mine.split(config.micro_batch_size or len(index)):
+    for part, counts in workers.passes(index, config.micro_batch_size or len(index)):
         some = train.only(part.tolist())
         logits, loss = _forward(model, some, weights)
-        loss = loss * (len(part) / len(index))
+        loss = loss * (counts * len(part) / len(index))
         if not torch.isfinite(loss):
             seen = {"features": some.features, "logits": logits}
             _stop(model, some, seen, ("loss", loss), step, state)
@@ -205,7 +215,8 @@ def _step(
         total += loss.item()
     parameters = [p for p in model.parameters() if p.requires_grad]
     workers.sum_gradients(parameters)
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm: Tensor = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = whole(norm, everywhere=True)
     if not torch.isfinite(norm):  # seen before clipping, which would spread it over every gradient
         _stop(model, train.only(index.tolist()), {}, ("gradient norm", norm), step, state)
     torch.nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, norm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from retort.config.training import SFTConfig
 from retort.curves import Curves
 from retort.errors import TrainingError
 from retort.files import explain_writes
-from retort.models import load_model, load_tokenizer, model_size, save_model
+from retort.models import load_model, load_tokenizer, model_size
 from retort.progress import Progress
 from retort.sft.examples import Example
+from retort.sharding import is_sharded, local, save_whole
 from retort.team import team
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def train_sft(
             f"none of the {len(examples)} examples has at most {config.max_length} tokens. Raise sft.max_length."
         )
     tokens = round(steps * config.batch_size * sum(len(row["input_ids"]) for row in rows) / len(rows))
-    resume = last_checkpoint(state)
+    resume = last_checkpoint(_checkpoints(state, config))
     done = int(resume.name.split("-")[1]) if resume else 0
     with (
         interruption.deferred(),
@@ -93,10 +95,11 @@ def train_sft(
         interruption.check()
     # Of the whole course, what was trained before a kill included.
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    if not all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters()):
+    finite = all(bool(local(parameter).isfinite().all()) for parameter in trainer.model.parameters())
+    if team().any(not finite):
         raise TrainingError(f"a weight is not a finite number after {steps} steps. Lower sft.learning_rate.")
     trained = trainer.model.merge_and_unload() if config.lora else trainer.model
-    save_model(trained, tokenizer, out)
+    save_whole(trained, tokenizer, out)
     tail = losses[-max(1, len(losses) // 10) :]
     return Trained(
         steps=steps,
@@ -120,9 +123,14 @@ def tokenize(
     return rows
 
 
-def last_checkpoint(state: Path) -> Path | None:
+def _checkpoints(state: Path, config: SFTConfig) -> Path:
+    """Folder of checkpoints; the trainer writes those of sharded weights in another form, which one process refuses."""
+    return state / ("sharded-checkpoints" if is_sharded(config) else "checkpoints")
+
+
+def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint: the trainer writes `trainer_state.json` last."""
-    whole = [item.parent for item in (state / "checkpoints").glob("checkpoint-*/trainer_state.json")]
+    whole = [item.parent for item in folder.glob("checkpoint-*/trainer_state.json")]
     return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
 
 
@@ -130,12 +138,14 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
     import torch
     from trl import SFTConfig as TRLConfig
 
-    on_gpu = torch.cuda.is_available()
+    on_gpu, sharded = torch.cuda.is_available(), is_sharded(config)
+    if sharded and not on_gpu:
+        logging.getLogger(__name__).warning("sft: accelerate shards on GPUs alone; every process holds all weights")
     devices = team().size
     micro = min(config.micro_batch_size or config.batch_size, max(1, config.batch_size // devices))
     schedules = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
     return TRLConfig(
-        output_dir=str(state / "checkpoints"),
+        output_dir=str(_checkpoints(state, config)),
         max_steps=steps,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=max(1, config.batch_size // (micro * devices)),
@@ -144,7 +154,9 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
         lr_scheduler_type=schedules[config.schedule],
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing=config.gradient_checkpointing and not sharded,
+        fsdp=sharded,
+        fsdp_config={"version": 2, "activation_checkpointing": config.gradient_checkpointing} if sharded else None,
         completion_only_loss=True,
         max_length=config.max_length,
         save_steps=config.checkpoint_steps,

@@ -60,9 +60,9 @@ def run(context: Context) -> PPOResult:
         paths.curves("ppo").mkdir(parents=True, exist_ok=True)
         return PPOResult(skipped=True, reasons=gate["gate_reasons"])
 
-    from retort.models import save_model
     from retort.ppo.models import trained_student
     from retort.ppo.trainer import train
+    from retort.sharding import save_whole
 
     config, state_folder = context.config.ppo, context.state()
     parts = _parts(context)
@@ -75,7 +75,7 @@ def run(context: Context) -> PPOResult:
             state_folder=state_folder,
             curves_folder=paths.curves("ppo"),
         )
-    save_model(trained_student(parts.policy), parts.tokenizer, paths.model("ppo"))
+    save_whole(trained_student(parts.policy), parts.tokenizer, paths.model("ppo"))
     return PPOResult(
         skipped=False,
         reasons=[],

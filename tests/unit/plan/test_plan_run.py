@@ -78,6 +78,30 @@ def test_what_depends_on_an_unknown_number_of_prompts_is_unknown(setting, small)
     assert count_prompts(setting.config, small.root) == 11 - 2 - 5
 
 
+def test_four_processes_that_shard_hold_a_quarter_each_and_what_a_pass_gathers(small):
+    sections = {name: {"sharding": "full_shard", "micro_batch_size": 1} for name in ("sft", "reward", "ppo")}
+    one, four = small.setting(**sections), replace(small.setting(**sections), processes=4)
+    rest, layer = trace.units(one.student)
+    whole, trained = trace.weights(one.student).weights, rest + 3 * layer
+    alone, together = training.sft(one).memory, training.sft(four).memory
+    assert (alone.weights, alone.gradients, alone.optimizer) == (whole, trained, 2 * trained)
+    # Shares; embedding and head, a layer and the next one, and gradients, whole while they are computed with.
+    assert together.weights == whole / 4 + rest + 2 * layer
+    assert together.gradients == trained / 4 + rest + layer
+    assert together.optimizer == trained / 2
+    assert together.activations == alone.activations
+    # PPO: two copies of the policy are cut up, policy and critic only while they train; the frozen models are not.
+    alone, together = training.ppo(one), training.ppo(four)
+    assert alone.peak == together.peak == "scoring by the reference"
+    assert alone.memory.weights == pytest.approx(6 * whole, rel=1e-3)
+    assert together.memory.weights == pytest.approx(4.5 * whole, rel=1e-3)
+    assert together.memory.optimizer == alone.memory.optimizer / 4
+    assert training.reward(four).memory.optimizer == training.reward(one).memory.optimizer / 4
+    # Nothing is cut up where it is not asked for.
+    plain = small.setting(sft={"micro_batch_size": 1})
+    assert training.sft(replace(plain, processes=4)).memory == training.sft(plain).memory
+
+
 def test_the_plan_is_printed_with_its_assumptions_and_as_json(setting):
     found = run.plan(setting.config, setting.device, setting.assume, setting.root)
     shown = "\n".join(run.lines(found))

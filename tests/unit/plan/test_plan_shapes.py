@@ -14,6 +14,7 @@ from retort.config.training import LoraConfig
 from retort.errors import ModelError
 from retort.models import model_size
 from retort.plan.shapes import model_config, on_meta, shipped
+from retort.sharding import decoder_layers, shard
 
 # Parameters as the makers' safetensors indexes give them, layers, and the size of one LoRA rank on all linear layers.
 LARGE = {
@@ -53,20 +54,50 @@ def test_adapters_find_the_seven_projections_of_every_layer_and_leave_the_head_a
     assert trained == 8 * layer * LARGE[name][1]
 
 
+@pytest.fixture
+def team_of_eight():
+    """Eight processes as far as this one can tell: nothing is ever sent."""
+    from torch import distributed
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=8)
+    yield distributed.device_mesh.init_device_mesh("cpu", (8,))
+    distributed.destroy_process_group()
+
+
 @pytest.mark.parametrize("name", LARGE)
-def test_fsdp_wraps_the_decoder_layers_and_nothing_else(name):
+def test_each_decoder_layer_is_sharded_then_the_heads_then_the_rest(name, team_of_eight):
+    from torch.distributed.fsdp import FSDPModule
+
+    from retort.ppo.critic import Critic
+
+    policy = on_meta(model_config(name, root=Path()))
+    with torch.device("meta"):
+        critic = Critic(on_meta(policy.config), judges=1, head_size=64)
+    count, extra = LARGE[name][0], model_size(critic) - LARGE[name][0]
+    for root, trunk in ((policy, policy), (critic, critic.trunk)):
+        shard(root, trunk, mesh=team_of_eight)
+        units = [module for module in root.modules() if isinstance(module, FSDPModule)]
+        heads = [critic.from_hidden, critic.from_features, critic.to_value] if root is critic else []
+        assert units == [root, *trunk.model.layers, *heads]
+        assert len(trunk.model.layers) == LARGE[name][1]
+        # As many parameters as before, of which this process holds an eighth; rows that eight do not divide are few.
+        assert model_size(root) == count + (extra if heads else 0)
+        mine = sum(parameter.to_local().numel() for parameter in root.parameters())
+        assert mine == pytest.approx(model_size(root) / 8, rel=1e-4)
+    assert list(policy.state_dict()) == list(made(name).state_dict())
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_accelerate_wraps_the_same_decoder_layers(name):
     from accelerate.utils import FullyShardedDataParallelPlugin
 
-    plugin = FullyShardedDataParallelPlugin(fsdp_version=1, auto_wrap_policy="transformer_based_wrap")
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
     model = made(name)
     plugin.set_auto_wrap_policy(model)
-    wrapped = [
-        module
-        for module in model.modules()
-        if plugin.auto_wrap_policy(module=module, recurse=False, nonwrapped_numel=0)
-    ]
-    assert wrapped == list(model.model.layers)
-    assert len(wrapped) == LARGE[name][1]
+    classes = plugin.auto_wrap_policy.keywords["transformer_layer_cls"]
+    assert [module for module in model.modules() if type(module) in classes] == decoder_layers(model)
+    assert decoder_layers(model) == list(model.model.layers)
 
 
 @pytest.mark.parametrize(("name", "shards"), [("meta-llama/Llama-3.1-8B", 4), ("Qwen/Qwen2.5-7B", 4)])

@@ -97,7 +97,8 @@ def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(sft
         sft("killed")
     assert not (sft.root / "killed").exists()
     monkeypatch.setattr(training.Progress, "update", honest)
-    assert last_checkpoint(sft.root / "killed-state").name == ("checkpoint-3" if dies == 5 else "checkpoint-6")
+    kept = last_checkpoint(sft.root / "killed-state/checkpoints")
+    assert kept.name == ("checkpoint-3" if dies == 5 else "checkpoint-6")
     assert sft("killed") == whole
     for part in ("", "-curves"):
         assert content_hash(sft.root / f"killed{part}") == content_hash(sft.root / f"whole{part}")
@@ -105,11 +106,11 @@ def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(sft
 
 def test_a_training_killed_after_its_last_step_only_writes_the_student(sft, monkeypatch):
     whole = sft("whole", steps=3)
-    monkeypatch.setattr(training, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(training, "save_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         sft("killed", steps=3)
     monkeypatch.undo()
-    assert last_checkpoint(sft.root / "killed-state").name == "checkpoint-3"
+    assert last_checkpoint(sft.root / "killed-state/checkpoints").name == "checkpoint-3"
     assert sft("killed", steps=3) == whole
     assert content_hash(sft.root / "killed") == content_hash(sft.root / "whole")
 
@@ -123,9 +124,9 @@ def test_accumulated_microbatches_equal_a_whole_batch(sft):
 
 def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path):
     for step in (3, 20, 100):
-        (tmp_path / f"checkpoints/checkpoint-{step}").mkdir(parents=True)
+        (tmp_path / f"checkpoint-{step}").mkdir()
         if step != 100:
-            (tmp_path / f"checkpoints/checkpoint-{step}/trainer_state.json").write_text("{}")
+            (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text("{}")
     assert last_checkpoint(tmp_path).name == "checkpoint-20"
     assert last_checkpoint(tmp_path / "nothing") is None
 
@@ -164,4 +165,4 @@ def test_a_full_disk_is_a_storage_error_and_the_last_checkpoint_is_kept(sft, mon
     finally:
         seen[3].__exit__(None, None, None)
     assert not (sft.root / "out").exists()
-    assert last_checkpoint(sft.root / "out-state").name == "checkpoint-3"
+    assert last_checkpoint(sft.root / "out-state/checkpoints").name == "checkpoint-3"
