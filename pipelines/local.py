@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.compile import arguments
 from pipelines.distil import build
-from pipelines.profiles import Profile
+from pipelines.profiles import Needs, Profile
 from retort import versioning
 from retort.closure import PACKAGE
 from retort.config import RetortConfig, load_config
@@ -56,6 +56,14 @@ def run_locally(root: Path) -> list[str]:
     return changed
 
 
+def _profile() -> Profile:
+    """As many threads a task here as a stage run without Kubeflow has, so that both compute the same bytes."""
+    from torch import get_num_threads
+
+    here = Needs(cpu=str(get_num_threads()))
+    return Profile(retries=0, tables=here, models=here)
+
+
 @contextlib.contextmanager
 def _environment(**values: str) -> Iterator[None]:
     """Environment variables for the tasks of the block; this process keeps none of them."""
@@ -88,7 +96,7 @@ def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str
         warnings.filterwarnings("ignore", message="You may be attemping")
         try:
             # A local failure is shown at once: its cause will not go away by waiting.
-            build(config, Profile(retries=0))(**given)
+            build(config, _profile())(**given)
             for timing in records.timings():
                 write_json(private / "timings" / f"{timing['task'].replace('@', '-')}.json", timing)
             return records.lock()
