@@ -134,6 +134,22 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
 
 
+def micro_batch(config: SFTConfig, processes: int) -> int:
+    """Rows of one pass of each process: at most what is asked for, and such that passes add up to `batch_size`.
+
+    Raises:
+        TrainingError: the processes cannot share the batch evenly.
+    """
+    share, rest = divmod(config.batch_size, processes)
+    if rest:
+        raise TrainingError(
+            f"sft.batch_size {config.batch_size} cannot be shared by {processes} processes. Choose a multiple of "
+            f"{processes}, or another number of processes."
+        )
+    most = min(config.micro_batch_size or share, share)
+    return next(size for size in range(most, 0, -1) if share % size == 0)
+
+
 def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
     import torch
     from trl import SFTConfig as TRLConfig
@@ -142,13 +158,13 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
     if sharded and not on_gpu:
         logging.getLogger(__name__).warning("sft: accelerate shards on GPUs alone; every process holds all weights")
     devices = team().size
-    micro = min(config.micro_batch_size or config.batch_size, max(1, config.batch_size // devices))
+    micro = micro_batch(config, devices)
     schedules = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
     return TRLConfig(
         output_dir=str(_checkpoints(state, config)),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, config.batch_size // (micro * devices)),
+        gradient_accumulation_steps=config.batch_size // (micro * devices),
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         lr_scheduler_type=schedules[config.schedule],

@@ -12,7 +12,7 @@ from retort.files import content_hash
 from retort.models import model_size
 from retort.sft import train as training
 from retort.sft.examples import Example
-from retort.sft.train import last_checkpoint, tokenize, train_sft
+from retort.sft.train import last_checkpoint, micro_batch, tokenize, train_sft
 
 EXAMPLES = [Example(f"p{n}", f"{n} + {n} ?", f"#### {2 * n}") for n in range(12)]
 
@@ -166,3 +166,16 @@ def test_a_full_disk_is_a_storage_error_and_the_last_checkpoint_is_kept(sft, mon
         seen[3].__exit__(None, None, None)
     assert not (sft.root / "out").exists()
     assert last_checkpoint(sft.root / "out-state/checkpoints").name == "checkpoint-3"
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro", "processes", "expected"), [(64, None, 1, 64), (64, 8, 2, 8), (12, 8, 1, 6), (12, 4, 4, 3)]
+)
+def test_passes_add_up_to_the_batch(batch, micro, processes, expected):
+    config = SFTConfig(batch_size=batch, micro_batch_size=micro)
+    assert micro_batch(config, processes) == expected
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    with pytest.raises(TrainingError, match=r"sft\.batch_size 10 cannot be shared by 4 processes"):
+        micro_batch(SFTConfig(batch_size=10), 4)
