@@ -14,13 +14,13 @@ from retort.reward.features import Judge
 from retort.reward.model import load_trunk
 from retort.sharding import is_sharded, shard
 
-REWARD = "reward"
-"""Name of the reward model's adapter in a model that it shares with the policy."""
-
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from retort.reward.model import RewardModel
+
+REWARD = "reward"
+"""Name of the reward model's adapter in a model that it shares with the policy."""
 
 
 def ppo_models(

@@ -79,14 +79,8 @@ def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, store, s
     tool = os.environ.get("RETORT_CLUSTER_TOOL")
     config, given = prepared(store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])
     pods = Pods(kubectl, image, config, home)
-    made = {}
-    for stage in STAGES[: STAGES.index(BY_NAME["sft"])]:
-        upstream = [name for maker in producers(stage) for name in made[maker.name]]
-        for task in tasks(config, stage):
-            name = f"r-{stage.name}-{task.item}".rstrip("-").replace("_", "-")
-            pods.start(name, stage.name, given[f"{stage.name}_settings"], upstream, task.item)
-            made.setdefault(stage.name, []).append(pods.finish(name))
-            pods.remove(name)
+    made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
+    pods.remove(*started)
     upstream = [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
     state = Objects.of(store, "state")
     pods.start("r-sft-1", "sft", given["sft_settings"], upstream, RETORT_STATE_INTERVAL="1")

@@ -8,11 +8,11 @@ import yaml
 
 from pipelines.profiles import load_profile
 from pipelines.resources import Placement
-from retort.graph import BY_NAME, STAGES, producers, tasks
+from retort.graph import BY_NAME, STAGES, producers
 from retort.objects import Objects
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
-from tests.cluster.test_pods import prepared
+from tests.cluster.test_pods import prepared, run_in_pods
 
 CRD = "trainjobs.trainer.kubeflow.org"
 
@@ -81,14 +81,8 @@ def ready(trainer, image, store, secret, profile, tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(CHECKOUT / name)
     config, given = prepared(store, monkeypatch, tmp_path, ["sft.steps=300", "sft.checkpoint_steps=20"])
     pods = Pods(trainer, image, config, tmp_path, profile)
-    made = {}
-    for stage in STAGES[: STAGES.index(BY_NAME["sft"])]:
-        upstream = [name for maker in producers(stage) for name in made[maker.name]]
-        for task in tasks(config, stage):
-            name = f"n-{stage.name}-{task.item}".rstrip("-").replace("_", "-")
-            pods.start(name, stage.name, given[f"{stage.name}_settings"], upstream, task.item)
-            made.setdefault(stage.name, []).append(pods.finish(name))
-            pods.remove(name)
+    made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
+    pods.remove(*started)
     return pods, given["sft_settings"], [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
 
 

@@ -1,4 +1,4 @@
-"""Two processes that train together (gloo, on the CPU, through `accelerate launch`) make what one makes."""
+"""Two processes that train together (gloo, on the CPU, through torch's launcher) make what one makes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from retort.ppo.rollout import rollout
-from retort.ppo.update import NotFiniteError, advantages, leave_one_out, update
+from retort.ppo.update import NotFiniteError, advantages, leave_one_out, minibatches, update
 
 
 def one_update(parts, config, optimizers, *, iteration=5, episodes=None, kl_coefficient=0.1):
@@ -54,6 +54,16 @@ def test_an_update_changes_policy_and_critic_and_nothing_else(make_parts, ppo_co
     one_update(parts, ppo_config(), optimizers)
     after = [weights(m) for m in (parts.policy, parts.critic, parts.reference, parts.reward)]
     assert [torch.equal(x, y) for x, y in zip(before, after, strict=True)] == [False, False, True, True]
+
+
+def test_a_minibatch_keeps_the_responses_to_a_prompt_together_and_every_episode_comes_once(ppo_config):
+    config = ppo_config(responses_per_prompt=4, prompts_per_iteration=6, minibatch_size=8)
+    first, second = (minibatches(24, config, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert [len(index) for index in first] == [8, 8, 8]
+    assert sorted(torch.cat(first).tolist()) == list(range(24))
+    for index in first:
+        assert (index.view(2, 4) // 4 == index.view(2, 4)[:, :1] // 4).all()
+    assert torch.cat(first).tolist() not in (list(range(24)), torch.cat(second).tolist())
 
 
 def test_in_the_first_step_the_ratio_is_1(make_parts, ppo_config, optimizers):
