@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from retort.config.base import Strict
 from retort.config.run import read_yaml
 from retort.errors import ConfigError
-from retort.graph import BY_NAME
+from retort.graph import BY_NAME, TRAINING
 
 FOLDER = Path(__file__).parents[1] / "k8s/profiles"
 
@@ -23,9 +23,6 @@ _NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 WITH_MODELS = ("teacher_responses", "student_responses", "sft", "reward", "ppo", "sft_equal_compute", "evaluate")
 """Stages that run or train a model."""
-
-TRAINING = ("sft", "reward", "ppo", "sft_equal_compute")
-"""Stages that several GPUs and several nodes can share."""
 
 
 class Toleration(Strict):

@@ -9,9 +9,10 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from pipelines.profiles import TRAINING, Needs, Profile
+from pipelines.profiles import Needs, Profile
 from pipelines.room import quantity
 from pipelines.trainjob import manifest
+from retort.graph import TRAINING
 
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION")
 """Keys of the secret with which pods reach the object store."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.profiles import TRAINING, Needs, Profile
+from pipelines.profiles import Needs, Profile
 from retort.doctor import Check
+from retort.graph import TRAINING
 from retort.trainjob import GROUP, VERSION
 
 if TYPE_CHECKING:

@@ -210,6 +210,9 @@ STAGES: tuple[Stage, ...] = (
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 
+TRAINING = ("sft", "reward", "ppo", "sft_equal_compute")
+"""Stages that several processes, GPUs and nodes can share."""
+
 
 def matrix_values(config: RetortConfig, stage: Stage) -> dict[str, list[str]]:
     """Values of each matrix key of `stage` under `config`."""

@@ -32,6 +32,9 @@ POLL_S = 1.0
 PATIENCE_S = 180.0
 """How long Kubernetes may not answer before the task fails."""
 
+REMOVAL_S = 600.0
+"""How long a removed TrainJob and its pods may take to go: longer than Kubernetes leaves pods on a lost node."""
+
 _JOB_LABEL, _INDEX_LABEL = "jobset.sigs.k8s.io/jobset-name", "batch.kubernetes.io/job-completion-index"
 _OUR_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -120,14 +123,29 @@ class TrainJobs:
             ) from error
 
     def remove(self, name: str, *, wait: bool = True) -> None:
-        """Remove a TrainJob if it is there; `wait` until it and its pods are gone, so that no two write one state."""
+        """Remove a TrainJob if it is there; `wait` until it and its pods are gone, so that no two write one state.
+
+        Raises:
+            ClusterError: to be waited for, and it is refused, or takes longer than `REMOVAL_S`.
+        """
         from kubernetes.client import ApiException
 
-        with contextlib.suppress(ApiException):  # in the foreground, JobSet would make the nodes anew while they go
+        try:  # in the foreground, JobSet would make the nodes anew while they go
             self.custom.delete_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Background"
             )
+        except ApiException as error:
+            if wait and 400 <= error.status < 500 and error.status != 404:
+                raise ClusterError(
+                    f"TrainJob {name}: removing it is refused ({error.status} {_said(error)})."
+                ) from error
+        deadline = time.monotonic() + REMOVAL_S
         while wait and (self._get(name) is not None or self._pods(name)):
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"TrainJob {name} of an earlier attempt is still there {REMOVAL_S:.0f} s after its removal: look "
+                    f"at its finalizers and its pods' nodes, `kubectl -n {self.namespace} describe trainjob,pod`."
+                )
             time.sleep(POLL_S)
 
     def follow(self, name: str, address: str) -> None:

@@ -12,9 +12,6 @@ import typer
 
 from retort.team import is_first
 
-TRAINING = ("sft", "sft_equal_compute", "reward", "ppo")
-"""Stages that several processes can share."""
-
 
 def several_nodes() -> bool:
     """Whether this machine is one of several that train together, as Kubeflow's Trainer tells torch's launcher."""
@@ -53,6 +50,8 @@ def stage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
+    from retort.graph import TRAINING
+
     if (
         (processes > 1 or several_nodes())
         and name in TRAINING

@@ -9,10 +9,10 @@ import yaml
 
 from pipelines import compile as compiling
 from pipelines.compile import arguments
-from pipelines.profiles import TRAINING, WITH_MODELS, Profile
+from pipelines.profiles import WITH_MODELS, Profile
 from retort.config import load_config, resolved
 from retort.config.run import pick
-from retort.graph import STAGES, producers, tasks
+from retort.graph import STAGES, TRAINING, producers, tasks
 from retort.workspace import create, dvc_yaml
 
 

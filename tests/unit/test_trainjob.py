@@ -169,3 +169,19 @@ def test_a_refusal_says_what_is_needed(run):
     cluster.create_namespaced_custom_object = refuse
     with pytest.raises(ClusterError, match=r"403 Forbidden.*k8s/components/trainer"):
         run(cluster)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(403, r"removing it is refused \(403 Forbidden\)"), (500, r"still there 0 s after")]
+)
+def test_one_that_cannot_be_removed_ends_the_attempt(run, monkeypatch, status, words):
+    def refuse(*_, **__):
+        raise ApiException(status=status, reason="Forbidden")
+
+    cluster = Cluster(waits)
+    cluster.delete_namespaced_custom_object = refuse
+    cluster.get_namespaced_custom_object = lambda *_: {"left": "by another attempt"}
+    monkeypatch.setattr(trainjob, "REMOVAL_S", 0.05)
+    with pytest.raises(ClusterError, match=words):
+        run(cluster)
+    assert cluster.calls == []  # nothing was made beside it
