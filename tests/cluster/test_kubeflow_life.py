@@ -94,6 +94,8 @@ def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, nam
         pytest.skip("the environment names no RETORT_TEST_SHIP")
     for package in ("retort", "components", "pipelines", "k8s"):
         shutil.copytree(CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):  # what an image is built from, as in docker/build.sh
+        shutil.copy(CHECKOUT / file, tmp_path)
     (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
     with (tmp_path / "retort/stages/reward.py").open("a") as file:
         file.write("\n_CHANGED = True\n")
