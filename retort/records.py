@@ -6,6 +6,7 @@ The run's id is in the environment variable RETORT_RUN; a task without one keeps
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,14 +82,26 @@ class Records:
         return [self.objects.read_json(name) for name in self.objects.names("timings")]
 
 
-def summary(state: str, message: str, failures: list[Failure]) -> str:
+def alike(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
+    """One failure of each task and reason, with how many more attempts ended like it.
+
+    Kubeflow cannot be told not to try a task again that has failed for good.
+    """
+    found: dict[tuple[str, int, str], list[Failure]] = {}
+    for one in failures:
+        found.setdefault((one.task, one.exit_code, one.message), []).append(one)
+    return [(group[0], len(group) - 1) for group in found.values()]
+
+
+def summary(state: str, message: str, failures: Sequence[Failure]) -> str:
     """A run's end as Markdown that a person can act on."""
     lines = [f"# Run {state.lower()}", ""]
     if message and state != "SUCCEEDED":
         lines += [f"Kubeflow says: {message}", ""]
-    for failure in failures:
+    for failure, more in alike(failures):
         again = "another attempt may help" if failure.exit_code == RETRY else "another attempt will fail as well"
-        lines += [f"## {failure.task}", "", f"Pod `{failure.pod}`, exit code {failure.exit_code}: {again}.", ""]
+        pods = f"Pod `{failure.pod}`" + (f" and {more} more" if more else "")
+        lines += [f"## {failure.task}", "", f"{pods}, exit code {failure.exit_code}: {again}.", ""]
         lines += [failure.message, "", "```text", *failure.lines, "```", ""]
     if state != "SUCCEEDED" and not failures:
         lines += [

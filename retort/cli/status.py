@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from retort.cli import options
 from retort.errors import StageError
+from retort.records import Failure, alike
 
 if TYPE_CHECKING:
     from pipelines.connect import Kubeflow
+
+_LAST = 3
+"""Lines of a failed stage that `status` shows; `logs` and the summary have more."""
 
 
 def status(
@@ -42,8 +47,8 @@ def status(
     print(f"{found.display_name}  {found.state}\n{where.link(found.run_id)}")
     for line in lines(stages):
         print(line)
-    for one in failed:
-        print(f"\n{one.task}, pod {one.pod}, exit code {one.exit_code}:\n  {one.message}")
+    for text in reasons(failed):
+        print(f"\n{text}")
     if found.state not in runs.ENDED:
         for words in runs.waiting(found.run_id, placed.namespace):
             print(f"waiting: {words}")
@@ -59,6 +64,16 @@ def lines(stages: list[Any]) -> list[str]:
         made.append(
             f"  {one.stage:<18} {one.state:<10} {seconds:>8}  {', '.join(filter(None, (many, tries)))}".rstrip()
         )
+    return made
+
+
+def reasons(failures: Sequence[Failure]) -> list[str]:
+    """What failed, why and what its stage said last; attempts that ended alike once."""
+    made = []
+    for one, more in alike(failures):
+        pods = f"pod {one.pod}" + (f" and {more} more" if more else "")
+        said = [f"  | {line}" for line in one.lines[-_LAST:]]
+        made.append("\n".join([f"{one.task}, {pods}, exit code {one.exit_code}:", *said, f"  {one.message}"]))
     return made
 
 
@@ -82,6 +97,6 @@ def follow(where: Kubeflow, run_id: str) -> None:
     print(f"{run.display_name}  {run.state}", file=sys.stderr)
     if run.state != "SUCCEEDED":
         failed = runs.failures(run)
-        for one in failed:
-            print(f"{one.task}, pod {one.pod}: {one.message}", file=sys.stderr)
+        for text in reasons(failed):
+            print(text, file=sys.stderr)
         raise StageError(failed[-1].task if failed else run.display_name, failed[-1].exit_code if failed else 1)

@@ -80,8 +80,8 @@ def pods_of(pods: Kubectl, run: Run) -> dict[str, list[Any]]:
     return found
 
 
-def delete_in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str:
-    """Delete the pod of a stage once it has left a checkpoint in the store; its name."""
+def in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str:
+    """Wait until the pod of a stage runs and has left a checkpoint in the store; its name."""
     state, checkpoint = Objects.of(store, "state"), re.compile(rf"/{stage}/(checkpoints/checkpoint|step)-")
 
     def running() -> str:
@@ -90,6 +90,12 @@ def delete_in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str
         return found[0]["metadata"]["name"] if found and has_checkpoint else ""
 
     pod: str = until(running, f"{run}: stage {stage} at work, with a checkpoint", 1200, 0.5)
+    return pod
+
+
+def delete_in_the_middle(pods: Kubectl, store: str, run: Run, stage: str) -> str:
+    """Delete the pod of a stage once it has left a checkpoint in the store; its name."""
+    pod = in_the_middle(pods, store, run, stage)
     pods("delete", "pod", pod, "--wait=false")
     return pod
 

@@ -12,10 +12,11 @@ import pytest
 from pipelines import connect
 from pipelines.submit import descendants
 from retort.demo import make
+from retort.errors import DO_NOT_RETRY
 from retort.graph import BY_NAME
 from retort.objects import Objects
 from retort.records import Records
-from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, pods_of, states, submitted, until
+from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, in_the_middle, pods_of, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 
 SOURCE = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
@@ -76,15 +77,20 @@ def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, fi
 
 
 def test_a_failed_stage_is_shown_with_its_reason(kubeflow, pods, first, name, tmp_path):
-    profile = tmp_path / "once.yaml"
-    profile.write_text(f"extends: {PROFILE}\nretries: 0\n")
+    profile = tmp_path / "twice.yaml"
+    profile.write_text(f"extends: {PROFILE}\nretries: 1\n")
     run = submitted(kubeflow, name("failed"), "--set", "sft.max_length=8", "--profile", str(profile))
     status = ended(kubeflow, run)
     assert status["state"] == "FAILED"
     assert states(status)["sft"] == "FAILED"
-    (failure,) = status["failures"]
-    assert failure["task"] == "sft"
-    assert any("Raise sft.max_length" in line for line in failure["lines"])
+    # Kubeflow's launcher ends with 1 whatever the stage ends with, so what fails for good has all its attempts as well.
+    assert next(one for one in status["stages"] if one["stage"] == "sft")["attempts"] == 2
+    assert [(one["task"], one["exit_code"]) for one in status["failures"]] == [("sft", DO_NOT_RETRY)] * 2
+    for failure in status["failures"]:
+        assert any("Raise sft.max_length" in line for line in failure["lines"])
+    said = kubeflow("status", run.name)
+    assert "and 1 more, exit code 65" in said
+    assert said.count("Raise sft.max_length") == 1
     assert "Raise sft.max_length" in kubeflow("logs", run.name, "sft")
 
 
@@ -108,3 +114,21 @@ def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, nam
     assert status["state"] == "SUCCEEDED"
     ran = {stage for stage, state in states(status).items() if state == "SUCCEEDED"}
     assert ran - {"collect"} - BOOKS == set(descendants("reward"))
+
+
+def test_a_run_goes_on_when_its_gpu_node_is_back(kubeflow, pods, store, first, name):
+    """RETORT_CLUSTER_TOOL: the test cluster's command, as only there may a node lose power."""
+    if not (tool := os.environ.get("RETORT_CLUSTER_TOOL")):
+        pytest.skip("the environment names no RETORT_CLUSTER_TOOL")
+    said = kubeflow("rerun", first.name, "--from", "sft", "--name", name("node"))
+    run = Run(name("node"), said.split()[1])
+    lost = in_the_middle(pods, store, run, "sft")
+    subprocess.run([tool, "down", "gpu-0"], check=True)
+    subprocess.run([tool, "up"], check=True, stdout=subprocess.DEVNULL)
+    status = ended(kubeflow, run)
+    assert status["state"] == "SUCCEEDED"
+    assert next(one for one in status["stages"] if one["stage"] == "sft")["attempts"] == 2
+    last = pods_of(pods, run)["sft"][-1]["metadata"]["name"]
+    assert last != lost
+    assert "going on from the resume state" in pods("logs", last, "-c", "main")
+    assert Records.of(store, run.id).lock() == Records.of(store, first.id).lock()
