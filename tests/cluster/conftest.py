@@ -60,6 +60,12 @@ def store() -> str:
     return f"{remote}/test-{uuid.uuid4().hex[:8]}"
 
 
+@pytest.fixture
+def own_store(store: str) -> str:
+    """A folder of its own in the store for one test: the resume state of a run that failed for good stays."""
+    return f"{store}/{uuid.uuid4().hex[:8]}"
+
+
 @pytest.fixture(scope="session")
 def image(kubectl: Kubectl) -> Iterator[images.Image]:
     """What pods of stages run in."""

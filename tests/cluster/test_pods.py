@@ -75,14 +75,14 @@ def test_every_stage_runs_in_a_pod_and_makes_what_this_machine_makes(kubectl, im
 
 
 @pytest.mark.slow
-def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, store, secret, home, monkeypatch):
+def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, own_store, secret, home, monkeypatch):
     tool = os.environ.get("RETORT_CLUSTER_TOOL")
-    config, given = prepared(store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])
+    config, given = prepared(own_store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])
     pods = Pods(kubectl, image, config, home)
     made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
     pods.remove(*started)
     upstream = [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
-    state = Objects.of(store, "state")
+    state = Objects.of(own_store, "state")
     pods.start("r-sft-1", "sft", given["sft_settings"], upstream, RETORT_STATE_INTERVAL="1")
     deadline = time.monotonic() + 600
     while not any("checkpoint-" in name for name in state.names()) and time.monotonic() < deadline:

@@ -71,7 +71,7 @@ def test_trainer_refuses_what_it_does_not_know(trainer):
 
 
 @pytest.fixture
-def ready(trainer, image, store, secret, profile, tmp_path, monkeypatch):
+def ready(trainer, image, own_store, secret, profile, tmp_path, monkeypatch):
     """Pods, settings, and the fragments that SFT reads from."""
     if image.name is not None:
         pytest.skip("a TrainJob's nodes need the built image")
@@ -79,7 +79,7 @@ def ready(trainer, image, store, secret, profile, tmp_path, monkeypatch):
         pytest.skip("Kubeflow Trainer's controller does not run")
     for name in ("configs", "retort"):
         (tmp_path / name).symlink_to(CHECKOUT / name)
-    config, given = prepared(store, monkeypatch, tmp_path, ["sft.steps=300", "sft.checkpoint_steps=20"])
+    config, given = prepared(own_store, monkeypatch, tmp_path, ["sft.steps=300", "sft.checkpoint_steps=20"])
     pods = Pods(trainer, image, config, tmp_path, profile)
     made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
     pods.remove(*started)
@@ -107,9 +107,9 @@ def until(condition, limit_s=300):
 
 
 @pytest.mark.slow
-def test_two_nodes_train_one_model_and_one_that_is_told_to_go_leaves_none_behind(trainer, store, ready):
+def test_two_nodes_train_one_model_and_one_that_is_told_to_go_leaves_none_behind(trainer, own_store, ready):
     pods, settings, upstream = ready
-    state = Objects.of(store, "state")
+    state = Objects.of(own_store, "state")
     # Told to go in the middle: its nodes go with it, and the next attempt goes on from their checkpoint.
     pods.start("n-sft-1", "sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods))
     until(lambda: any("checkpoint-" in name for name in state.names()))
