@@ -103,8 +103,13 @@ def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, nam
     for file in ("pyproject.toml", "README.md", "LICENSE"):  # what an image is built from, as in docker/build.sh
         shutil.copy(CHECKOUT / file, tmp_path)
     (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
-    with (tmp_path / "retort/stages/reward.py").open("a") as file:
-        file.write("\n_CHANGED = True\n")
+    stage = tmp_path / "retort/stages/reward.py"
+    before = stage.read_text()
+    # A change that shows: of one that does not, the stage and its readers have pods, and what they lead to has none.
+    stage.write_text(
+        before.replace("torch.manual_seed(context.config.seed)", "torch.manual_seed(context.config.seed + 1)")
+    )
+    assert stage.read_text() != before
     changed = Retort(tmp_path, kubeflow.environment | {"PYTHONPATH": str(tmp_path)})
     try:
         subprocess.run([*shlex.split(ship), str(tmp_path)], check=True)
