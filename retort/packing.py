@@ -1,8 +1,8 @@
 """Sequences in common rows instead of padding: fewer positions to compute, the same hidden states.
 
 A model reads rows of which each holds several prompts with their responses, one after another. Responses to one prompt
-stand behind one copy of it, so K responses cost one prompt and not K; each sees that prompt and itself alone. Rows
-are as long as the longest sequence, so attention costs a row what it costs padded.
+stand behind one copy of it, so K responses cost one prompt and not K; each sees that prompt and itself alone. Longer
+rows leave less room unused but cost more attention; the length is chosen by what a pass costs in all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _ATTENTIVE = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layer that tell packed sequences apart by their positions."""
+LONGEST_ROW = 2
+"""Rows are at most this many times as long as the longest sequence."""
+WIDTHS = 17
+"""Lengths of rows that are tried."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,10 @@ def can_share(model: PreTrainedModel) -> bool:
 
 
 def pack(model: PreTrainedModel, batch: TokenBatch) -> Packed:
-    """Put the sequences of `batch` (padded on the right) into as few rows as first fit, longest first, needs."""
+    """Put the sequences of `batch` (padded on the right) into the rows that cost a forward pass least."""
     lengths: list[int] = batch.attention_mask_BT.sum(dim=1).tolist()
-    width = max(lengths)
     if not can_pack(model):
+        width = max(lengths)
         columns = torch.arange(batch.ids_BT.shape[1], device=batch.ids_BT.device)
         rows = torch.arange(len(lengths), device=batch.ids_BT.device)
         mask = batch.attention_mask_BT[:, :width]
@@ -78,9 +82,50 @@ def pack(model: PreTrainedModel, batch: TokenBatch) -> Packed:
     responses: list[int] = batch.response_mask_BT.sum(dim=1).tolist()
     prompts = [whole - response for whole, response in zip(lengths, responses, strict=True)]
     groups = _by_prompt(batch, prompts) if can_share(model) else [[row] for row in range(len(lengths))]
+    return _laid_out(batch, layout(groups, prompts, responses, model.config.hidden_size), prompts, responses)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which sequences share a prompt, and where in the rows such trees stand."""
+
+    trees: list[list[int]]
+    places: list[tuple[int, int]]
+    """Row and offset of each tree."""
+    rows: int
+    width: int
+
+    def cost(self, hidden_size: int) -> int:
+        """Multiplications of a forward pass, up to a factor.
+
+        A layer's matrices cost a position 12 H^2 (Kaplan et al. 2020, section 2.1, with d_ff = 4 H), its attention over
+        W positions, masked ones included, 2 W H.
+        """
+        return self.rows * self.width * (6 * hidden_size + self.width)
+
+
+def layout(groups: list[list[int]], prompts: list[int], responses: list[int], hidden_size: int) -> Layout:
+    """The rows in which sequences cost a forward pass least, of some lengths of rows that are tried.
+
+    Args:
+        groups: Numbers of the sequences that may stand behind one copy of their prompt; each sequence in one group.
+        prompts: Tokens of each sequence's prompt.
+        responses: Tokens of each sequence's response.
+        hidden_size: Of the model.
+    """
+    longest = max(prompt + response for prompt, response in zip(prompts, responses, strict=True))
+    widths = {longest + longest * (LONGEST_ROW - 1) * step // (WIDTHS - 1) for step in range(WIDTHS)}
+    found = [_within(width, groups, prompts, responses) for width in sorted(widths)]
+    return min(found, key=lambda one: one.cost(hidden_size))
+
+
+def _within(width: int, groups: list[list[int]], prompts: list[int], responses: list[int]) -> Layout:
+    """Trees in rows of at most `width` positions, as few as first fit needs, cut to the fullest row."""
     trees = [tree for group in groups for tree in _trees(group, prompts, responses, width)]
     sizes = [prompts[tree[0]] + sum(responses[row] for row in tree) for tree in trees]
-    return _laid_out(batch, trees, first_fit(sizes, width), prompts, responses, width)
+    places = first_fit(sizes, width)
+    fullest = max(offset + size for (_, offset), size in zip(places, sizes, strict=True))
+    return Layout(trees, places, 1 + max(row for row, _ in places), fullest)
 
 
 def first_fit(lengths: list[int], width: int) -> list[tuple[int, int]]:
@@ -115,19 +160,12 @@ def _trees(group: list[int], prompts: list[int], responses: list[int], width: in
     return list(parts.values())
 
 
-def _laid_out(
-    batch: TokenBatch,
-    trees: list[list[int]],
-    places: list[tuple[int, int]],
-    prompts: list[int],
-    responses: list[int],
-    width: int,
-) -> Packed:
+def _laid_out(batch: TokenBatch, found: Layout, prompts: list[int], responses: list[int]) -> Packed:
     device = batch.ids_BT.device
-    shape = (max(row for row, _ in places) + 1, width)
+    trees, width, shape = found.trees, found.width, (found.rows, found.width)
     # For each sequence: where its prompt and its response begin, and the numbers of its tree and of itself.
     starts = torch.zeros(4, len(prompts), dtype=torch.long)
-    for number, (tree, (row, offset)) in enumerate(zip(trees, places, strict=True)):
+    for number, (tree, (row, offset)) in enumerate(zip(trees, found.places, strict=True)):
         end = row * width + offset + prompts[tree[0]]
         for index in tree:
             starts[:, index] = torch.tensor([row * width + offset, end - prompts[index], number + 1, index + 1])

@@ -2,11 +2,12 @@
 
 The model's own code runs with tensors that have a shape and a type but no storage (torch's FakeTensorMode) while every
 allocation is counted, so activations, recomputation, adapters and attention kernels of any architecture are
-those of the real pass. Sequences are taken at their longest: nothing ends early and nothing is packed.
+those of the real pass. Sequences are taken at their longest: nothing ends early.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -158,6 +159,23 @@ def parameters(model: Model) -> int:
     """Number of parameters without adapters, tied ones counted once."""
     with _fake(model.frozen()) as made:
         return sum(p.numel() for p in made.parameters())
+
+
+@cache
+def packed(
+    model: Model, *, sequences: int, responses_per_prompt: int, prompt: int, response: int
+) -> tuple[int, int, int]:
+    """Rows, their width, and response tokens in each, of sequences at their longest as `retort.packing` lays them out.
+
+    The responses to one prompt share a copy of it where the model allows it.
+    """
+    from retort.packing import can_share, layout
+    from retort.plan.shapes import on_meta
+
+    share = responses_per_prompt if can_share(on_meta(model.config, model.dtype)) else 1
+    groups = [list(range(first, min(first + share, sequences))) for first in range(0, sequences, share)]
+    found = layout(groups, [prompt] * sequences, [response] * sequences, model.config.hidden_size)
+    return found.rows, found.width, math.ceil(sequences * response / found.rows)
 
 
 @cache

@@ -77,23 +77,26 @@ def ppo(on: Setting) -> StagePlan:
     mine = math.ceil(episodes / on.processes)
     batch = min(mine, config.generation_batch_size)
     prompts = math.ceil(batch / config.responses_per_prompt)
-    rows, width = _micro(config, on), on.assume.longest_prompt + config.max_new_tokens
-    policy = trace.training_pass(
-        model, rows=rows, width=width, scored=config.max_new_tokens, read="logprobs", autocast=config.autocast
+    prompt, new, each = on.assume.longest_prompt, config.max_new_tokens, config.responses_per_prompt
+    sequences, width = _micro(config, on), prompt + new
+    rows, columns, scored = trace.packed(
+        model, sequences=sequences, responses_per_prompt=each, prompt=prompt, response=new
     )
-    prompt, new = on.assume.longest_prompt, config.max_new_tokens
+    policy = trace.training_pass(
+        model, rows=rows, width=columns, scored=scored, read="logprobs", autocast=config.autocast
+    )
     rollout = trace.generation(model.frozen(), rows=batch, prompts=prompts, prompt=prompt, response=new)
     phases = {
         # and the critic's gradients
-        f"updating with {rows} x {width} tokens": sharing.training(policy, model)
+        f"updating with {sequences} x {width} tokens": sharing.training(policy, model)
         + Bytes(gradients=sharing.share(held.gradients)),
         # what is trained lies aside while its average is measured
         f"decoding {batch} rows": rollout + Bytes(weights=copy) + whole,
     }
-    scored = min(SCORING_BATCH, mine)
+    batch = min(SCORING_BATCH, mine)
     for judge in dict.fromkeys([on.student, *on.judges()]):
         name = "scoring by the teacher" if judge is on.teacher else "scoring by the reference"
-        phases[name] = _scoring(judge, width, config.max_new_tokens, scored) + whole
+        phases[name] = _scoring(judge, width, new, batch) + whole
     work = ppo_work(on)
     seconds = work.passes_s(on.device, on.assume, model.dtype, checkpointing=config.gradient_checkpointing)
     batches = config.iterations * math.ceil(episodes / config.generation_batch_size)

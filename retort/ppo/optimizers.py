@@ -31,8 +31,8 @@ def make_optimizers(parts: Parts, config: PPOConfig) -> Optimizers:
     ]
     policy = list(trained_weights(parts.policy).values())
     return Optimizers(
-        torch.optim.AdamW(policy, lr=config.learning_rate, weight_decay=decay, betas=BETAS),
-        torch.optim.AdamW(critic, weight_decay=decay, betas=BETAS),
+        torch.optim.AdamW(policy, lr=config.learning_rate, weight_decay=decay, betas=BETAS, fused=True),
+        torch.optim.AdamW(critic, weight_decay=decay, betas=BETAS, fused=True),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from retort import packing
 from retort.likelihood import pad_batch, token_logprobs
 from retort.packing import can_pack, can_share, first_fit, hidden_states, pack
 
@@ -44,19 +45,34 @@ def test_no_token_is_lost_and_none_has_two_places(tiny_model):
     assert len(set(places.tolist())) == len(rows)
     assert torch.equal(packed.ids_RW.view(-1)[places], whole.ids_BT[rows, columns])
     assert torch.equal(packed.position_ids_RW.view(-1)[places], columns)
-    # 12, 6, 5, 3 and 3 tokens: 12 | 6 + 5 | 3 + 3
-    assert packed.ids_RW.shape == (3, 12)
+    # 12, 6, 5, 3 and 3 tokens: 12 + 3 | 6 + 5 + 3; rows of 12 would be three.
+    assert packed.ids_RW.shape == (2, 15)
 
 
 def test_responses_to_one_prompt_stand_behind_one_copy_of_it(tiny_model):
     whole = pad_batch(SHARED, ANSWERS, 0)
     packed = pack(tiny_model(), whole)
-    # Width 8. 7 8 9: 5 | 3 + 1 of its responses fit beside it; 10 11: both of its responses; 7 8 is another prompt.
-    # Pieces of 8, 7, 7 and 3 tokens take four rows; padded, they would be six.
+    # 7 8 9 with its three responses: 12 tokens; 10 11 with two: 7; 7 8 is another prompt: 3. They take 12 | 7 + 3.
+    assert packed.ids_RW.shape == (2, 12)
+    assert packed.place_BT[0, :3].tolist() == packed.place_BT[2, :3].tolist() == packed.place_BT[3, :3].tolist()
+    assert packed.place_BT[1, :2].tolist() == packed.place_BT[4, :2].tolist() != packed.place_BT[5, :2].tolist()
+    assert torch.equal(packed.position_ids_RW.view(-1)[packed.place_BT[3, :6]], torch.arange(6))
+
+
+def test_a_prompt_is_repeated_where_its_responses_do_not_fit_one_row(tiny_model, monkeypatch):
+    monkeypatch.setattr(packing, "LONGEST_ROW", 1)
+    packed = pack(tiny_model(), pad_batch(SHARED, ANSWERS, 0))
+    # Width 8. 7 8 9: 5 | 3 + 1 of its responses fit beside it; 10 11: both. Pieces of 8, 7, 7 and 3 take four rows.
     assert packed.ids_RW.shape == (4, 8)
     assert packed.place_BT[2, :3].tolist() == packed.place_BT[3, :3].tolist() != packed.place_BT[0, :3].tolist()
-    assert packed.place_BT[1, :2].tolist() == packed.place_BT[4, :2].tolist()
-    assert torch.equal(packed.position_ids_RW.view(-1)[packed.place_BT[3, :6]], torch.arange(6))
+
+
+@pytest.mark.parametrize(("hidden_size", "shape"), [(32, (2, 15)), (0, (3, 12))])
+def test_rows_are_longer_only_where_attention_costs_less_than_the_room_they_save(tiny_model, hidden_size, shape):
+    model = tiny_model()
+    # 30 (6 H + 15) against 36 (6 H + 12), equal at 6 H = 3: below that, short rows are cheaper.
+    model.config.hidden_size = hidden_size
+    assert pack(model, batch()).ids_RW.shape == shape
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -114,7 +114,8 @@ def test_scoring(small, live, rows):
     on, model = small.setting(), small.model()
     held(live, model)
     with live:
-        response_logprobs(model, [[5] * PROMPT] * rows, [[6] * RESPONSE] * rows, pad_token_id=0, batch_size=rows)
+        prompts = [[5 + row] * PROMPT for row in range(rows)]  # of one prompt, they would share it
+        response_logprobs(model, prompts, [[6] * RESPONSE] * rows, pad_token_id=0, batch_size=rows)
     found = trace.scoring_pass(on.student, rows=rows, width=PROMPT + RESPONSE, scored=RESPONSE)
     check(trace.weights(on.student).weights + found.total, live)
 

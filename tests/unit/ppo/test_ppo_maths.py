@@ -45,17 +45,21 @@ def batch(rows=6, length=9, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("advantage", "loss", "clipped"),
+    ("advantages", "loss", "clipped"),
     [
         # Ratios 1.5 and 0.5, clip 0.2. min(1.5, 1.2) = 1.2 and min(0.5, 0.8) = 0.5: -(1.2 + 0.5) / 2.
-        (1.0, -0.85, 0.5),
+        ((1.0, 1.0), -0.85, 0.5),
         # min(-1.5, -1.2) = -1.5 and min(-0.5, -0.8) = -0.8: -(-1.5 - 0.8) / 2.
-        (-1.0, 1.15, 0.5),
+        ((-1.0, -1.0), 1.15, 0.5),
+        # Both have moved the way their advantage pushes, and are held: -(1.2 - 0.8) / 2.
+        ((1.0, -1.0), -0.2, 1.0),
+        # Both have moved the other way, and neither is: -(-1.5 + 0.5) / 2.
+        ((-1.0, 1.0), 0.5, 0.0),
     ],
 )
-def test_policy_loss_by_hand(advantage, loss, clipped):
+def test_policy_loss_by_hand(advantages, loss, clipped):
     new = tensor([9, math.log(1.5), math.log(0.5), 9])
-    found = policy_loss(new, tensor([0, 0, 0, 0]), advantage * torch.ones(1, 4).double(), MASK, clip=0.2)
+    found = policy_loss(new, tensor([0, 0, 0, 0]), tensor([9, *advantages, 9]), MASK, clip=0.2)
     assert found.loss.item() == pytest.approx(loss)
     assert found.clipped.item() == pytest.approx(clipped)
     # k3 with log-ratio log r: r - 1 - log r = 0.5 - 0.405465 and -0.5 + 0.693147; mean 0.143841.
@@ -243,6 +247,8 @@ def test_explained_variance_of_a_perfect_a_constant_and_a_wrong_critic():
     assert explained_variance(torch.full_like(returns, 5), returns, mask) == pytest.approx(0)
     # Values are the returns backwards: errors (-2, 0, 2), variance 8/3 against 2/3: 1 - 4.
     assert explained_variance(tensor([7, 3, 2, 1]), returns, mask) == pytest.approx(-3)
+    # Errors (0, 1, 1), variance 2/9 against 2/3.
+    assert explained_variance(tensor([7, 1, 1, 2]), returns, mask) == pytest.approx(2 / 3)
     assert explained_variance(returns, torch.ones_like(returns), mask) == 0
 
 

@@ -36,12 +36,14 @@ def test_the_deviation_of_one_value_and_of_two():
 
 def test_rewards_are_normalised_by_all_so_far_and_clipped(ppo_config):
     config, moments = ppo_config(normalise_reward=True, reward_clip=1.0), Moments()
-    # Mean 2, deviation 1: -1 and 1.
-    torch.testing.assert_close(shaped(torch.tensor([1.0, 2.0, 3.0]), config, moments), torch.tensor([-1.0, 0.0, 1.0]))
-    # Of 1, 2, 3, 8: mean 3.5, deviation sqrt(29 / 3) = 3.1091; 8 lies 1.447 above and is clipped.
-    assert shaped(torch.tensor([8.0]), config, moments).tolist() == [1.0]
-    # All of them and their mean again: the mean stays and is normalised to 0.
-    assert shaped(torch.tensor([3.5]), ppo_config(normalise_reward=True), moments)[0] == pytest.approx(0, abs=0.1)
+    # Mean 3, deviation 2.
+    torch.testing.assert_close(shaped(torch.tensor([1.0, 3.0, 5.0]), config, moments), torch.tensor([-1.0, 0.0, 1.0]))
+    # Of 1, 3, 5, 11: mean 5, deviation sqrt(56 / 3) = 4.3205; 11 lies 1.389 above and is clipped.
+    assert shaped(torch.tensor([11.0]), config, moments).tolist() == [1.0]
+    found = shaped(torch.tensor([5.0, 6.0]), ppo_config(normalise_reward=True), moments)
+    # Of 1, 3, 5, 11, 5, 6: mean 31 / 6, squares 217 - 961 / 6.
+    deviation = ((217 - 961 / 6) / 5) ** 0.5
+    assert found.tolist() == pytest.approx([(5 - 31 / 6) / deviation, (6 - 31 / 6) / deviation])
 
 
 def test_rewards_that_are_all_equal_are_only_shifted(ppo_config):
