@@ -187,9 +187,8 @@ def write_lock(root: Path, stages: dict[str, Entry]) -> None:
 def _with_inputs(repo: Any, address: str) -> Any:
     """The stage, when what it reads is here."""
     stage = repo.stage.collect(address)[0]
-    missing = [dep.def_path for dep in stage.deps if dep.def_path and not dep.exists]
-    if missing:
-        repo.pull(missing)
+    if any(dep.def_path and not dep.exists for dep in stage.deps):
+        repo.pull([INPUTS])  # of single files, DVC would look for each in every file of the workspace
     return stage
 
 
@@ -228,6 +227,7 @@ def _opened(root: Path) -> Iterator[Any]:
     settings = None if git else {"core": {"no_scm": True}}
     try:
         with contextlib.chdir(root), stdout_on_stderr(), Repo(".", config=settings) as repo:
+            _connect_once(repo)
             yield repo
     except ReproductionError as error:
         raise _explained(error) from error
@@ -235,6 +235,19 @@ def _opened(root: Path) -> Iterator[Any]:
         raise StorageError(f"{root}: another DVC process works here. Wait for it, or end it. ({error})") from error
     except DvcException as error:
         raise StorageError(f"{root}: DVC: {_causes(error)}") from error
+
+
+def _connect_once(repo: Any) -> None:
+    """Let DVC ask one connection to each remote; it would make a new one, of 0.1 s, for every kind of question."""
+    connect, made = repo.cloud.get_remote, {}
+
+    def get_remote(name: str | None = None, command: str = "") -> Any:
+        name = name or repo.config["core"].get("remote")
+        if name not in made:
+            made[name] = connect(name, command)
+        return made[name]
+
+    repo.cloud.get_remote = get_remote
 
 
 def _explained(error: Exception) -> StageError | StorageError:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.data_cloud import DataCloud
 
-from retort import versioning
+from retort import fragments, pod, versioning
 from retort.config import load_config
 from retort.errors import RETRY, StageError, StorageError
-from retort.graph import STAGES, tasks
+from retort.graph import BY_NAME, STAGES, tasks
 from retort.workspace import create
 
 
@@ -94,6 +95,29 @@ def test_what_is_not_in_the_remote_is_a_storage_error(toy):
     versioning.write_lock(other, versioning.read_lock(root))
     with pytest.raises(StorageError):
         versioning.fetch(other)
+
+
+def test_a_pod_fetches_what_its_stage_reads_and_connects_to_the_store_once(toy, monkeypatch):
+    made = toy()
+    root = workspace(made)
+    versioning.reproduce(root)
+    versioning.push(root)
+    lock, remote = versioning.read_lock(root), str(Path("runs/.remote").resolve())
+    connections, connect = [], DataCloud.get_remote
+
+    def counted(self, name=None, command=""):
+        connections.append(name)
+        return connect(self, name, command)
+
+    monkeypatch.setattr(DataCloud, "get_remote", counted)
+    monkeypatch.setenv("RETORT_FORCE", "1")
+    made.ran()
+    fragment = pod.run(
+        "report", pod.settings(made.config, BY_NAME["report"], {}, remote=remote), [fragments.save(lock, remote)]
+    )
+    assert made.ran() == ["report"]
+    assert fragments.load(fragment, remote)["report"]["outs"] == lock["report"]["outs"]
+    assert connections == ["store"]
 
 
 def test_curves_of_every_training_stage_are_plots_over_steps(toy):
