@@ -150,6 +150,14 @@ def micro_batch(config: SFTConfig, processes: int) -> int:
     return next(size for size in range(most, 0, -1) if share % size == 0)
 
 
+def log_every(steps: int, checkpoint_steps: int) -> int:
+    """Steps over which the trainer averages a logged loss: about a hundredth of all, and a divisor of the checkpoints'.
+
+    A checkpoint between two logged steps would lose part of the loss that the next one averages.
+    """
+    return next(each for each in range(max(1, steps // 100), 0, -1) if checkpoint_steps % each == 0)
+
+
 def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
     import torch
     from trl import SFTConfig as TRLConfig
@@ -177,7 +185,7 @@ def _arguments(config: SFTConfig, *, steps: int, seed: int, state: Path) -> Any:
         max_length=config.max_length,
         save_steps=config.checkpoint_steps,
         save_total_limit=2,
-        logging_steps=max(1, steps // 100),
+        logging_steps=log_every(steps, config.checkpoint_steps),
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,

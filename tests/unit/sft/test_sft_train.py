@@ -12,7 +12,7 @@ from retort.files import content_hash
 from retort.models import model_size
 from retort.sft import train as training
 from retort.sft.examples import Example
-from retort.sft.train import last_checkpoint, micro_batch, tokenize, train_sft
+from retort.sft.train import last_checkpoint, log_every, micro_batch, tokenize, train_sft
 
 EXAMPLES = [Example(f"p{n}", f"{n} + {n} ?", f"#### {2 * n}") for n in range(12)]
 
@@ -102,6 +102,14 @@ def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(sft
     assert sft("killed") == whole
     for part in ("", "-curves"):
         assert content_hash(sft.root / f"killed{part}") == content_hash(sft.root / f"whole{part}")
+
+
+@pytest.mark.parametrize(
+    ("steps", "checkpoint_steps", "expected"),
+    [(40, 20, 1), (400, 20, 4), (300, 20, 2), (1200, 100, 10), (1200, 7, 7), (1100, 7, 7), (500, 7, 1)],
+)
+def test_no_logged_loss_spans_a_checkpoint(steps, checkpoint_steps, expected):
+    assert log_every(steps, checkpoint_steps) == expected
 
 
 def test_a_training_killed_after_its_last_step_only_writes_the_student(sft, monkeypatch):
