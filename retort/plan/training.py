@@ -57,7 +57,8 @@ def reward(on: Setting) -> StagePlan:
         name = "scoring by the teacher" if judge is on.teacher else "scoring by the student"
         phases[name] = _scoring(judge, width, new, 64)
     if sharing.processes > 1:
-        measured = trace.scoring_pass(trunk, rows=rows, width=width, scored=1, read="states")
+        most = config.micro_batch_size or config.batch_size
+        measured = trace.scoring_pass(trunk, rows=most, width=width, scored=1, read="states")
         phases["measuring the gathered trunk"] = measured + sharing.gathered(trunk)
     work = _reward_work(trunk, on)
     seconds = work.passes_s(on.device, on.assume, trunk.dtype, checkpointing=config.gradient_checkpointing)

@@ -143,7 +143,7 @@ def train_reward(
             measured = (step + 1) % config.evaluate_steps == 0 or step + 1 == config.steps
             if measured:
                 with gathered(trained):
-                    auc = _auc(trained, select)
+                    auc = _auc(trained, select, rows_of_a_pass(config))
                 curves.log(step + 1, loss=loss, auc=auc)
                 if auc > best["auc"]:
                     best = {"auc": auc, "step": step + 1, "model": _copy(trained)}
@@ -155,7 +155,8 @@ def train_reward(
     if config.lora is None:
         model.to_compute_dtype()
     model.eval()
-    scores = model.score_tokens(select.tokens, select.features, batch_size=256).clamp(1e-6, 1 - 1e-6)
+    rows = rows_of_a_pass(config)
+    scores = model.score_tokens(select.tokens, select.features, batch_size=rows).clamp(1e-6, 1 - 1e-6)
     temperature, bias = platt_scaling([int(label) for label in select.labels], torch.logit(scores).tolist())
     model.temperature.fill_(temperature)
     model.bias.fill_(bias)
@@ -254,9 +255,14 @@ def _stop(
     )
 
 
-def _auc(model: RewardModel, select: Examples) -> float:
+def rows_of_a_pass(config: RewardConfig) -> int:
+    """Examples of a forward pass, in training and in measuring: what fits with a gradient fits without one."""
+    return config.micro_batch_size or config.batch_size
+
+
+def _auc(model: RewardModel, select: Examples, rows: int) -> float:
     model.eval()
-    scores = model.score_tokens(select.tokens, select.features, batch_size=256)
+    scores = model.score_tokens(select.tokens, select.features, batch_size=rows)
     auc = measure([int(label) for label in select.labels], scores.tolist()).auc
     return 0.5 if auc is None else auc
 

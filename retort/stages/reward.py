@@ -65,7 +65,7 @@ def run(context: Context) -> RewardResult:
     """
     import torch
 
-    from retort.reward.train import held_out_part, prepare
+    from retort.reward.train import held_out_part, prepare, rows_of_a_pass
 
     config, paths, state = context.config.reward, context.paths, context.state()
     train_rows = read_examples(paths.reward_data("train"))
@@ -78,7 +78,7 @@ def run(context: Context) -> RewardResult:
     _check(context, train, held, parts)
     select = held.only([i for i, part in enumerate(parts) if part == "select"])
     step = fit(context, model, train, select, state=state, curves_folder=paths.curves("reward"))
-    scores = model.score_tokens(held.tokens, held.features, batch_size=256).tolist()
+    scores = model.score_tokens(held.tokens, held.features, batch_size=rows_of_a_pass(config)).tolist()
     predictions = [
         {**{key: row[key] for key in ("prompt_id", "source", "label", "correct")}, "score": score, "part": part}
         for row, score, part in zip(held.rows, scores, parts, strict=True)

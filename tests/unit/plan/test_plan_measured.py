@@ -120,7 +120,11 @@ def test_scoring(small, live, rows):
     check(trace.weights(on.student).weights + found.total, live)
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora": LORA}, {"train_trunk": False}], ids=["full", "lora", "head alone"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"micro_batch_size": 2}, {"lora": LORA}, {"train_trunk": False}],
+    ids=["full", "microbatches", "lora", "head alone"],
+)
 def test_reward(small, live, tmp_path, changes):
     from retort.adapters import with_adapters
     from retort.reward.features import Judge
