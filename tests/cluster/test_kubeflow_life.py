@@ -121,19 +121,20 @@ def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, nam
     assert ran - {"collect"} - BOOKS == set(descendants("reward"))
 
 
-def test_a_run_goes_on_when_its_gpu_node_is_back(kubeflow, pods, store, first, name):
+@pytest.mark.parametrize("stage", ["sft", "ppo"])
+def test_a_run_goes_on_when_its_gpu_node_is_back(kubeflow, pods, store, first, name, stage):
     """RETORT_CLUSTER_TOOL: the test cluster's command, as only there may a node lose power."""
     if not (tool := os.environ.get("RETORT_CLUSTER_TOOL")):
         pytest.skip("the environment names no RETORT_CLUSTER_TOOL")
-    said = kubeflow("rerun", first.name, "--from", "sft", "--name", name("node"))
-    run = Run(name("node"), said.split()[1])
-    lost = in_the_middle(pods, store, run, "sft")
+    said = kubeflow("rerun", first.name, "--from", stage, "--name", name(f"node-{stage}"))
+    run = Run(name(f"node-{stage}"), said.split()[1])
+    lost = in_the_middle(pods, store, run, stage)
     subprocess.run([tool, "down", "gpu-0"], check=True)
     subprocess.run([tool, "up"], check=True, stdout=subprocess.DEVNULL)
     status = ended(kubeflow, run)
     assert status["state"] == "SUCCEEDED"
-    assert next(one for one in status["stages"] if one["stage"] == "sft")["attempts"] == 2
+    assert next(one for one in status["stages"] if one["stage"] == stage)["attempts"] == 2
     # The lost one is still listed, as failed, where its node came back before it was evicted.
-    (last,) = {pod["metadata"]["name"] for pod in pods_of(pods, run)["sft"]} - {lost}
+    (last,) = {pod["metadata"]["name"] for pod in pods_of(pods, run)[stage]} - {lost}
     assert "going on from the resume state" in pods("logs", last, "-c", "main")
     assert Records.of(store, run.id).lock() == Records.of(store, first.id).lock()
