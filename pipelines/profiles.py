@@ -54,9 +54,9 @@ class Needs(Strict):
     shm: str | None = Field(None, pattern=_QUANTITY)
     """Size of /dev/shm, which data loaders and NCCL share; the container default of 64 MB is too small for either."""
     scratch: str | None = Field(None, pattern=_QUANTITY)
-    """Size of a volume of its own for the pod's workspace; the node's disk when left out."""
+    """Most that the pod's workspace may take of the node's disk; as much as there is when left out."""
     scratch_class: str | None = None
-    """Storage class of that volume; the cluster's default when left out."""
+    """Storage class of a volume of that size for the workspace instead. It is kept until Kubeflow removes the pod."""
     timeout_hours: float | None = Field(None, gt=0)
     """When a pod is ended; a retry goes on from its last checkpoint."""
     queue: str | None = None

@@ -86,10 +86,14 @@ class Placement:
             task.set_env_variable("RETORT_PROCESSES", str(needs.gpus))
         if needs.shm:
             kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=needs.shm)  # noqa: S108
-        if needs.scratch:
+        if needs.scratch and needs.scratch_class:
             kubernetes.add_ephemeral_volume(
                 task, "scratch", SCRATCH, ["ReadWriteOnce"], needs.scratch, storage_class_name=needs.scratch_class
             )
+        elif needs.scratch:
+            # Freed when the stage ends. A volume claim stays as long as the pod, which is until an hour after the run.
+            kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=needs.scratch)
+        if needs.scratch:
             task.set_env_variable("TMPDIR", SCRATCH)
         if needs.timeout_hours:
             kubernetes.set_timeout(task, round(needs.timeout_hours * 3600))

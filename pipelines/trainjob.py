@@ -74,12 +74,15 @@ def _patch(profile: Profile, needs: Needs, scratch: str) -> dict[str, Any]:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": needs.shm}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
     if needs.scratch:
-        claim: dict[str, Any] = {
+        claim = {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": needs.scratch}},
+            "storageClassName": needs.scratch_class,
         }
-        claim |= {"storageClassName": needs.scratch_class} if needs.scratch_class else {}
-        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}})
+        own = {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+        volumes.append(
+            {"name": "scratch"} | (own if needs.scratch_class else {"emptyDir": {"sizeLimit": needs.scratch}})
+        )
         mounts.append({"name": "scratch", "mountPath": scratch})
     pod: dict[str, Any] = {
         "nodeSelector": needs.node_selector,

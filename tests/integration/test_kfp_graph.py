@@ -54,7 +54,7 @@ PROFILE = Profile.model_validate(
             "node_selector": {"nvidia.com/gpu.product": "H100"},
             "tolerations": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}],
         },
-        "stages": {"ppo": {"gpus": 4, "memory": "64Gi"}},
+        "stages": {"ppo": {"gpus": 4, "memory": "64Gi", "scratch_class": "fast"}},
     }
 )
 
@@ -186,9 +186,16 @@ def test_stages_with_models_get_the_gpus_nodes_and_volumes_of_the_profile_and_ot
             assert resources["resourceMemoryLimit"] == ("64Gi" if stage == "ppo" else "32Gi")
             assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
             assert pod["nodeSelector"]["labels"] == {"nvidia.com/gpu.product": "H100"}
-            (shm,) = pod["emptyDirMounts"]
+            shm, *scratch = pod["emptyDirMounts"]
             assert (shm["mountPath"], shm["medium"], shm["sizeLimit"]) == ("/dev/shm", "Memory", "8Gi")  # noqa: S108
-            assert pod["genericEphemeralVolume"][0]["size"] == "50Gi"
+            if stage == "ppo":  # the one with a storage class
+                assert scratch == []
+                (volume,) = pod["genericEphemeralVolume"]
+                assert (volume["mountPath"], volume["size"], volume["storageClassName"]) == ("/scratch", "50Gi", "fast")
+            else:
+                assert [(one["mountPath"], one["sizeLimit"]) for one in scratch] == [("/scratch", "50Gi")]
+                assert "genericEphemeralVolume" not in pod
+            assert {"name": "TMPDIR", "value": "/scratch"} in container["env"]
             assert pod["activeDeadlineSeconds"] == "7200"
             labels = {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "low"}
             assert pod["podMetadata"]["labels"] == labels | ({"retort/training": "true"} if stage in TRAINING else {})

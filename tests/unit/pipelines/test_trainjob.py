@@ -10,7 +10,7 @@ from kubeflow_trainer_api.models.trainer_v1alpha1_training_runtime import Traine
 
 from pipelines.compile import compile as write
 from pipelines.profiles import Profile
-from pipelines.trainjob import RUNTIME
+from pipelines.trainjob import RUNTIME, manifest
 from retort.config import load_config
 from retort.trainjob import completed
 
@@ -81,6 +81,33 @@ def test_each_node_gets_what_the_profile_asks_for(job):
     assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert [one["mountPath"] for one in pod["containers"][0]["volumeMounts"]] == ["/dev/shm", "/scratch"]  # noqa: S108
+
+
+@pytest.mark.parametrize(
+    ("change", "volume"),
+    [
+        ({"scratch_class": None}, {"emptyDir": {"sizeLimit": "100Gi"}}),
+        (
+            {},
+            {
+                "ephemeral": {
+                    "volumeClaimTemplate": {
+                        "spec": {
+                            "accessModes": ["ReadWriteOnce"],
+                            "resources": {"requests": {"storage": "100Gi"}},
+                            "storageClassName": "fast",
+                        }
+                    }
+                }
+            },
+        ),
+    ],
+)
+def test_the_workspace_is_on_the_nodes_disk_or_on_a_volume_of_the_class(change, volume):
+    profile = Profile.model_validate({"models": MODELS | change})
+    made = manifest(profile, profile.models, image="r/train:1", secrets={}, scratch="/scratch")
+    (patched,) = made["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    assert {"name": "scratch"} | volume in patched["template"]["spec"]["template"]["spec"]["volumes"]
 
 
 def test_nodes_know_secrets_by_name_only(job):
