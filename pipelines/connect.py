@@ -27,6 +27,9 @@ OLDEST = (2, 16)
 
 _TIMEOUT_S = 10
 
+_LACKING = re.compile(r"User '([^']+)' is not authorized.*?Namespace:([^,]+),Verb:(\w+),.*?Resource:(\w+),")
+"""Who may not do what, somewhere in what Kubeflow says when it refuses."""
+
 
 @dataclass(frozen=True)
 class Kubeflow:
@@ -131,11 +134,14 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _refused(host: str, status: int, reason: str) -> str:
     if status == 401:
-        return f"{host}: does not know us, or the token expired ({reason}). Put a fresh one into RETORT_KFP_TOKEN."
-    if status == 403:
         return (
-            f"{host}: forbids this ({reason}). Ask for a role on the namespace; `retort doctor --cluster` lists rights."
+            f"{host}: does not know us, or the token expired. Put a fresh one into RETORT_KFP_TOKEN: "
+            "docs/guides/cluster.md says how to have one."
         )
+    if status == 403:
+        lacking = _LACKING.search(reason)
+        what = "{} may not {} {} in {}".format(*lacking.group(1, 3, 4, 2)) if lacking else f"forbids this: {reason}"
+        return f"{host}: {what}. Have role retort-user of k8s/base bound to that account."
     return f"{host}: answered {status} ({reason})."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.checks import Cluster, examine
-from pipelines.connect import kubeflow, kubernetes_api
+from pipelines.connect import explained, kubeflow, kubernetes_api
 from pipelines.profiles import load_profile
 from pipelines.submit import remote_of
 from retort.doctor import Check
@@ -25,10 +25,12 @@ def examine_cluster(profile: str, host: str | None, remote: str | None) -> list[
         checks = [Check("api server", "missing", str(error), "Nothing else of Kubernetes can be asked before this")]
     try:
         found = kubeflow(host, namespace=placed.namespace)
+        with explained(found.host):
+            found.client.list_runs(page_size=1, namespace=found.namespace)  # its health is told to strangers too
         words = f"{found.version or 'of unknown version'} at {found.host}"
+        if found.namespace:
+            words += f", runs in {found.namespace}"
         checks.append(Check("kubeflow pipelines", "OK", words))
     except (ClusterError, ConfigError) as error:
-        checks.append(
-            Check("kubeflow pipelines", "missing", str(error), "Install it or name it: docs/guides/cluster.md")
-        )
+        checks.append(Check("kubeflow pipelines", "missing", str(error), "docs/guides/cluster.md"))
     return checks

@@ -133,8 +133,12 @@ def _upload(kubeflow: Kubeflow, submission: submit.Submission, schedule: Schedul
     file = submission.root / "schedule.yaml"
     compiler.Compiler().compile(build(submission.config, submission.profile, schedule=schedule), str(file))
     with explained(kubeflow.host), versioning.stdout_on_stderr():
-        pipeline_id = kubeflow.client.get_pipeline_id(NAME)
-        if pipeline_id is None:
+        # kfp's own get_pipeline_id knows no namespace: where users are kept apart it finds none of theirs.
+        named = json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": NAME}]})
+        found = kubeflow.client.list_pipelines(filter=named, namespace=kubeflow.namespace).pipelines
+        if found:
+            pipeline_id = found[0].pipeline_id
+        else:
             pipeline_id = kubeflow.client.upload_pipeline(str(file), NAME, namespace=kubeflow.namespace).pipeline_id
         number = len(_versions(kubeflow, pipeline_id)) + 1
         label = f"{schedule.name}-{schedule.plan}-{number}"

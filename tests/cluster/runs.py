@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines import connect
+from pipelines.profiles import load_profile
 from pipelines.runs import ENDED
 from retort.graph import BY_NAME
 from retort.objects import Objects
-from tests.cluster.support import Kubectl, Retort
+from tests.cluster.support import PROFILE, Kubectl, Retort
 
 LONGER = ("sft.steps=80", "ppo.iterations=8")
 """Long enough for a pod to be deleted in the middle, after a checkpoint."""
@@ -50,9 +51,14 @@ def shown(kubeflow: Retort, run: Run) -> dict[str, Any]:
 
 def ended(kubeflow: Retort, run: Run, *, limit_s: float = 1500) -> dict[str, Any]:
     """Its status when it has ended."""
-    client = connect.kubeflow(kubeflow.environment["RETORT_KFP_HOST"]).client  # asking in this process is cheaper
+    client = api(kubeflow).client  # asking in this process is cheaper
     until(lambda: client.get_run(run.id).state in ENDED, f"{run}: ended", limit_s, 2)
     return shown(kubeflow, run)
+
+
+def api(kubeflow: Retort) -> connect.Kubeflow:
+    """The Kubeflow that the environment names, in this process."""
+    return connect.kubeflow(kubeflow.environment["RETORT_KFP_HOST"], namespace=load_profile(PROFILE).namespace)
 
 
 def states(status: dict[str, Any]) -> dict[str, str]:

@@ -9,14 +9,13 @@ import subprocess
 
 import pytest
 
-from pipelines import connect
 from pipelines.submit import descendants
 from retort.demo import make
 from retort.errors import DO_NOT_RETRY
 from retort.graph import BY_NAME
 from retort.objects import Objects
 from retort.records import Records
-from tests.cluster.runs import BOOKS, SMOKE, Run, damaged, ended, in_the_middle, pods_of, states, submitted, until
+from tests.cluster.runs import BOOKS, SMOKE, Run, api, damaged, ended, in_the_middle, pods_of, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 
 SOURCE = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
@@ -48,10 +47,19 @@ def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store,
         assert not set(states(status)) & set(BY_NAME)  # nothing but the look at the data
 
 
+def test_a_schedule_of_the_same_name_is_replaced(kubeflow, name):
+    for day in ("1", "2"):
+        kubeflow("schedule", "set", name("replaced"), *SMOKE, "--cron", f"0 3 * * {day}")
+        listed = [line for line in kubeflow("schedule", "list").splitlines() if line.startswith(name("replaced"))]
+        assert len(listed) == 1
+        assert f"cron 0 0 3 * * {day} UTC" in listed[0]
+    kubeflow("schedule", "remove", name("replaced"))
+
+
 def runs_of(kubeflow, schedule, count):
     """The runs of a schedule, oldest first, when there are that many; nothing before."""
-    client = connect.kubeflow(kubeflow.environment["RETORT_KFP_HOST"]).client
-    listed = client.list_runs(page_size=50, sort_by="created_at desc").runs or []
+    where = api(kubeflow)
+    listed = where.client.list_runs(page_size=50, sort_by="created_at desc", namespace=where.namespace).runs or []
     mine = [Run(one.display_name, one.run_id) for one in reversed(listed) if schedule in one.display_name]
     return mine if len(mine) >= count else None
 

@@ -60,6 +60,14 @@ USED = [
     ("retort-submit", "list", "resourcequotas"),
     ("retort-submit", "get", f"namespaces:{NAMESPACE}"),
     ("retort-submit", "list", "nodes"),
+    *(("retort-submit", verb, "runs.pipelines.kubeflow.org") for verb in ("create", "get", "list", "terminate")),
+    *(("retort-submit", verb, "experiments.pipelines.kubeflow.org") for verb in ("create", "get", "list")),
+    *(
+        ("retort-submit", verb, "jobs.pipelines.kubeflow.org")
+        for verb in ("create", "list", "enable", "disable", "delete")
+    ),
+    *(("retort-submit", verb, "pipelines.pipelines.kubeflow.org") for verb in ("create", "get", "list")),
+    *(("retort-submit", verb, "pipelineversions.pipelines.kubeflow.org") for verb in ("create", "get", "list")),
     ("pipeline-runner", "create", "workflowtaskresults.argoproj.io"),
     ("pipeline-runner", "patch", "workflowtaskresults.argoproj.io"),
     ("pipeline-runner", "get", "configmaps:kfp-launcher"),
@@ -73,6 +81,9 @@ REFUSED = [
     ("retort-submit", "delete", "pods"),
     ("retort-submit", "create", "pods/exec"),
     ("retort-submit", "delete", "nodes"),
+    ("retort-submit", "delete", "runs.pipelines.kubeflow.org"),
+    ("retort-submit", "delete", "pipelines.pipelines.kubeflow.org"),
+    ("pipeline-runner", "create", "runs.pipelines.kubeflow.org"),
     ("pipeline-runner", "get", "secrets:retort-store"),
     ("pipeline-runner", "list", "secrets"),
     ("pipeline-runner", "create", "pods"),
