@@ -6,4 +6,4 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,tini bookworm "$root" ${DEBIAN_MIRROR:-} >&2
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,locale}/*
-tar -C "$root" -c . | docker import - "$name"
+tar -C "$root" -c . | "${DOCKER:-docker}" import - "$name"
