@@ -242,6 +242,9 @@ def resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
 def _environment() -> Iterator[None]:
     """The `retort` of this installation on PATH; what the block changes of the environment is undone."""
     kept = dict(os.environ)
+    # DVC starts the stage in this shell. Bash becomes the stage; Debian's sh stays between them, ends at SIGTERM at
+    # once, and the pod with it, before the stage has saved its checkpoint.
+    os.environ["SHELL"] = shutil.which("bash") or "/bin/sh"
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
     try:
         yield

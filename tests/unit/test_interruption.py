@@ -1,15 +1,18 @@
 """SIGTERM: at once outside training, after a checkpoint inside it, and passed on to a stage's process."""
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 
+import psutil
 import pytest
 
 from retort import interruption
 from retort.errors import InterruptionError
+from retort.pod import _environment
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +67,14 @@ def test_a_process_that_waits_passes_it_on_and_waits_on(tmp_path):
     process.terminate()
     assert process.wait(timeout=60) == 75
     assert (tmp_path / "saved").read_text() == "saved\n"
+
+
+def test_in_a_pod_no_shell_stays_between_dvc_and_the_stage_and_ends_before_it(monkeypatch):
+    monkeypatch.delenv("SHELL", raising=False)
+    with _environment():
+        running = subprocess.Popen("sleep 30", shell=True, executable=os.environ["SHELL"])  # noqa: S602
+    deadline = time.monotonic() + 10
+    while (told := psutil.Process(running.pid).cmdline()) != ["sleep", "30"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    assert told == ["sleep", "30"]
