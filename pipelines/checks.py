@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from pipelines import queues
 from pipelines.profiles import Profile
 from pipelines.resources import STORE_KEYS
 from retort.doctor import Check
@@ -74,7 +75,7 @@ def examine(cluster: Cluster) -> list[Check]:
         gpus,
         quota,
         images,
-        queue,
+        queues.queue,
         retries,
         trainer,
     )
@@ -86,7 +87,7 @@ def blocking(cluster: Cluster) -> list[Check]:
     from pipelines.room import gpus, images, quota
     from pipelines.trainjob import trainer
 
-    checks = (api_server, namespace, service_account, store_secret, storage, gpus, quota, images, queue, trainer)
+    checks = (api_server, namespace, service_account, store_secret, storage, gpus, quota, images, queues.queue, trainer)
     return [_asked(check, cluster) for check in checks]
 
 
@@ -128,10 +129,12 @@ def rights(cluster: Cluster) -> Check:
     profile = cluster.profile
     names = {"namespace": profile.namespace, "store": profile.secrets.store, "account": profile.service_account}
     lacking = []
-    for verb, resource, which in RIGHTS:
+    needed = RIGHTS + (queues.RIGHTS if queues.named(profile) else ())
+    for verb, resource, which in needed:
         kind, _, sub = resource.partition("/")
+        kind, _, group = kind.partition(".")
         attributes = client.V1ResourceAttributes(
-            namespace=profile.namespace, verb=verb, resource=kind, subresource=sub or None, name=names.get(which)
+            namespace=profile.namespace, verb=verb, group=group, resource=kind, subresource=sub, name=names.get(which)
         )
         review = client.V1SelfSubjectAccessReview(
             spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
@@ -141,7 +144,7 @@ def rights(cluster: Cluster) -> Check:
     if lacking:
         remedy = "Have role retort-user of k8s/base bound to you"
         return Check("rights", "missing", f"may not {', '.join(lacking)} in {profile.namespace}", remedy)
-    return Check("rights", "OK", f"all {len(RIGHTS)} that Retort's commands use")
+    return Check("rights", "OK", f"all {len(needed)} that Retort's commands use")
 
 
 def service_account(cluster: Cluster) -> Check:
@@ -194,26 +197,6 @@ def _store_keys(cluster: Cluster) -> dict[str, str] | None:
     return {key: base64.b64decode(value).decode() for key, value in (secret.data or {}).items() if key in STORE_KEYS}
 
 
-def queue(cluster: Cluster) -> Check:
-    """Kueue's queues that the profile names are there."""
-    from kubernetes.client import CustomObjectsApi
-
-    wanted = {needs.queue for needs in _all_needs(cluster.profile) if needs.queue}
-    if not wanted:
-        return Check("kueue queue", "OK", "none asked for")
-    custom, space = CustomObjectsApi(cluster.api), cluster.profile.namespace
-    listed = cluster.get(
-        lambda: custom.list_namespaced_custom_object("kueue.x-k8s.io", "v1beta1", space, "localqueues")
-    )
-    if listed is None:
-        return Check("kueue queue", "missing", "Kueue is not installed", "Install it, or use profile generic")
-    have = {item["metadata"]["name"] for item in listed["items"]}
-    if lacking := sorted(wanted - have):
-        found = f"no {', '.join(lacking)}; there are: {', '.join(sorted(have)) or 'none'}"
-        return Check("kueue queue", "missing", found, "kubectl apply -k k8s/overlays/gpu-kueue")
-    return Check("kueue queue", "OK", ", ".join(sorted(wanted)))
-
-
 def retries(cluster: Cluster) -> Check:
     """The workflow controller retries stages that fail as well as pods that were taken away."""
     name = "workflow-controller-configmap"
@@ -229,10 +212,6 @@ def retries(cluster: Cluster) -> Check:
     found = f"Argo's template defaults say {policy or 'nothing'}: a failed stage or an evicted pod is not tried again"
     remedy = f"Patch {name} in {maps[0].metadata.namespace} with k8s/kubeflow: docs/guides/cluster.md says how"
     return Check("retries", "optional", found, remedy)
-
-
-def _all_needs(profile: Profile) -> list[Any]:
-    return [profile.tables, profile.models, *profile.stages.values()]
 
 
 def refuse(checks: list[Check]) -> None:

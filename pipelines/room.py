@@ -19,7 +19,7 @@ def gpus(cluster: Cluster) -> Check:
     """Some node can take the biggest pod of every stage."""
     nodes = cluster.core.list_node().items
     problems = []
-    for stage, needs in _distinct(cluster.profile):
+    for stage, needs in distinct(cluster.profile):
         if not any(_takes(node, needs) for node in nodes):
             wants = f"{needs.gpus} x {needs.gpu}, " if needs.gpus else ""
             problems.append(f"no node takes a pod of {stage} ({wants}cpu {needs.cpu}, memory {needs.memory})")
@@ -30,7 +30,7 @@ def gpus(cluster: Cluster) -> Check:
     return Check("nodes", "OK", shown)
 
 
-def _distinct(profile: Profile) -> Iterator[tuple[str, Needs]]:
+def distinct(profile: Profile) -> Iterator[tuple[str, Needs]]:
     """A stage for each different need."""
     seen: list[Needs] = []
     for stage in (*WITH_MODELS, *BY_NAME):
@@ -90,7 +90,7 @@ def quota(cluster: Cluster) -> Check:
     problems = []
     for one in quotas:
         hard, used = one.status.hard or {}, one.status.used or {}
-        for stage, needs in _distinct(cluster.profile):
+        for stage, needs in distinct(cluster.profile):
             wants = {"requests.cpu": needs.cpu, "requests.memory": needs.memory, "limits.memory": needs.memory}
             wants |= {f"requests.{needs.gpu}": str(needs.gpus)} if needs.gpus else {}
             for resource, value in wants.items():

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines import queues
 from pipelines.connect import Kubeflow, explained, kubernetes_api
 from pipelines.resources import RUN_LABEL
 from pipelines.stages import StageStatus, stage_statuses
@@ -95,18 +96,21 @@ def cancel(kubeflow: Kubeflow, run_id: str) -> None:
 
 
 def waiting(run_id: str, namespace: str) -> list[str]:
-    """Why pods of a run do not start, in Kubernetes' own words."""
+    """Why pods of a run do not start, in Kubernetes' own words, or Kueue's for a pod that waits in its queue."""
     with kubernetes_api() as api:
-        return [words for pod in _pods(api, run_id, namespace) if (words := _trouble(pod))]
+        pods = _pods(api, run_id, namespace)
+        gated = any(pod.spec.scheduling_gates for pod in pods)
+        queued = queues.reasons(api, namespace) if gated else {}
+        return [words for pod in pods if (words := _trouble(pod, queued))]
 
 
-def _trouble(pod: Any) -> str:
+def _trouble(pod: Any, queued: dict[str, str]) -> str:
     for container in pod.status.container_statuses or []:
         if (state := container.state.waiting) and state.reason not in (None, "ContainerCreating", "PodInitializing"):
             return f"{pod.metadata.name}: {state.reason}: {state.message or ''}".rstrip(": ")
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return f"{pod.metadata.name}: {condition.reason}: {condition.message}"
+            return f"{pod.metadata.name}: {condition.reason}: {queued.get(pod.metadata.name) or condition.message}"
     return ""
 
 
