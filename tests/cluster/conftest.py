@@ -18,7 +18,7 @@ import pytest
 from pipelines.profiles import load_profile
 from tests.cluster import image as images
 from tests.cluster.runs import Run, ended, submitted
-from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, put_secret
+from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, named, put_secret
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,15 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(1800))
 
 
-def _named(*variables: str) -> None:
-    if missing := [name for name in variables if not os.environ.get(name)]:
-        pytest.skip(f"the environment names no {', '.join(missing)}")
-
-
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
     """kubectl on the cluster of KUBECONFIG, in a namespace with the manifests of k8s/ and the store's secret."""
-    _named("KUBECONFIG")
+    named("KUBECONFIG")
     run = Kubectl()
     run("apply", "--server-side", "--force-conflicts", "-k", str(CHECKOUT / "k8s/overlays/generic"))
     return run
@@ -46,7 +41,7 @@ def kubectl() -> Kubectl:
 @pytest.fixture(scope="session")
 def store() -> str:
     """A folder of its own in the object store of RETORT_REMOTE; the bucket is made where it is not there."""
-    _named("RETORT_REMOTE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    named("RETORT_REMOTE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     import boto3
     from botocore.exceptions import ClientError
 
@@ -82,7 +77,7 @@ def secret(kubectl: Kubectl, store: str) -> None:
 @pytest.fixture(scope="session")
 def kubeflow(store: str, tmp_path_factory: pytest.TempPathFactory) -> Retort:
     """`retort` with everything named, in a folder with the configurations."""
-    _named("KUBECONFIG", "RETORT_KFP_HOST")
+    named("KUBECONFIG", "RETORT_KFP_HOST")
     home = tmp_path_factory.mktemp("home")
     for name in ("configs", "retort"):
         (home / name).symlink_to(CHECKOUT / name)
@@ -94,6 +89,14 @@ def kubeflow(store: str, tmp_path_factory: pytest.TempPathFactory) -> Retort:
         "OMP_NUM_THREADS": "1",
     }
     return Retort(home, environment)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with the configurations, from which runs are submitted."""
+    for name in ("configs", "retort"):
+        (tmp_path / name).symlink_to(CHECKOUT / name)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

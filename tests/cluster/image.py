@@ -67,9 +67,9 @@ def _mounted(kubectl: Kubectl) -> Image:
     claimed = {"namespace": kubectl.namespace, "name": _CLAIM}
     size = {"storage": "20Gi"}
     volume = {"capacity": size, "hostPath": {"path": str(CHECKOUT)}, "claimRef": claimed}
-    claim = {"volumeName": _CLAIM, "resources": {"requests": size}}
-    for kind, spec in (("PersistentVolume", volume), ("PersistentVolumeClaim", claim)):
-        made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": _CLAIM}, "spec": common | spec}
+    claim = {"volumeName": _volume(kubectl), "resources": {"requests": size}}
+    for kind, name, spec in (("PersistentVolume", _volume(kubectl), volume), ("PersistentVolumeClaim", _CLAIM, claim)):
+        made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": common | spec}
         kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=json.dumps(made))
     return Image(
         STOCK,
@@ -79,7 +79,12 @@ def _mounted(kubectl: Kubectl) -> Image:
     )
 
 
+def _volume(kubectl: Kubectl) -> str:
+    """Volumes belong to no namespace, and are claimed once."""
+    return f"{_CLAIM}-{kubectl.namespace}"
+
+
 def remove(kubectl: Kubectl) -> None:
     """Remove what `find` made."""
     kubectl("delete", "persistentvolumeclaim", _CLAIM, "--ignore-not-found", "--wait=false")
-    kubectl("delete", "persistentvolume", _CLAIM, "--ignore-not-found", "--wait=false")
+    kubectl("delete", "persistentvolume", _volume(kubectl), "--ignore-not-found", "--wait=false")

@@ -51,16 +51,26 @@ class Pods:
 
     def start(self, name: str, stage: str, settings: str, upstream: list[str], item: str = "", **env: str) -> None:
         """Start the pod of one task."""
-        name = self._full(name)
-        told = json.dumps({"stage": stage, "settings": settings, "upstream": upstream, "item": item})
+        told = {"stage": stage, "settings": settings, "upstream": upstream, "item": item}
+        self._make(self.full(name), told, self.manifest(self.full(name), stage, env))
+
+    def hold(self, name: str, stage: str, labels: dict[str, str]) -> None:
+        """Start a pod as that of `stage`, with more labels, that does nothing until it is removed."""
+        pod = self.manifest(self.full(name), stage, {})
+        pod["metadata"]["labels"] |= labels
+        pod["spec"]["containers"][0]["args"] = ["sleep", "600"]
+        pod["spec"]["terminationGracePeriodSeconds"] = 1
+        self._make(self.full(name), {}, pod)
+
+    def _make(self, name: str, told: dict[str, Any], pod: dict[str, Any]) -> None:
         kept = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": name},
-            "data": {"told.json": told, "retort": COMMAND},
+            "data": {"told.json": json.dumps(told), "retort": COMMAND},
         }
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(kept))
-        self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(self.manifest(name, stage, env)))
+        self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(pod))
 
     def environment(self, stage: str) -> dict[str, str]:
         """Plain environment variables of the pod of `stage`, as the pipeline says."""
@@ -129,11 +139,16 @@ class Pods:
             "nodeSelector": placed.get("nodeSelector", {}).get("labels", {}),
             "tolerations": placed.get("tolerations", []),
         }
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        labels = placed.get("podMetadata", {}).get("labels", {})
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+    def get(self, name: str) -> Any:
+        """It, as the API server has it."""
+        return self.kubectl.json("get", "pod", self.full(name))
 
     def phase(self, name: str) -> str:
         """Its phase."""
-        return str(self.kubectl.json("get", "pod", self._full(name))["status"].get("phase", "Pending"))
+        return str(self.get(name)["status"].get("phase", "Pending"))
 
     def finish(self, name: str, *, limit_s: float = 900) -> str:
         """Wait until it ends well; the name of its fragment."""
@@ -141,25 +156,25 @@ class Pods:
         while (phase := self.phase(name)) not in ("Succeeded", "Failed") and time.monotonic() < deadline:
             time.sleep(2)
         log = self.log(name)
-        assert phase == "Succeeded", f"{name}: {phase}\n{log}\n{self.kubectl('describe', 'pod', self._full(name))}"
+        assert phase == "Succeeded", f"{name}: {phase}\n{log}\n{self.kubectl('describe', 'pod', self.full(name))}"
         return log.rpartition("fragment ")[2].strip()
 
     def log(self, name: str) -> str:
         """What it said."""
-        return self.kubectl("logs", self._full(name), check=False)
+        return self.kubectl("logs", self.full(name), check=False)
 
-    def _full(self, name: str) -> str:
+    def full(self, name: str) -> str:
         """Its name in the cluster, where other test runs have pods as well."""
         return f"{name}-{self._mark}"
 
     def node(self, name: str) -> dict[str, str]:
         """Labels of the node that it is on."""
-        where = self.kubectl.json("get", "pod", self._full(name))["spec"]["nodeName"]
+        where = self.get(name)["spec"]["nodeName"]
         return dict(self.kubectl.json("get", "node", where)["metadata"]["labels"])
 
     def remove(self, *names: str) -> None:
         """Remove pods and what they were told."""
         for name in names:
             self.kubectl(
-                "delete", "pod,configmap", self._full(name), "--ignore-not-found", "--grace-period=0", "--force"
+                "delete", "pod,configmap", self.full(name), "--ignore-not-found", "--grace-period=0", "--force"
             )

@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHECKOUT = Path(__file__).parents[2]
 PROFILE = os.environ.get("RETORT_TEST_PROFILE", str(CHECKOUT / "tests/cluster/profile.yaml"))
 NAMESPACE = os.environ.get("RETORT_TEST_NAMESPACE", "retort")
+
+
+def named(*variables: str) -> None:
+    """Skip what needs an environment variable that is not there."""
+    if missing := [name for name in variables if not os.environ.get(name)]:
+        pytest.skip(f"the environment names no {', '.join(missing)}")
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,6 @@ def prepared(store, monkeypatch, folder, changes=()):
     return config, prepare(Submission("t", config, load_profile(PROFILE), store, home=folder))
 
 
-@pytest.fixture
-def home(tmp_path):
-    for name in ("configs", "retort"):
-        (tmp_path / name).symlink_to(CHECKOUT / name)
-    return tmp_path
-
-
 def run_in_pods(pods, config, given, stages):
     """Run stages in pods of their own, on nodes with GPUs those that run models; fragments by stage, and the pods."""
     made: dict[str, list[str]] = {}

@@ -10,7 +10,10 @@ import pytest
 from retort.config import load_config
 
 ROOT = Path(__file__).parents[2]
-DOCS = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DEVELOPERS.md"))]
+DOCS = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DEVELOPERS.md")),
+]
 BASE = """\
 teacher: {type: transformers, model: teacher}
 student: {model: base}
