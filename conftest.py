@@ -14,7 +14,7 @@ import dvc.logger  # noqa: F401
 import pytest
 
 from retort.config import RetortConfig, load_config
-from retort.graph import BY_NAME, STAGES, expand, source_files, task_of, tasks
+from retort.run.graph import BY_NAME, STAGES, expand, source_files, task_of, tasks
 
 _TOY_COMMAND = """#!{python} -S
 import hashlib, json, os, pathlib, sys
@@ -144,9 +144,10 @@ class PodCheck:
 
     def check(self, component: Any, **item: str) -> None:
         """Run `component` twice: the stage's command runs once, and both give the same fragment of its outputs."""
-        from retort import fragments, versioning
-        from retort.pod import settings
-        from retort.workspace import create
+        from retort.pod import lock_fragments
+        from retort.pod.task import settings
+        from retort.run import dvc_adapter
+        from retort.run.workspace import create
 
         stage = BY_NAME[component.name.replace("-", "_")]
         task = task_of(stage, item.get("item", ""))
@@ -159,14 +160,14 @@ class PodCheck:
             file.write_text(f'"{path.name}"')
         sources = source_files(self.toy.config, stage, self.toy.home)
         models = ["data/teacher", "data/student"]
-        entries = versioning.store(root, {*needs, *sources, *models})
-        remote = versioning.remote(root)
-        made = fragments.save({"upstream": {"outs": [entries[path] for path in needs]}}, remote)
+        entries = dvc_adapter.store(root, {*needs, *sources, *models})
+        remote = dvc_adapter.remote(root)
+        made = lock_fragments.save({"upstream": {"outs": [entries[path] for path in needs]}}, remote)
         names = set(component.component_spec.inputs) - {"settings", "item"}
         shown = {name: Shown(root / name) for name in set(component.component_spec.outputs) - {"Output"}}
         told = settings(self.toy.config, stage, entries, remote=remote, root=self.toy.home)
         call = {"settings": told, **item, **dict.fromkeys(names, made), **shown}
-        first, second = (fragments.load(component.python_func(**call), remote) for _ in range(2))
+        first, second = (lock_fragments.load(component.python_func(**call), remote) for _ in range(2))
         assert first == second
         assert {out["path"] for out in first[task.address]["outs"]} == {
             path.format(**task.values) for path in stage.written

@@ -7,7 +7,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from retort.files import write_text
+from retort.io.files import write_text
 from retort.report.charts import HEIGHT, WIDTH, Series
 
 _TOP = 46

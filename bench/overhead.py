@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pipelines import runs
-from pipelines.connect import Kubeflow, kubeflow
-from pipelines.stages import StageStatus
-from retort.graph import BY_NAME
-from retort.records import Records
+from retort_pipelines.runs import runs
+from retort_pipelines.runs.client import Kubeflow, kubeflow
+from retort_pipelines.runs.status import StageStatus
+
+from retort.pod.run_records import Records
+from retort.run.graph import BY_NAME
 
 
 def main() -> None:

@@ -38,9 +38,9 @@ def retort(seed: int) -> list[float]:
     import torch
 
     from retort.config.training import KLConfig, PPOConfig
-    from retort.ppo import trainer
-    from retort.ppo.critic import Critic
-    from retort.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo import trainer
+    from retort.trainers.ppo.critic import Critic
+    from retort.trainers.ppo.rollout import Parts, Prompt
 
     words, policy = tokenizer(WORK), language_model(WORK, seed)
 

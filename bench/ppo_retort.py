@@ -23,7 +23,7 @@ def main(work: Work, out: Path) -> None:
     import torch
 
     from retort.config.training import PPOConfig
-    from retort.ppo import trainer
+    from retort.trainers.ppo import trainer
 
     torch.set_num_threads(work.threads)
     logging.getLogger("dvclive").setLevel(logging.ERROR)
@@ -51,11 +51,11 @@ def main(work: Work, out: Path) -> None:
 
 
 def _parts(work: Work) -> Any:
-    from retort.chat import prompt_ids
-    from retort.ppo.critic import Critic
-    from retort.ppo.rollout import Parts, Prompt
-    from retort.reward.features import Judge
-    from retort.reward.model import RewardModel
+    from retort.modeling.chat import prompt_ids
+    from retort.rewards.learned.features import Judge
+    from retort.rewards.learned.model import RewardModel
+    from retort.trainers.ppo.critic import Critic
+    from retort.trainers.ppo.rollout import Parts, Prompt
 
     words = tokenizer(work)
     policy, reference = language_model(work, SEED), language_model(work, SEED)
@@ -80,8 +80,8 @@ def _parts(work: Work) -> Any:
 
 def _measure(meter: Meter) -> None:
     """Put clocks around the phases: rollout less generation is scoring; an iteration ends where the next begins."""
-    from retort.ppo import rollout as rollout_module
-    from retort.ppo import trainer
+    from retort.trainers.ppo import rollout as rollout_module
+    from retort.trainers.ppo import trainer
 
     plain_rollout, plain_respond = trainer.rollout, rollout_module.respond
     generation: list[float] = []

@@ -18,11 +18,11 @@ from typing import Any
 from bench.figure import write_figure
 from bench.surroundings import show, surroundings
 from retort.config import load_keys
-from retort.graph import BY_NAME, Task
-from retort.paths import Paths
+from retort.io.tables import Rows
 from retort.report.charts import Series, line_chart
-from retort.stages.context import Context
-from retort.tables import Rows
+from retort.run.graph import BY_NAME, Task
+from retort.run.paths import Paths
+from retort.run.stage import Context
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def measure(workspace: Path, parts: Sequence[int], *, threads: int = 1) -> list[
     """Size, kept step and figures by source of a reward model trained on 1/N of the prompts, for each N of `parts`."""
     import torch
 
-    from retort.reward.train import held_out_part, prepare
+    from retort.rewards.learned.train import held_out_part, prepare
     from retort.stages.reward import build, fit, quality, read_examples
 
     torch.set_num_threads(threads)

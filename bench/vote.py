@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.surroundings import show, surroundings
-from retort.paths import Paths
+from retort.run.paths import Paths
 
 _CONFIG = """\
 answer: number
@@ -103,7 +103,7 @@ def main() -> None:
 
 def write_tables(folder: Path, prompts: int, responses: int, shards: int) -> None:
     """Prompts and responses as the stages before `votes` would have written them."""
-    from retort.tables import PROMPTS, write_table
+    from retort.io.tables import PROMPTS, write_table
 
     paths, rng = Paths(folder), random.Random(0)  # noqa: S311 - data of a benchmark
     (folder / "params.yaml").write_text(_CONFIG.replace("SHARDS", str(list(range(shards)))), encoding="utf-8")
@@ -129,7 +129,7 @@ def _write_shard(path: Path, prompts: list[tuple[dict[str, Any], int]], response
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from retort.tables import RESPONSES
+    from retort.io.tables import RESPONSES
 
     ids = [row["prompt_id"] for row, _ in prompts for _ in range(responses)]
     texts = [write_response(answer, rng) for _, answer in prompts for _ in range(responses)]
@@ -227,7 +227,7 @@ def compare(labels: Path, votes: Path) -> int:
 
     Over the prompts that were voted on in that way: all of them by exact strings, the first ones by math-verify.
     """
-    from retort.tables import VOTES, read_table
+    from retort.io.tables import VOTES, read_table
     from retort.text.equal import same_answer
 
     exact = json.loads(labels.read_text(encoding="utf-8"))

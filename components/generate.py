@@ -1,4 +1,4 @@
-"""Write each component's README from its docstring: `python -m components.generate`; a test holds them to it."""
+"""Write each component's README from its docstring: `python -m retort_components.generate`; a test holds them to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from components import stages
+from retort_components import stages
 
 FOLDER = Path(__file__).parent
 
@@ -38,7 +38,7 @@ def readme(component: Any) -> str:
     ]
     lines += ["", "## Outputs", "", *([*_HEAD, *rows] if rows else ["None."])]
     lines.append("")
-    return "\n".join([*lines, "Made by `python -m components.generate` from the docstring in `component.py`.", ""])
+    return "\n".join([*lines, "Made by `python -m retort_components.generate` from the docstring in `component.py`.", ""])
 
 
 def main() -> None:

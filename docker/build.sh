@@ -28,7 +28,7 @@ elif [[ $BASE != *@sha256:* ]]; then
 fi
 
 # What git tracks, as it is in this folder: a pod refuses code other than that of the machine that submits.
-git ls-files retort components pipelines k8s/profiles pyproject.toml README.md LICENSE | tar -c -T - | tar -x -C "$context"
+git ls-files retort components pipelines configs pyproject.toml setup.py README.md LICENSE | tar -c -T - | tar -x -C "$context"
 cp docker/requirements-generate.txt requirements.txt "$context"
 cp "${CA_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$context/ca.crt"
 revision=$(git rev-parse HEAD)$([[ -z $(git status --porcelain -- retort components pipelines) ]] || echo -dirty)

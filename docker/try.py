@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from retort.closure import PACKAGE
 from retort.config import load_config, resolved
-from retort.stages.context import run_stage
-from retort.workspace import link
+from retort.run.code_hash import PACKAGE
+from retort.run.stage import run_stage
+from retort.run.workspace import link
 
 
 def check_image() -> None:

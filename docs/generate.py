@@ -19,8 +19,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
-from retort import errors, tables
+from retort import errors
 from retort.config import RetortConfig
+from retort.io import tables
 
 FOLDER = Path(__file__).parent / "reference"
 _TYPE_WORDS = {"type": "Says which of these sections it is."}
@@ -52,11 +53,11 @@ def configuration() -> str:
 
 def profiles() -> str:
     """A table for each section of a profile."""
-    from pipelines.profiles import Profile
+    from retort_pipelines.profiles import Profile
 
     parts = [
         "# Profiles\n\n"
-        "A profile says where a run's stages go on one cluster. `--profile` takes a name in `k8s/profiles` or "
+        "A profile says where a run's stages go on one cluster. `--profile` takes a name in `pipelines/profiles` or "
         "a path; a file may name another one that it is laid over with `extends: FILE`.\n",
         _section("Top level", Profile),
     ]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from retort import tables
-from retort.paths import Paths
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"

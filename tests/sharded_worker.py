@@ -16,9 +16,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 from torch.distributed import fsdp
 
-from retort.checkpoint import Checkpoints
-from retort.stages.context import run_stage
-from retort.team import is_first
+from retort.io.rank import is_rank_zero
+from retort.modeling.checkpoint import Checkpoints
+from retort.run.stage import run_stage
 
 
 def let_accelerate_shard_on_cpus() -> None:
@@ -64,5 +64,5 @@ if __name__ == "__main__":
         if "kill_at" in job:
             kill_after(job["kill_at"])
         run_stage(job["stage"], {}, Path(job["root"]))
-        if is_first():
+        if is_rank_zero():
             (Path(job["root"]) / "sharded.json").write_text(json.dumps(seen))

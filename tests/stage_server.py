@@ -25,7 +25,7 @@ COUNTED = re.compile(r"/retort/(?!config/)|torch/serialization|transformers/trai
 
 def run_killed(stage: str, root: Path, kill_at: int) -> int:
     """Run the stage in this process; the number of counted calls, unless one of them was the last."""
-    from retort.stages.context import run_stage
+    from retort.run.stage import run_stage
 
     calls = 0
     counted: dict[CodeType, bool] = {}
@@ -58,11 +58,6 @@ def serve() -> None:
     import torch
     from transformers import LlamaForCausalLM  # noqa: F401
     from trl import SFTTrainer  # noqa: F401
-
-    import retort.ppo.trainer
-    import retort.reward.train
-    import retort.sft.train
-    import retort.stages.context  # noqa: F401
 
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")

@@ -1,8 +1,7 @@
 """Component that merges the fragments of several tasks."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,12 +9,12 @@ def collect(settings: str, fragments: list) -> str:
     """Merge the fragments of several tasks into one.
 
     Args:
-        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.task`).
         fragments: Names of the fragments of the shards of a stage, or of several stages.
 
     Returns:
         Name of one fragment that names all their outputs.
     """
-    from retort.pod import collect as merge
+    from retort.pod.task import collect as merge
 
     return merge(settings, fragments)

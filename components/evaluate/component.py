@@ -1,8 +1,7 @@
 """Component of stage `evaluate`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,7 +9,7 @@ def evaluate(settings: str, item: str, prompts: str, model: str, metrics: dsl.Ou
     """Evaluate one model on one benchmark.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         item: Model and benchmark, as `ppo-heldout`.
         prompts: Name of the fragment of `prompts`: its outputs by content hash.
         model: Fragment of the stage that made the model.
@@ -19,6 +18,6 @@ def evaluate(settings: str, item: str, prompts: str, model: str, metrics: dsl.Ou
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("evaluate", settings, [prompts, model], item, metrics=metrics)

@@ -1,8 +1,7 @@
 """Component of stage `models`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,12 +9,12 @@ def models(settings: str, metrics: dsl.Output[dsl.Metrics]) -> str:
     """Check teacher and base student, and pin what they are.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         metrics: The stage's figures, and the hashes of its outputs.
 
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("models", settings, metrics=metrics)

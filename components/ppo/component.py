@@ -1,8 +1,7 @@
 """Component of stage `ppo`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -12,7 +11,7 @@ def ppo(
     """Refine the student against the reward model, if that passed its gate.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         prompts: Name of the fragment of `prompts`: its outputs by content hash.
         models: Name of the fragment of `models`: its outputs by content hash.
         votes: Name of the fragment of `votes`: its outputs by content hash.
@@ -23,6 +22,6 @@ def ppo(
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("ppo", settings, [prompts, models, votes, sft, reward], metrics=metrics)

@@ -1,8 +1,7 @@
 """Component that keeps the lock of a run."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,13 +9,13 @@ def record(settings: str, fragments: list, schedule: str = "", plan: str = ""):
     """Keep the merged fragments of all stages as the lock of the run, which `retort pull` writes into a checkout.
 
     Args:
-        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.task`).
         fragments: Names of the fragments of all stages.
         schedule: Name of the schedule that the run belongs to, if it does.
         plan: Hash of what that schedule runs, its data aside.
     """
-    from retort.pod import record as keep
-    from retort.refresh import ended_well
+    from retort.pod.scheduled_data import ended_well
+    from retort.pod.task import record as keep
 
     keep(settings, fragments)
     if schedule:

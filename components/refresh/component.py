@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -22,6 +21,6 @@ def refresh(settings: str, schedule: str, plan: str, data: dict) -> NamedTuple(
     Returns:
         Settings of stage `prompts` with the data as it is now; whether a run has not ended well on them yet.
     """
-    from retort.refresh import refresh as take
+    from retort.pod.scheduled_data import refresh as take
 
     return take(settings, schedule, plan, data)

@@ -1,8 +1,7 @@
 """Component of stage `sft`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -12,7 +11,7 @@ def sft(
     """Fine-tune the base student on the teacher's responses that agree with the vote.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         prompts: Name of the fragment of `prompts`: its outputs by content hash.
         models: Name of the fragment of `models`: its outputs by content hash.
         teacher_responses: Name of the merged fragments of `teacher_responses`: their outputs by content hash.
@@ -22,6 +21,6 @@ def sft(
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("sft", settings, [prompts, models, teacher_responses, votes], metrics=metrics)

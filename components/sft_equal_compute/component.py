@@ -1,8 +1,7 @@
 """Component of stage `sft_equal_compute`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -19,7 +18,7 @@ def sft_equal_compute(
     """Train the baseline: fine-tuning for as long as PPO took as well.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         prompts: Name of the fragment of `prompts`: its outputs by content hash.
         models: Name of the fragment of `models`: its outputs by content hash.
         teacher_responses: Name of the merged fragments of `teacher_responses`: their outputs by content hash.
@@ -31,6 +30,6 @@ def sft_equal_compute(
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("sft_equal_compute", settings, [prompts, models, teacher_responses, votes, sft, ppo], metrics=metrics)

@@ -1,8 +1,7 @@
 """Component of stage `student_responses`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,7 +9,7 @@ def student_responses(settings: str, item: str, prompts: str, sft: str, metrics:
     """Sample one shard of the fine-tuned student's responses.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         item: Number of the shard.
         prompts: Name of the fragment of `prompts`: its outputs by content hash.
         sft: Name of the fragment of `sft`: its outputs by content hash.
@@ -19,6 +18,6 @@ def student_responses(settings: str, item: str, prompts: str, sft: str, metrics:
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("student_responses", settings, [prompts, sft], item, metrics=metrics)

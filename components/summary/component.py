@@ -1,8 +1,7 @@
 """Component that says how a run ended: its exit handler."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,10 +9,10 @@ def summary(settings: str, status: dsl.PipelineTaskFinalStatus, page: dsl.Output
     """Collect what failed in a run: stage, pod, last lines, remedy.
 
     Args:
-        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.task`).
         status: How the run ended, from Kubeflow.
         page: The summary, for Kubeflow's interface.
     """
-    from retort.pod import summarise
+    from retort.pod.task import summarise
 
     summarise(settings, state=status.state, message=status.error_message, page=page.path)

@@ -1,8 +1,7 @@
 """Component of stage `votes`."""
 
 from kfp import dsl
-
-from components.images import TRAIN
+from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
@@ -10,7 +9,7 @@ def votes(settings: str, prompts: str, teacher_responses: str, metrics: dsl.Outp
     """Vote on each prompt's answer: its pseudo-label.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.settings`).
+        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
         prompts: Name of the fragment of `prompts`: its outputs by content hash.
         teacher_responses: Name of the merged fragments of `teacher_responses`: their outputs by content hash.
         metrics: The stage's figures, and the hashes of its outputs.
@@ -18,6 +17,6 @@ def votes(settings: str, prompts: str, teacher_responses: str, metrics: dsl.Outp
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
-    from retort.pod import run
+    from retort.pod.task import run
 
     return run("votes", settings, [prompts, teacher_responses], metrics=metrics)

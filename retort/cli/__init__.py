@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
@@ -18,10 +19,21 @@ app = typer.Typer(
 )
 
 _HERE = ("run", "stage", "report", "score", "vote", "judge", "compare", "plan", "doctor", "promote", "champion")
-_ON_A_CLUSTER = ("compile", "submit", "status", "logs", "cancel", "rerun", "pull")
-for _verb in (*_HERE, *_ON_A_CLUSTER):
-    app.command(_verb)(getattr(importlib.import_module(f"retort.cli.{_verb}"), _verb))
-app.add_typer(importlib.import_module("retort.cli.schedule").schedule, name="schedule")
+
+
+def _add_verbs() -> None:
+    """The verbs that need no cluster, then those of other layers and packages, which register themselves."""
+    for name in _HERE:
+        app.command(name)(getattr(importlib.import_module(f"retort.cli.{name}"), name))
+    for entry in sorted(entry_points(group="retort.verbs"), key=lambda entry: entry.name):
+        verb = entry.load()
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=entry.name)
+        else:
+            app.command(entry.name)(verb)
+
+
+_add_verbs()
 
 
 def main() -> None:

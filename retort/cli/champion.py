@@ -18,7 +18,7 @@ def champion(
     as_json: options.AsJson = False,
 ) -> None:
     """Show the champion and the decisions that led to it."""
-    from retort import champion as library
+    from retort.run import champion as library
 
     root = Path()
     if rollback:

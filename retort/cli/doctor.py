@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +23,11 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON object.")] = False,
 ) -> None:
     """Check this machine, or a cluster; the exit code is 69 when something is missing that every run needs."""
-    from retort.doctor import examine
+    from retort.run.doctor import examine
 
     if cluster:
-        from pipelines.doctor import examine_cluster
-
-        checks = examine_cluster(profile, host, remote)
+        (doctor,) = entry_points(group="retort.doctors", name="cluster")
+        checks = doctor.load()(profile, host, remote)
     else:
         checks = examine(workspace)
     missing = [check.name for check in checks if check.status == "missing"]

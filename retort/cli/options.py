@@ -9,7 +9,7 @@ import typer
 
 Config = Annotated[Path, typer.Option(help="Configuration.")]
 Profile = Annotated[
-    str, typer.Option(envvar="RETORT_PROFILE", help="Where stages go: a name of k8s/profiles, or a YAML file.")
+    str, typer.Option(envvar="RETORT_PROFILE", help="Where stages go: a name of pipelines/profiles, or a YAML file.")
 ]
 Host = Annotated[
     str | None, typer.Option(envvar="RETORT_KFP_HOST", help="Address of Kubeflow Pipelines.", show_default=False)

@@ -20,7 +20,7 @@ def promote(
     as_json: options.AsJson = False,
 ) -> None:
     """Compare the run's student with the champion on held-out items; crown it if better, or as good and cheaper."""
-    from retort import champion
+    from retort.run import champion
 
     root, workspace = Path(), Path("runs") / run
     if force:

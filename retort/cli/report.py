@@ -17,8 +17,8 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Print the last run's result and where its report is."""
-    from retort.paths import Paths
     from retort.report.export import export_student
+    from retort.run.paths import Paths
 
     metrics = show_report(workspace, as_json=as_json)
     if export is not None:
@@ -34,8 +34,8 @@ def show_report(root: Path, *, as_json: bool) -> dict[str, Any]:
         InputError: there is no report yet, or a table that it needs is missing or malformed.
     """
     from retort.errors import InputError
-    from retort.paths import Paths
     from retort.report.terminal import result_lines
+    from retort.run.paths import Paths
     from retort.stages.report import write_page
 
     paths = Paths(root)

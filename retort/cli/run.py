@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -36,23 +37,21 @@ def run(
     # Stages are commands of this very installation, also where its environment was not activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if on is On.dvc:
-        from retort import versioning
+        from retort.run import dvc_adapter
 
-        ran = versioning.reproduce(root)
+        ran = dvc_adapter.reproduce(root)
     else:
-        # The one place that reaches up a layer: the verb starts the pipeline, nothing in the library knows of it.
-        from pipelines.local import run_locally
-
-        ran = run_locally(root)
+        (runner,) = entry_points(group="retort.runners", name=on.value)
+        ran = runner.load()(root)
     print(f"{root}: {f'{len(ran)} tasks ran' if ran else 'nothing has changed since the last run'}", file=sys.stderr)
     report(workspace=root, export=None, as_json=as_json)
 
 
 def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Path:
     """The workspace that is run, in line with its configuration."""
-    from retort import workspace
     from retort.config import load_config
     from retort.errors import ConfigError
+    from retort.run import workspace
 
     if config is None:
         if changes or name:

@@ -22,9 +22,9 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print all scores as JSON.")] = False,
 ) -> None:
     """Score responses by Retort's reading and by the benchmark's published rules."""
-    from retort.data.benchmarks import read_items
-    from retort.files import atomic_path
-    from retort.text.score import score as score_items
+    from retort.benchmarks.items import read_items
+    from retort.benchmarks.score import score as score_items
+    from retort.io.files import atomic_path
 
     if rows is None:
         scores = score_items(task, read_items(task, file))

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from retort.team import is_first
+from retort.io.rank import is_rank_zero
 
 
 def several_nodes() -> bool:
@@ -50,7 +50,7 @@ def stage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
-    from retort.graph import TRAINING
+    from retort.run.graph import TRAINING
 
     if (
         (processes > 1 or several_nodes())
@@ -58,13 +58,13 @@ def stage(
         and not {"RETORT_LAUNCHED", "WORLD_SIZE"} & os.environ.keys()
     ):
         launch(processes)
-    from retort import interruption
-    from retort.stages.context import run_stage
+    from retort.modeling import preemption
+    from retort.run.stage import run_stage
 
-    interruption.listen()
+    preemption.listen()
     given = {"shard": shard, "model": model, "benchmark": benchmark}
     metrics = run_stage(name, {key: value for key, value in given.items() if value is not None}, workspace)
-    if not is_first():
+    if not is_rank_zero():
         return
     if as_json:
         print(json.dumps(metrics, sort_keys=True))

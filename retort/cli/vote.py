@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from retort.text.summary import VoteSummary
+    from retort.votes.labels import VoteSummary
 
 _FILES = "Responses: JSON lines, a JSON array or Parquet, gzipped or not; several files vote together."
 
@@ -30,10 +30,10 @@ def vote(
     as_json: Annotated[bool, typer.Option("--json", help="Print all measurements as JSON.")] = False,
 ) -> None:
     """Vote over all responses to each question and measure the labels against the gold answers."""
+    from retort.benchmarks.recorded import collect_recorded
+    from retort.benchmarks.score import KINDS
     from retort.config.data import VotesConfig
-    from retort.text.recorded import collect_recorded
-    from retort.text.score import KINDS
-    from retort.text.summary import count_votes
+    from retort.votes.labels import count_votes
 
     config = VotesConfig(min_share=min_share, min_margin=min_margin, weights=weights, confidence=confidence)
     rules: Counter[str] = Counter()

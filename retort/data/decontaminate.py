@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retort.data.deduplicate import words_of
-from retort.data.records import read_records
 from retort.errors import InputError
+from retort.io.rows import read_records
 
 _NUMBER = "0"
 _DIGIT = re.compile(r"\d")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retort.config.data import SourceConfig
-from retort.data.records import Record, check_unicode, read_records, text_field
 from retort.errors import InputError, StorageError
+from retort.io.rows import Record, check_unicode, read_records, text_field
 
 Use = Literal["split", "train", "validation", "test"]
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retort.demo.task import draw_problem, write_solution
-from retort.files import write_json, write_text
-from retort.models import save_model
-from retort.progress import Progress
+from retort.io.files import write_json, write_text
+from retort.io.progress import Progress
+from retort.modeling.loading import save_model
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from retort.likelihood import TokenBatch
+    from retort.modeling.batch import TokenBatch
 
 PROMPTS = 6000
 """Problems in prompts.jsonl: 3,000 to train on, 600 for validation, the rest to test on."""
@@ -129,8 +129,8 @@ def train(
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from retort.chat import prompt_ids, response_ids
-    from retort.likelihood import pad_batch
+    from retort.modeling.chat import prompt_ids, response_ids
+    from retort.modeling.batch import pad_batch
 
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)

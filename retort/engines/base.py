@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from retort.chat import Form
 from retort.config.data import SamplingConfig
+from retort.modeling.chat import Form
 
 Key = tuple[str, int]
 """Prompt id and number of the response: what names a response within a stage."""
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One response; the fields are those of `retort.tables.RESPONSES` but for `source`."""
+    """One response; the fields are those of `retort.io.tables.RESPONSES` but for `source`."""
 
     prompt_id: str
     sample: int
@@ -125,7 +125,7 @@ def plan_requests(
     """Every request of a task: all prompts, at each temperature `sampling.samples` times.
 
     Args:
-        prompts: Rows of `retort.tables.PROMPTS`.
+        prompts: Rows of `retort.io.tables.PROMPTS`.
         sampling: Temperatures and samples of each.
         seed: Seed of the run.
         stage: Name of the stage, so that two stages draw differently.

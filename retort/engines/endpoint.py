@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from retort.chat import messages_of
 from retort.config.data import SamplingConfig
 from retort.engines.base import Key, Request, Response, until
 from retort.errors import ConfigError, EngineError, InputError
+from retort.modeling.chat import messages_of
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

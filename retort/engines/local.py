@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from retort.chat import check_prompt_length, prompt_ids
 from retort.config.data import SamplingConfig
 from retort.engines.base import Key, Request, Response, until
-from retort.models import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
+from retort.modeling.chat import check_prompt_length, prompt_ids
+from retort.modeling.loading import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
 
 if TYPE_CHECKING:
     import torch

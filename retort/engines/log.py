@@ -12,7 +12,7 @@ from pathlib import Path
 from retort.config.data import SamplingConfig
 from retort.engines.base import Engine, Key, Request, Response
 from retort.errors import StorageError
-from retort.progress import Progress
+from retort.io.progress import Progress
 
 
 def answer(

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from retort.config.models import OpenAITeacher, RecordedTeacher, TeacherConfig, TransformersTeacher, VLLMTeacher
 from retort.engines.base import Engine
-from retort.models import read_reference
+from retort.modeling.loading import read_reference
 
 
 def make_engine(

@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from retort.config.data import SamplingConfig
-from retort.data.records import read_records
 from retort.engines.base import Key, Request, Response
 from retort.errors import InputError
+from retort.io.rows import read_records
 
 Format = Literal["responses", "gsm8k_solutions", "openai_batch"]
 

@@ -20,7 +20,7 @@ from typing import IO, Self
 from retort.config.models import VLLMTeacher
 from retort.engines.endpoint import EndpointEngine
 from retort.errors import EngineError, MissingToolError
-from retort.models import model_source, read_reference
+from retort.modeling.loading import model_source, read_reference
 
 _PATIENCE_S = 15.0
 """Time that the server has to end by itself."""

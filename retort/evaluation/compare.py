@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from retort import tables
 from retort.errors import InputError
 from retort.evaluation.statistics import (
     clustered_error,
@@ -15,6 +14,7 @@ from retort.evaluation.statistics import (
     paired_difference,
     sign_flip_test,
 )
+from retort.io import tables
 
 
 @dataclass(frozen=True)

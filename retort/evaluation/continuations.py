@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from retort.likelihood import length_sorted_batches, pad_batch, scoring_tokens
-from retort.progress import Progress
+from retort.io.progress import Progress
+from retort.modeling.batch import pad_batch
+from retort.modeling.logprobs import length_sorted_batches, scoring_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

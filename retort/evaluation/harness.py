@@ -14,7 +14,7 @@ from retort.engines.base import Engine
 from retort.errors import ConfigError, InputError
 from retort.evaluation.reading import Reading, group_of, read_response
 from retort.evaluation.tasks import build_tasks, explained_fields, files_of
-from retort.tables import Rows
+from retort.io.tables import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Outcome:
     """A benchmark's items, and what the harness itself makes of them."""
 
     rows: Rows
-    """Rows of `retort.tables.RESULTS`, by task and in the order of its documents."""
+    """Rows of `retort.io.tables.RESULTS`, by task and in the order of its documents."""
     harness: dict[str, float]
     """The harness's own aggregate of each `filter/metric`."""
 

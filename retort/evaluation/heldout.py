@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retort import tables
 from retort.config.data import AnswerType, BenchmarkConfig, SamplingConfig
 from retort.engines.base import Engine, Request, derived_seed
 from retort.engines.log import answer
 from retort.errors import InputError
+from retort.io import tables
 from retort.text.equal import same_answer
 from retort.text.extract import read_answer
 
@@ -27,7 +27,7 @@ def evaluate_heldout(
         sampling: Token limit and batch size.
 
     Returns:
-        Rows of `retort.tables.RESULTS`, in the order of the table.
+        Rows of `retort.io.tables.RESULTS`, in the order of the table.
 
     Raises:
         InputError: no prompt has a gold answer.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM
 
-from retort.chat import check_prompt_length, prompt_ids
 from retort.config.data import BenchmarkConfig, SamplingConfig
 from retort.engines.base import Engine, Request, Response, derived_seed
 from retort.engines.log import answer
 from retort.errors import ConfigError
+from retort.modeling.chat import check_prompt_length, prompt_ids
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -192,7 +192,7 @@ def _texts(until: object) -> tuple[str, ...]:
 
 
 def _context(engine: LocalEngine) -> int:
-    from retort.models import context_length
+    from retort.modeling.loading import context_length
 
     return context_length(engine.weights)
 

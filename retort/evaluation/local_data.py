@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retort.data.records import Record, check_unicode, read_records, text_field
+from retort.benchmarks import official
 from retort.data.sources import gold_answer
 from retort.errors import ConfigError, InputError
-from retort.text import official
+from retort.io.rows import Record, check_unicode, read_records, text_field
 
 if TYPE_CHECKING:
     from datasets import Dataset

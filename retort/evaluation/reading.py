@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from retort.benchmarks import official
+from retort.benchmarks.items import Item, Task
+from retort.benchmarks.score import read_item
 from retort.config.data import AnswerType
-from retort.data.benchmarks import Item, Task
 from retort.data.sources import gold_answer
-from retort.text import official
 from retort.text.equal import same_answer
 from retort.text.extract import read_answer
-from retort.text.score import read_item
 
 Doc = Mapping[str, Any]
 

@@ -24,8 +24,8 @@ from math import exp, isnan
 from pathlib import Path
 from typing import Any
 
-from retort.data.records import Record, read_records
 from retort.errors import InputError
+from retort.io.rows import Record, read_records
 from retort.judge.comparisons import Comparison
 
 _REMEDY = "Give an annotations file of AlpacaEval (a JSON array or JSON lines, gzipped or not)"

@@ -14,7 +14,7 @@ from retort.config.judge import JudgeConfig
 from retort.engines.base import Request, derived_seed
 from retort.judge import prompts
 from retort.judge.comparisons import Comparison
-from retort.judge.fence import code_for
+from retort.judge.injection import code_for
 from retort.judge.verdicts import read_choice, read_rating
 
 if TYPE_CHECKING:

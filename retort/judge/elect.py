@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from retort.config.data import VotesConfig
 from retort.judge.ask import Judge, Pair, Single
-from retort.text.vote import Vote
+from retort.votes.majority import Vote
 
 _ROUNDING = 1e-9
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from retort.judge.fence import fenced
+from retort.judge.injection import fenced
 
 CRITERIA = "helpfulness, relevance, accuracy, depth, and how well the response follows the instruction"
 """What is judged, where the configuration names nothing else (MT-Bench's list, less creativity)."""

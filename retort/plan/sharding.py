@@ -1,4 +1,4 @@
-"""What of a model's bytes lies on one GPU where several processes shard it (`retort.sharding`)."""
+"""What of a model's bytes lies on one GPU where several processes shard it (`retort.modeling.fsdp`)."""
 
 from __future__ import annotations
 

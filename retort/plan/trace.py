@@ -104,7 +104,7 @@ def _fake(model: Model) -> Iterator[Any]:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from retort.adapters import recompute_activations, with_adapters
+    from retort.modeling.lora import recompute_activations, with_adapters
     from retort.plan.shapes import on_meta
 
     made: Any = on_meta(model.config, model.dtype)
@@ -147,7 +147,7 @@ def weights(model: Model) -> Bytes:
 @cache
 def units(model: Model) -> tuple[int, int]:
     """Bytes of the weights outside decoder layers, and of those in the largest layer."""
-    from retort.sharding import decoder_layers
+    from retort.modeling.fsdp import decoder_layers
 
     with _fake(model) as made:
         layers = [sum(p.nbytes for p in layer.parameters()) for layer in decoder_layers(made)]
@@ -165,11 +165,11 @@ def parameters(model: Model) -> int:
 def packed(
     model: Model, *, sequences: int, responses_per_prompt: int, prompt: int, response: int
 ) -> tuple[int, int, int]:
-    """Rows, their width, and response tokens in each, of sequences at their longest as `retort.packing` lays them out.
+    """Rows, their width, and response tokens in each, of the longest sequences as `retort.modeling.packing` lays them.
 
     The responses to one prompt share a copy of it where the model allows it.
     """
-    from retort.packing import can_share, layout
+    from retort.modeling.packing import can_share, layout
     from retort.plan.shapes import on_meta
 
     share = responses_per_prompt if can_share(on_meta(model.config, model.dtype)) else 1
@@ -284,7 +284,7 @@ def cache_bytes_per_token(model: Model) -> int:
 def _read(made: Any, rows: int, width: int, scored: int, read: str) -> torch.Tensor:
     import torch
 
-    from retort.likelihood import chosen_logprobs
+    from retort.modeling.logprobs import chosen_logprobs
 
     ids = torch.zeros(rows, width, dtype=torch.long)
     trunk = made.get_base_model() if hasattr(made, "get_base_model") else made  # adapters are in its layers

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 from retort.config.training import OptimizerConfig
-from retort.likelihood import MOST_SCORES
+from retort.modeling.logprobs import MOST_SCORES
 from retort.plan import trace
 from retort.plan.setting import Setting, StagePlan
 from retort.plan.speed import Work, batch_s
 from retort.plan.trace import Bytes, Model
 
 SCORING_BATCH = 128
-"""Rows of a pass without gradient in PPO (`retort.ppo.rollout.SCORING_BATCH`)."""
+"""Rows of a pass without gradient in PPO (`retort.trainers.ppo.rollout.SCORING_BATCH`)."""
 
 
 def sft(on: Setting) -> StagePlan:
@@ -107,7 +107,7 @@ def ppo(on: Setting) -> StagePlan:
 
 
 def _ppo_weights(model: Model, on: Setting) -> int:
-    """Weights of every model of PPO (`retort.ppo.models`), of which adapters share one copy of the student's."""
+    """Weights of every model of `retort.trainers.ppo.models`; adapters share one copy of the student's."""
     config, held = on.config.ppo, trace.weights(model)
     adapted = config.lora is not None
     critic = held.gradients if adapted and config.critic_init == "policy" else held.weights

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retort.graph import STAGES
+from retort.run.graph import STAGES
 
 
 @dataclass(frozen=True)

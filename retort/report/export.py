@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from retort.errors import InputError
-from retort.files import atomic_path
-from retort.paths import Paths
+from retort.io.files import atomic_path
+from retort.run.paths import Paths
 
 
 def export_student(paths: Paths, final_model: str, target: Path) -> None:

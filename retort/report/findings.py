@@ -14,13 +14,13 @@ from typing import Any
 
 from retort.config import RetortConfig
 from retort.errors import InputError
-from retort.graph import BY_NAME, tasks
-from retort.paths import Paths
+from retort.io.tables import RESULTS, VOTES, Rows, read_table
 from retort.report.curves import Curve, read_curves
 from retort.report.labels import Labels, summarise_votes
 from retort.report.reward import OfSource, summarise_reward
 from retort.report.scores import ORDER, PAIRS, Benchmark, compare_models
-from retort.tables import RESULTS, VOTES, Rows, read_table
+from retort.run.graph import BY_NAME, tasks
+from retort.run.paths import Paths
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retort.tables import Rows
+from retort.io.tables import Rows
 
 
 @dataclass(frozen=True)

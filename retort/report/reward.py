@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retort.evaluation.statistics import wilson_interval
-from retort.reward.calibration import BINS
-from retort.tables import REWARD_PREDICTIONS, Rows, read_table
+from retort.io.tables import REWARD_PREDICTIONS, Rows, read_table
+from retort.rewards.learned.calibration import BINS
 
 HISTOGRAM_BINS = 20
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from retort.evaluation.compare import compare
 from retort.evaluation.statistics import mean_interval
-from retort.tables import Rows
+from retort.io.tables import Rows
 
 PAIRS = {
     "ppo_minus_sft": ("ppo", "sft"),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retort import tables
 from retort.config.data import BenchmarkConfig, SamplingConfig
 from retort.engines.base import Engine
 from retort.engines.make import make_engine
 from retort.errors import ConfigError
 from retort.evaluation.heldout import evaluate_heldout
 from retort.evaluation.statistics import mean_interval
-from retort.models import read_reference
-from retort.stages.context import Context
+from retort.io import tables
+from retort.modeling.loading import read_reference
+from retort.run.stage import Context
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from retort.stages.context import Context
-from retort.tables import JUDGEMENTS, read_table
+from retort.io.tables import JUDGEMENTS, read_table
+from retort.run.stage import Context
 
 Judged = Mapping[tuple[str, str], bool | None]
 """Whether a response, named by its prompt and its text, may be learned from; None where the judge did not decide."""

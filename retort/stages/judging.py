@@ -11,11 +11,7 @@ from retort.config.judge import FolderJudge, JudgeConfig, RecordedJudge
 from retort.engines.base import Engine
 from retort.engines.make import make_engine
 from retort.errors import ConfigError, InputError
-from retort.judge.ask import Judge, Pair, Record, Single
-from retort.judge.comparisons import bias
-from retort.judge.elect import Elected, Prompt, elect_responses
-from retort.stages.context import Context
-from retort.tables import (
+from retort.io.tables import (
     JUDGE_CALLS,
     JUDGEMENTS,
     PROMPTS,
@@ -26,6 +22,10 @@ from retort.tables import (
     read_tables,
     write_table,
 )
+from retort.judge.ask import Judge, Pair, Record, Single
+from retort.judge.comparisons import bias
+from retort.judge.elect import Elected, Prompt, elect_responses
+from retort.run.stage import Context
 
 
 @dataclass(frozen=True)

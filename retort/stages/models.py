@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from retort.config.models import OpenAITeacher, RecordedTeacher, StudentConfig, TransformersTeacher, VLLMTeacher
 from retort.errors import ConfigError, ModelError, StorageError
-from retort.files import content_hash
-from retort.models import Reference, check_folder, referenced_tokenizer, write_reference
-from retort.stages.context import Context
+from retort.io.files import content_hash
+from retort.modeling.loading import Reference, check_folder, referenced_tokenizer, write_reference
+from retort.run.stage import Context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retort.errors import InputError
-from retort.files import atomic_path
-from retort.stages.context import Context
-from retort.tables import PROMPTS, VOTES, Rows, read_table
+from retort.io.files import atomic_path
+from retort.io.tables import PROMPTS, VOTES, Rows, read_table
+from retort.run.stage import Context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from retort.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo.rollout import Parts, Prompt
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def run(context: Context) -> PPOResult:
         paths.curves("ppo").mkdir(parents=True, exist_ok=True)
         return PPOResult(skipped=True, reasons=gate["gate_reasons"])
 
-    from retort.ppo.models import trained_student
-    from retort.ppo.trainer import train
-    from retort.sharding import save_whole
+    from retort.modeling.fsdp import save_whole
+    from retort.trainers.ppo.models import trained_student
+    from retort.trainers.ppo.trainer import train
 
     config, state_folder = context.config.ppo, context.state()
     parts = _parts(context)
@@ -114,10 +114,10 @@ def _open_agreement(context: Context, parts: Parts) -> Iterator[None]:
 def _parts(context: Context) -> Parts:
     from transformers import set_seed
 
-    from retort.models import context_length, load_model, load_tokenizer
-    from retort.ppo.models import ppo_models
-    from retort.ppo.rollout import Parts
-    from retort.reward.model import RewardModel
+    from retort.modeling.loading import context_length, load_model, load_tokenizer
+    from retort.rewards.learned.model import RewardModel
+    from retort.trainers.ppo.models import ppo_models
+    from retort.trainers.ppo.rollout import Parts
 
     config, paths = context.config.ppo, context.paths
     set_seed(context.config.seed)
@@ -149,8 +149,8 @@ def _parts(context: Context) -> Parts:
 
 
 def _prompts(context: Context, tokenizer: PreTrainedTokenizerFast, split: str, limit: int) -> list[Prompt]:
-    from retort.chat import check_prompt_length, prompt_ids
-    from retort.ppo.rollout import Prompt
+    from retort.modeling.chat import check_prompt_length, prompt_ids
+    from retort.trainers.ppo.rollout import Prompt
 
     file = context.paths.prompts(split)
     rows: Rows = read_table(file, PROMPTS)

@@ -14,10 +14,10 @@ from retort.data.deduplicate import find_duplicates
 from retort.data.sources import Prompt, load_prompts
 from retort.data.split import Splits, split_prompts
 from retort.errors import ConfigError
-from retort.files import atomic_path, write_text
-from retort.progress import Progress
-from retort.stages.context import Context
-from retort.tables import PROMPTS, write_table
+from retort.io.files import atomic_path, write_text
+from retort.io.progress import Progress
+from retort.io.tables import PROMPTS, write_table
+from retort.run.stage import Context
 
 DROPPED = "dropped.jsonl"
 """Beside the tables: each prompt that was dropped (or reported), why, and what it repeats."""

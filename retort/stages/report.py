@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from retort.config import RetortConfig, load_keys
-from retort.files import atomic_path, write_json, write_text
-from retort.graph import BY_NAME
-from retort.paths import Paths
-from retort.stages.context import Context
+from retort.io.files import atomic_path, write_json, write_text
+from retort.run.graph import BY_NAME
+from retort.run.paths import Paths
+from retort.run.stage import Context
 
 PAGE = "report.html"
 """Name of the page in the workspace."""

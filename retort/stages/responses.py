@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from retort import tables
 from retort.config.data import ResponsesConfig
 from retort.engines.base import Engine, Request, Response, plan_requests
 from retort.engines.log import answer
 from retort.engines.make import make_engine
 from retort.errors import InputError
-from retort.stages.context import Context
+from retort.io import tables
+from retort.run.stage import Context
 
 logger = logging.getLogger(__name__)
 

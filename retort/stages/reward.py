@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retort.errors import InputError
-from retort.files import atomic_path
-from retort.models import model_size
-from retort.stages.context import Context
-from retort.tables import REWARD_EXAMPLES, REWARD_PREDICTIONS, Rows, read_table, write_table
+from retort.io.files import atomic_path
+from retort.io.tables import REWARD_EXAMPLES, REWARD_PREDICTIONS, Rows, read_table, write_table
+from retort.modeling.loading import model_size
+from retort.run.stage import Context
 
 if TYPE_CHECKING:
-    from retort.reward.model import RewardModel
-    from retort.reward.quality import Quality
-    from retort.reward.train import Examples
+    from retort.rewards.learned.model import RewardModel
+    from retort.rewards.learned.quality import Quality
+    from retort.rewards.learned.train import Examples
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run(context: Context) -> RewardResult:
     """
     import torch
 
-    from retort.reward.train import held_out_part, prepare, rows_of_a_pass
+    from retort.rewards.learned.train import held_out_part, prepare, rows_of_a_pass
 
     config, paths, state = context.config.reward, context.paths, context.state()
     train_rows = read_examples(paths.reward_data("train"))
@@ -94,8 +94,8 @@ def fit(
     context: Context, model: RewardModel, train: Examples, select: Examples, *, state: Path, curves_folder: Path
 ) -> int:
     """Train and calibrate `model` in place, with adapters in its trunk where asked for; the step that was kept."""
-    from retort.adapters import with_adapters
-    from retort.reward.train import train_reward
+    from retort.modeling.lora import with_adapters
+    from retort.rewards.learned.train import train_reward
 
     config = context.config.reward
     if config.lora:
@@ -144,8 +144,8 @@ def _check(context: Context, train: Examples, held: Examples, parts: list[str]) 
 
 def build(context: Context) -> RewardModel:
     """The untrained reward model: trunk and judges as the configuration names them, and a random head."""
-    from retort.models import load_model, load_tokenizer
-    from retort.reward.model import RewardModel, load_judges
+    from retort.modeling.loading import load_model, load_tokenizer
+    from retort.rewards.learned.model import RewardModel, load_judges
 
     config, paths = context.config.reward, context.paths
     trunk = load_model(paths.model(config.init))
@@ -160,7 +160,7 @@ def build(context: Context) -> RewardModel:
 
 def quality(rows: Rows, field: str = "label") -> Quality:
     """Figures of scored rows against one of their fields, with intervals."""
-    from retort.reward.quality import measure
+    from retort.rewards.learned.quality import measure
 
     return measure(
         [int(row[field]) for row in rows], [row["score"] for row in rows], [row["prompt_id"] for row in rows]
@@ -195,7 +195,7 @@ def _decisive(gate: Rows, by_source: dict[str, Quality], min_per_class: int) -> 
 def _result(
     context: Context, model: RewardModel, step: int, train: Examples, held: Examples, predictions: Rows
 ) -> RewardResult:
-    from retort.reward.quality import gate_reasons
+    from retort.rewards.learned.quality import gate_reasons
 
     config = context.config.reward
     places = [place for place, row in enumerate(predictions) if row["part"] == "gate"]

@@ -9,14 +9,14 @@ from typing import Any
 
 from retort.config.data import AnswerType
 from retort.errors import InputError
-from retort.files import atomic_path
+from retort.io.files import atomic_path
+from retort.io.progress import Progress
+from retort.io.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
 from retort.judge.ask import Pair, Record
 from retort.judge.elect import agree_with
-from retort.progress import Progress
-from retort.stages.context import Context
+from retort.run.stage import Context
 from retort.stages.judgements import Judged, read_judged
 from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
-from retort.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
 from retort.text.equal import same_answer
 from retort.text.extract import read_answer
 

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 
 from retort.errors import InputError
-from retort.sft.examples import agreeing_responses
-from retort.sft.train import Trained, train_sft
-from retort.stages.context import Context
+from retort.io.tables import PROMPTS, RESPONSES, VOTES, read_table, read_tables
+from retort.run.stage import Context
 from retort.stages.judgements import read_judged
-from retort.tables import PROMPTS, RESPONSES, VOTES, read_table, read_tables
+from retort.trainers.sft.examples import agreeing_responses
+from retort.trainers.sft.train import Trained, train_sft
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def run(context: Context) -> SFTResult:
 
     Raises:
         InputError: no response agrees with the vote.
-        TrainingError: see `retort.sft.train.train_sft`.
+        TrainingError: see `retort.trainers.sft.train.train_sft`.
     """
     config, paths, name = context.config, context.paths, context.name
     extra, capped = 0, False

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from retort.errors import ConfigError, InputError
-from retort.progress import Progress
-from retort.stages.context import Context
+from retort.io.progress import Progress
+from retort.io.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read_tables, write_table
+from retort.run.stage import Context
 from retort.stages.judging import JudgeSummary, elect_labels
-from retort.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read_tables, write_table
-from retort.text.ballots import Ballot, Batch, Origin, collect
 from retort.text.extract import read_answer
-from retort.text.summary import Labels, VoteSummary, count_votes
-from retort.text.vote import Vote
+from retort.votes.answers import Ballot, Batch, Origin, collect
+from retort.votes.labels import Labels, VoteSummary, count_votes
+from retort.votes.majority import Vote
 
 VotesResult = VoteSummary | JudgeSummary
 """Metrics of the stage."""

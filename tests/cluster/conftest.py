@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from retort_pipelines.profiles import load_profile
 
-from pipelines.profiles import load_profile
 from tests.cluster import image as images
 from tests.cluster.runs import Run, ended, submitted
 from tests.cluster.support import CHECKOUT, PROFILE, Kubectl, Retort, named, put_secret

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from retort_pipelines.checks.capacity import full_name
+from retort_pipelines.profiles import load_profile
 
-from pipelines.profiles import load_profile
-from pipelines.room import full_name
 from tests.cluster.support import CHECKOUT, PROFILE, Kubectl
 
 STOCK = "localhost/python:3.11"

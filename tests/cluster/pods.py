@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from retort_pipelines.graph.compile import compile as write
+from retort_pipelines.profiles import load_profile
 
-from pipelines.compile import compile as write
-from pipelines.profiles import load_profile
 from retort.config import RetortConfig
 from tests.cluster.image import Image
 from tests.cluster.support import PROFILE, Kubectl

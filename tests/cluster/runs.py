@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import connect
-from pipelines.profiles import load_profile
-from pipelines.runs import ENDED
-from retort.graph import BY_NAME
-from retort.objects import Objects
+from retort_pipelines.profiles import load_profile
+from retort_pipelines.runs import client
+from retort_pipelines.runs.runs import ENDED
+
+from retort.io.objects import Objects
+from retort.run.graph import BY_NAME
 from tests.cluster.support import PROFILE, Kubectl, Retort
 
 LONGER = ("sft.steps=80", "ppo.iterations=8")
@@ -51,14 +52,14 @@ def shown(kubeflow: Retort, run: Run) -> dict[str, Any]:
 
 def ended(kubeflow: Retort, run: Run, *, limit_s: float = 1500) -> dict[str, Any]:
     """Its status when it has ended."""
-    client = api(kubeflow).client  # asking in this process is cheaper
-    until(lambda: client.get_run(run.id).state in ENDED, f"{run}: ended", limit_s, 2)
+    asked = api(kubeflow).client  # asking in this process is cheaper
+    until(lambda: asked.get_run(run.id).state in ENDED, f"{run}: ended", limit_s, 2)
     return shown(kubeflow, run)
 
 
-def api(kubeflow: Retort) -> connect.Kubeflow:
+def api(kubeflow: Retort) -> client.Kubeflow:
     """The Kubeflow that the environment names, in this process."""
-    return connect.kubeflow(kubeflow.environment["RETORT_KFP_HOST"], namespace=load_profile(PROFILE).namespace)
+    return client.kubeflow(kubeflow.environment["RETORT_KFP_HOST"], namespace=load_profile(PROFILE).namespace)
 
 
 def states(status: dict[str, Any]) -> dict[str, str]:

@@ -6,12 +6,12 @@ import sys
 
 import boto3
 import pytest
+from retort_pipelines.profiles import WITH_MODELS
 
-from pipelines.profiles import WITH_MODELS
-from retort import versioning
 from retort.config import load_config
-from retort.graph import STAGES, tasks
-from retort.records import Records
+from retort.pod.run_records import Records
+from retort.run import dvc_adapter
+from retort.run.graph import STAGES, tasks
 from tests.cluster.runs import (
     BOOKS,
     LONGER,
@@ -132,7 +132,7 @@ def test_a_run_that_lost_pods_makes_what_the_undisturbed_one_made(at_once, store
 def made_here(kubeflow, name, *flags):
     """The record of the same configuration's run on this machine: the hash of every output, metrics among them."""
     kubeflow("run", *SMOKE, *flags, "--name", name)
-    return versioning.read_lock(kubeflow.home / "runs" / name)
+    return dvc_adapter.read_lock(kubeflow.home / "runs" / name)
 
 
 def test_pull_gives_a_clean_workspace_with_the_local_runs_metrics(kubeflow, first):
@@ -141,7 +141,7 @@ def test_pull_gives_a_clean_workspace_with_the_local_runs_metrics(kubeflow, firs
     for verb in ("status", "pull"):
         said = subprocess.run([sys.executable, "-m", "dvc", verb], cwd=root, capture_output=True, text=True, check=True)
         assert "up to date" in said.stdout
-    assert versioning.read_lock(root) == made_here(kubeflow, "local")
+    assert dvc_adapter.read_lock(root) == made_here(kubeflow, "local")
     for metrics in (*(root / "metrics").glob("*.json"), root / "outputs/report/metrics.json"):
         assert metrics.read_bytes() == (kubeflow.home / "runs/local" / metrics.relative_to(root)).read_bytes()
 

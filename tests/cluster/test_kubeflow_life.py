@@ -8,13 +8,13 @@ import shutil
 import subprocess
 
 import pytest
+from retort_pipelines.runs.submit import descendants
 
-from pipelines.submit import descendants
 from retort.demo import make
 from retort.errors import DO_NOT_RETRY
-from retort.graph import BY_NAME
-from retort.objects import Objects
-from retort.records import Records
+from retort.io.objects import Objects
+from retort.pod.run_records import Records
+from retort.run.graph import BY_NAME
 from tests.cluster.runs import BOOKS, SMOKE, Run, api, damaged, ended, in_the_middle, pods_of, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 

@@ -7,14 +7,15 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from retort_pipelines.checks import kueue
+from retort_pipelines.checks.run import Cluster
+from retort_pipelines.graph.placement import RUN_LABEL
+from retort_pipelines.profiles import Profile, load_profile
+from retort_pipelines.runs import runs
+from retort_pipelines.runs.client import kubernetes_api
 
-from pipelines import queues, runs
-from pipelines.checks import Cluster
-from pipelines.connect import kubernetes_api
-from pipelines.profiles import Profile, load_profile
-from pipelines.resources import RUN_LABEL
-from retort.graph import BY_NAME, STAGES, producers
-from retort.objects import Objects
+from retort.io.objects import Objects
+from retort.run.graph import BY_NAME, STAGES, producers
 from tests.cluster import image as images
 from tests.cluster import support
 from tests.cluster.pods import Pods
@@ -42,7 +43,7 @@ def gated(pod):
 def kubectl():
     named("KUBECONFIG")
     run = Kubectl(NAMESPACE)
-    if "localqueues" not in run("api-resources", f"--api-group={queues.GROUP}", "-o", "name"):
+    if "localqueues" not in run("api-resources", f"--api-group={kueue.GROUP}", "-o", "name"):
         pytest.skip("the cluster has no Kueue")
     run("apply", "--server-side", "--force-conflicts", "-k", str(HERE))
     run("wait", "--for=condition=Active", "localqueue/retort", "--timeout=60s")
@@ -141,7 +142,7 @@ def said(change):
     values = load_profile(PROFILE).model_dump()
     values["models"] |= change
     with kubernetes_api() as api:
-        return queues.queue(Cluster(api, Profile.model_validate(values | {"stages": {}}), "s3://unused"))
+        return kueue.queue(Cluster(api, Profile.model_validate(values | {"stages": {}}), "s3://unused"))
 
 
 def test_the_check_before_a_run_knows_which_pods_the_queue_could_never_admit(kubectl):

@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from retort_pipelines.profiles import WITH_MODELS, load_profile
+from retort_pipelines.runs.submit import Submission, prepare
 
-from pipelines.profiles import WITH_MODELS, load_profile
-from pipelines.submit import Submission, prepare
-from retort import fragments, versioning
 from retort.config import load_config
-from retort.graph import BY_NAME, STAGES, producers, tasks
-from retort.objects import Objects
-from retort.workspace import create
+from retort.io.objects import Objects
+from retort.pod import lock_fragments
+from retort.run import dvc_adapter
+from retort.run.graph import BY_NAME, STAGES, producers, tasks
+from retort.run.workspace import create
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
 
@@ -47,7 +48,7 @@ def test_stages_with_and_without_a_gpu_run_in_pods_on_the_right_nodes(kubectl, i
     pods = Pods(kubectl, image, config, home)
     made, started = run_in_pods(pods, config, given, STAGES[:3])
     assert [len(names) for names in made.values()] == [1, 1, 2]
-    lock = fragments.merge([name for names in made.values() for name in names], store)
+    lock = lock_fragments.merge([name for names in made.values() for name in names], store)
     assert all(out["md5"] for entry in lock.values() for out in entry["outs"])
     pods.remove(*started)
 
@@ -58,12 +59,12 @@ def test_every_stage_runs_in_a_pod_and_makes_what_this_machine_makes(kubectl, im
     pods = Pods(kubectl, image, config, home)
     made, started = run_in_pods(pods, config, given, STAGES)
     # What the pods made is what a laptop makes: every record, so every content hash.
-    lock = fragments.merge([name for names in made.values() for name in names], store)
+    lock = lock_fragments.merge([name for names in made.values() for name in names], store)
     here = home / "here"
     create(here, config, home=CHECKOUT, remote=str(home / "remote"), cache=home / "cache")
     monkeypatch.setenv("PATH", f"{Path(os.sys.executable).parent}:{os.environ['PATH']}")
-    versioning.reproduce(here)
-    assert versioning.read_lock(here) == lock
+    dvc_adapter.reproduce(here)
+    assert dvc_adapter.read_lock(here) == lock
     pods.remove(*started)
 
 

@@ -5,11 +5,11 @@ import time
 
 import pytest
 import yaml
+from retort_pipelines.graph.placement import Placement
+from retort_pipelines.profiles import load_profile
 
-from pipelines.profiles import load_profile
-from pipelines.resources import Placement
-from retort.graph import BY_NAME, STAGES, producers
-from retort.objects import Objects
+from retort.io.objects import Objects
+from retort.run.graph import BY_NAME, STAGES, producers
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
 from tests.cluster.test_pods import prepared, run_in_pods

@@ -19,10 +19,10 @@ import yaml
 from retort.cli import main
 from retort.config import load_config
 from retort.errors import DO_NOT_RETRY, RETRY
-from retort.files import content_hash
-from retort.paths import Paths
-from retort.tables import REWARD_EXAMPLES, write_table
-from retort.workspace import create
+from retort.io.files import content_hash
+from retort.io.tables import REWARD_EXAMPLES, write_table
+from retort.run.paths import Paths
+from retort.run.workspace import create
 
 CONFIG: dict[str, Any] = {
     "seed": 0,

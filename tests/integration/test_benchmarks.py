@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from retort import tables
 from retort.cli import app
-from retort.models import Reference, write_reference
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.modeling.loading import Reference, write_reference
+from retort.run.stage import run_stage
 
 pytestmark = pytest.mark.timeout(900)
 """Importing the harness takes long on a machine that is busy."""

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from dvc.data_cloud import DataCloud
 
-from retort import fragments, pod, versioning
 from retort.config import load_config
 from retort.errors import RETRY, StageError, StorageError
-from retort.graph import BY_NAME, STAGES, tasks
-from retort.workspace import create
+from retort.pod import lock_fragments, task
+from retort.run import dvc_adapter
+from retort.run.graph import BY_NAME, STAGES, tasks
+from retort.run.workspace import create
 
 
 def workspace(toy, name="toy", changes=()):
@@ -27,18 +28,18 @@ def test_every_task_of_the_graph_runs_once_and_then_nothing_does(toy):
     made = toy()
     root = workspace(made)
     every = {task.address for stage in STAGES for task in tasks(made.config, stage)}
-    assert set(versioning.reproduce(root)) == every
+    assert set(dvc_adapter.reproduce(root)) == every
     assert sorted(made.ran()) == sorted(every)
-    assert versioning.reproduce(root) == []
+    assert dvc_adapter.reproduce(root) == []
     assert made.ran() == []
-    assert versioning.status(root) == {}
+    assert dvc_adapter.status(root) == {}
 
 
 def test_a_changed_ppo_parameter_reruns_ppo_and_what_follows_only(toy):
     made = toy()
-    versioning.reproduce(workspace(made))
+    dvc_adapter.reproduce(workspace(made))
     made.ran()
-    versioning.reproduce(workspace(made, changes=["ppo.iterations=7"]))
+    dvc_adapter.reproduce(workspace(made, changes=["ppo.iterations=7"]))
     assert sorted(made.ran()) == [
         "evaluate@ppo-heldout",
         "evaluate@sft_equal_compute-heldout",
@@ -52,7 +53,7 @@ def test_a_failed_stage_gives_its_exit_code_and_keeps_what_was_done(toy, monkeyp
     made = toy()
     monkeypatch.setenv("TOY_FAIL", "reward:65")
     with pytest.raises(StageError) as failure:
-        versioning.reproduce(workspace(made))
+        dvc_adapter.reproduce(workspace(made))
     assert (failure.value.task, failure.value.exit_code) == ("reward", 65)
     shown = capfd.readouterr()
     assert shown.out == ""
@@ -60,7 +61,7 @@ def test_a_failed_stage_gives_its_exit_code_and_keeps_what_was_done(toy, monkeyp
     assert "Traceback" not in shown.err
     done = made.ran()
     monkeypatch.delenv("TOY_FAIL")
-    versioning.reproduce(workspace(made))
+    dvc_adapter.reproduce(workspace(made))
     assert set(made.ran()).isdisjoint(set(done) - {"reward"})
 
 
@@ -69,19 +70,19 @@ def test_a_stage_ended_by_a_signal_may_be_tried_again(toy):
     command = Path(made.log.parent / "bin/retort")
     command.write_text("#!/bin/sh\nkill -9 $$\n")
     with pytest.raises(StageError) as failure:
-        versioning.reproduce(workspace(made))
+        dvc_adapter.reproduce(workspace(made))
     assert failure.value.exit_code == RETRY
 
 
 def test_another_machine_fetches_everything_that_was_pushed(toy):
     made = toy()
     root = workspace(made)
-    versioning.reproduce(root)
-    versioning.push(root)
+    dvc_adapter.reproduce(root)
+    dvc_adapter.push(root)
     other = workspace(made, "other")
-    versioning.write_lock(other, versioning.read_lock(root))
-    versioning.fetch(other)
-    assert versioning.status(other) == {}
+    dvc_adapter.write_lock(other, dvc_adapter.read_lock(root))
+    dvc_adapter.fetch(other)
+    assert dvc_adapter.status(other) == {}
     assert (other / "outputs/models/ppo/content.txt").read_bytes() == (
         root / "outputs/models/ppo/content.txt"
     ).read_bytes()
@@ -90,19 +91,19 @@ def test_another_machine_fetches_everything_that_was_pushed(toy):
 def test_what_is_not_in_the_remote_is_a_storage_error(toy):
     made = toy()
     root = workspace(made)
-    versioning.reproduce(root)
+    dvc_adapter.reproduce(root)
     other = workspace(made, "other")
-    versioning.write_lock(other, versioning.read_lock(root))
+    dvc_adapter.write_lock(other, dvc_adapter.read_lock(root))
     with pytest.raises(StorageError):
-        versioning.fetch(other)
+        dvc_adapter.fetch(other)
 
 
 def test_a_pod_fetches_what_its_stage_reads_and_connects_to_the_store_once(toy, monkeypatch):
     made = toy()
     root = workspace(made)
-    versioning.reproduce(root)
-    versioning.push(root)
-    lock, remote = versioning.read_lock(root), str(Path("runs/.remote").resolve())
+    dvc_adapter.reproduce(root)
+    dvc_adapter.push(root)
+    lock, remote = dvc_adapter.read_lock(root), str(Path("runs/.remote").resolve())
     connections, connect = [], DataCloud.get_remote
 
     def counted(self, name=None, command=""):
@@ -112,17 +113,17 @@ def test_a_pod_fetches_what_its_stage_reads_and_connects_to_the_store_once(toy, 
     monkeypatch.setattr(DataCloud, "get_remote", counted)
     monkeypatch.setenv("RETORT_FORCE", "1")
     made.ran()
-    fragment = pod.run(
-        "report", pod.settings(made.config, BY_NAME["report"], {}, remote=remote), [fragments.save(lock, remote)]
+    fragment = task.run(
+        "report", task.settings(made.config, BY_NAME["report"], {}, remote=remote), [lock_fragments.save(lock, remote)]
     )
     assert made.ran() == ["report"]
-    assert fragments.load(fragment, remote)["report"]["outs"] == lock["report"]["outs"]
+    assert lock_fragments.load(fragment, remote)["report"]["outs"] == lock["report"]["outs"]
     assert connections == ["store"]
 
 
 def test_curves_of_every_training_stage_are_plots_over_steps(toy):
     root = workspace(toy())
-    versioning.reproduce(root)
+    dvc_adapter.reproduce(root)
     shown = subprocess.run(
         [sys.executable, "-m", "dvc", "plots", "show", "--json"], cwd=root, capture_output=True, check=True, text=True
     )
@@ -138,13 +139,13 @@ def test_a_second_dvc_in_one_workspace_is_refused_with_the_reason(toy):
 
     root = workspace(toy())
     with Repo(str(root)) as repo, repo.lock, pytest.raises(StorageError, match="another DVC process"):
-        versioning.status(root)
+        dvc_adapter.status(root)
 
 
 def test_the_lock_holds_every_parameter_of_a_stage_and_no_other(toy):
     made = toy()
     root = workspace(made)
-    versioning.reproduce(root)
-    entry = versioning.read_lock(root)["votes"]
+    dvc_adapter.reproduce(root)
+    entry = dvc_adapter.read_lock(root)["votes"]
     assert set(entry["params"]["params.yaml"]) == {"answer", "judge", "seed", "teacher_responses.shards", "votes"}
     assert yaml.safe_load((root / "params.yaml").read_text())["votes"] == entry["params"]["params.yaml"]["votes"]

@@ -11,8 +11,8 @@ import yaml
 from retort.config import load_config, resolved
 from retort.demo import tiny
 from retort.errors import ConfigError
-from retort.graph import BY_NAME, STAGES, tasks
-from retort.stages.context import run_stage
+from retort.run.graph import BY_NAME, STAGES, tasks
+from retort.run.stage import run_stage
 from retort.text.equal import same_answer
 from retort.text.extract import read_answer
 
@@ -132,7 +132,7 @@ def test_the_shipped_students_are_what_their_command_makes(architecture, tmp_pat
 
 
 def test_a_shipped_student_reads_and_writes_any_text():
-    from retort.models import load_tokenizer
+    from retort.modeling.loading import load_tokenizer
 
     for architecture in ("llama", "qwen2"):
         tokenizer = load_tokenizer(DATA / f"tiny-{architecture}")

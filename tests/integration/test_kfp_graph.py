@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from retort_pipelines.graph import compile as compiling
+from retort_pipelines.graph.compile import arguments
+from retort_pipelines.profiles import WITH_MODELS, Profile
 
-from pipelines import compile as compiling
-from pipelines.compile import arguments
-from pipelines.profiles import WITH_MODELS, Profile
 from retort.config import load_config, resolved
 from retort.config.run import pick
-from retort.graph import STAGES, TRAINING, producers, tasks
-from retort.workspace import create, dvc_yaml
+from retort.run.graph import STAGES, TRAINING, producers, tasks
+from retort.run.workspace import create, dvc_yaml
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +260,7 @@ def test_no_argument_spans_lines(config):
 @pytest.fixture(scope="module")
 def scheduled(config, tmp_path_factory):
     from kfp import compiler
-
-    from pipelines.distil import Schedule, build
+    from retort_pipelines.graph.distil import Schedule, build
 
     file = tmp_path_factory.mktemp("scheduled") / "distil.yaml"
     schedule = Schedule("weekly", "plan-1", {"data/prompts.jsonl": "s3://exports/prompts.jsonl"})

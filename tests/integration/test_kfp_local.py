@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from retort_pipelines.graph.local import run_locally
 
-from pipelines.local import run_locally
-from retort import versioning
 from retort.errors import StageError
-from retort.workspace import create
+from retort.run import dvc_adapter
+from retort.run.workspace import create
 
 
 def workspace(toy, name):
@@ -22,16 +22,16 @@ def workspace(toy, name):
 def test_local_kubeflow_gives_what_dvc_gives_and_a_second_run_does_nothing(toy):
     made = toy(evaluate={"models": ["teacher", "ppo"]})
     by_dvc, by_kfp = workspace(made, "dvc"), workspace(made, "kfp")
-    versioning.reproduce(by_dvc)
+    dvc_adapter.reproduce(by_dvc)
     expected = made.ran()
     assert sorted(run_locally(by_kfp)) == sorted(expected)
     assert sorted(made.ran()) == sorted(expected)
-    assert versioning.read_lock(by_kfp) == versioning.read_lock(by_dvc)
-    assert versioning.status(by_kfp) == {}
+    assert dvc_adapter.read_lock(by_kfp) == dvc_adapter.read_lock(by_dvc)
+    assert dvc_adapter.status(by_kfp) == {}
     report = "outputs/report/content.txt"
     assert (by_kfp / report).read_bytes() == (by_dvc / report).read_bytes()
     assert run_locally(by_kfp) == []
-    assert versioning.reproduce(by_kfp) == []
+    assert dvc_adapter.reproduce(by_kfp) == []
     assert made.ran() == []
 
 

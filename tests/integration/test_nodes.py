@@ -11,11 +11,12 @@ import sys
 import pytest
 import yaml
 
-from retort import fragments, pod, versioning
-from retort.closure import code_hash
 from retort.config import load_keys
-from retort.graph import BY_NAME, expand
-from retort.objects import Objects
+from retort.io.objects import Objects
+from retort.pod import lock_fragments, task
+from retort.run import dvc_adapter
+from retort.run.code_hash import code_hash
+from retort.run.graph import BY_NAME, expand
 
 SETTINGS = {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_steps": 2}
 
@@ -26,10 +27,10 @@ def given(root, name, remote):
     params = yaml.safe_load((root / "params.yaml").read_text())
     config = load_keys(root / "params.yaml", stage.params)
     needs = [path for pattern in stage.deps for path in expand(config, stage, pattern)]
-    versioning.init(root, remote=remote)
-    entries = versioning.store(root, needs)
+    dvc_adapter.init(root, remote=remote)
+    entries = dvc_adapter.store(root, needs)
     told = {"remote": remote, "params": params, "code": code_hash(stage.code()), "reads": [], "files": []}
-    return [json.dumps(told), fragments.save({"made": {"outs": list(entries.values())}}, remote)]
+    return [json.dumps(told), lock_fragments.save({"made": {"outs": list(entries.values())}}, remote)]
 
 
 def start_node(rank, port, told):
@@ -37,7 +38,7 @@ def start_node(rank, port, told):
     trainer = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_NODE_RANK": str(rank)}
     trainer |= {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
     environment = os.environ | trainer | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "retort.nodes", json.dumps(told)]
+    command = [sys.executable, "-m", "retort.pod.node", json.dumps(told)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -57,4 +58,4 @@ def test_two_nodes_make_what_two_processes_make(training_root, tmp_path, monkeyp
     monkeypatch.setenv("RETORT_PROCESSES", "2")
     monkeypatch.setenv("RETORT_FORCE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert pod.run("sft", inputs[0], inputs[1:]) == found
+    assert task.run("sft", inputs[0], inputs[1:]) == found

@@ -11,10 +11,10 @@ import yaml
 
 from retort.config import load_config
 from retort.config.run import resolved
-from retort.graph import STAGES, tasks
-from retort.paths import Paths
-from retort.stages.context import run_stage
-from retort.tables import JUDGE_CALLS, JUDGEMENTS, REWARD_EXAMPLES, VOTES, read_table
+from retort.io.tables import JUDGE_CALLS, JUDGEMENTS, REWARD_EXAMPLES, VOTES, read_table
+from retort.run.graph import STAGES, tasks
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 from tests.unit.judge.stand_ins import material, prefers
 
 CONFIG = """\

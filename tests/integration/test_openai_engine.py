@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retort import tables
 from retort.config.data import SamplingConfig
-from retort.data.records import read_records
 from retort.engines.base import plan_requests
 from retort.engines.endpoint import EndpointEngine
 from retort.engines.local import LocalEngine
 from retort.errors import RetortError
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.io.rows import read_records
+from retort.run.stage import run_stage
 
 ROOT = Path(__file__).parents[2]
 

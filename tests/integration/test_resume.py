@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from retort.files import content_hash
-from retort.reward import train
-from retort.stages.context import run_stage
+from retort.io.files import content_hash
+from retort.rewards.learned import train
+from retort.run.stage import run_stage
 
 Run = Callable[..., int]
 

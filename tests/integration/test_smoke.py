@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from retort_pipelines.graph.local import run_locally
 
-from pipelines.local import run_locally
-from retort import versioning
 from retort.config import load_config
 from retort.report.curves import read_curves
-from retort.workspace import create
+from retort.run import dvc_adapter
+from retort.run.workspace import create
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def test_the_smoke_run_learns_repeats_nothing_and_is_the_same_under_kubeflow(tmp
     monkeypatch.chdir(CHECKOUT)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     by_dvc = workspace(tmp_path, "dvc")
-    versioning.reproduce(by_dvc)
+    dvc_adapter.reproduce(by_dvc)
 
     losses = [value for _, value in read_curves(by_dvc / "curves/sft")["loss"]]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
@@ -52,11 +52,11 @@ def test_the_smoke_run_learns_repeats_nothing_and_is_the_same_under_kubeflow(tmp
     assert {"difference", "low", "high", "n"} <= set(report["paired"]["ppo_minus_sft"])
 
     started = time.monotonic()
-    assert versioning.reproduce(by_dvc) == []
+    assert dvc_adapter.reproduce(by_dvc) == []
     # 10 s on a quiet machine are asked for; other tests run beside this one.
     assert time.monotonic() - started < 20
 
     # Every content hash of every output, made again from nothing by other processes: equal and repeatable.
     by_kfp = workspace(tmp_path, "kfp")
     run_locally(by_kfp)
-    assert versioning.read_lock(by_kfp) == versioning.read_lock(by_dvc)
+    assert dvc_adapter.read_lock(by_kfp) == dvc_adapter.read_lock(by_dvc)

@@ -1,7 +1,8 @@
 """The overhead bench: pods' seconds less the stage's own, a task."""
 
+from retort_pipelines.runs.status import StageStatus
+
 from bench.overhead import stages, table
-from pipelines.stages import StageStatus
 
 
 def test_overhead_is_a_tasks_pod_less_its_stage_and_a_retried_stage_has_none():

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.reward_curve import draw, measure, places
-from retort.files import content_hash
-from retort.stages.context import run_stage
+from retort.io.files import content_hash
+from retort.run.stage import run_stage
 
 
 def test_a_part_holds_whole_prompts_and_lies_within_the_next():

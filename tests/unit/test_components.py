@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import yaml
+from retort_components import stages
+from retort_components.generate import FOLDER, readme
 
-from components import stages
-from components.generate import FOLDER, readme
-from retort.graph import STAGES
+from retort.run.graph import STAGES
 
 
 def test_every_stage_has_a_component_beside_those_that_only_keep_the_books():

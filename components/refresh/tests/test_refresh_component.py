@@ -1,8 +1,9 @@
 import json
 
-from components.record.component import record
-from components.refresh.component import refresh
-from retort import fragments
+from retort_components.record.component import record
+from retort_components.refresh.component import refresh
+
+from retort.pod import lock_fragments
 
 
 def test_a_schedule_skips_what_it_has_done_and_sees_new_data(tmp_path):
@@ -18,7 +19,7 @@ def test_a_schedule_skips_what_it_has_done_and_sees_new_data(tmp_path):
     assert changed
     assert json.loads(settings)["files"][0]["md5"] != "old"
     assert fire() == (settings, True)  # the run on it has not ended well yet
-    empty = fragments.save({}, remote)
+    empty = lock_fragments.save({}, remote)
     record.python_func(settings=settings, fragments=[empty], schedule="weekly", plan="plan-1")
     assert fire() == (settings, False)
     export.write_text('{"prompt": "2+2?"}\n')

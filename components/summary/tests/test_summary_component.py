@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 from kfp import dsl
+from retort_components.summary.component import summary
 
-from components.summary.component import summary
 from retort.errors import RETRY
-from retort.records import Failure, Records
+from retort.pod.run_records import Failure, Records
 
 
 def written(tmp_path, state):

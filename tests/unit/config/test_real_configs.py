@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from retort_pipelines.graph import compile as compiling
+from retort_pipelines.profiles import Profile
 from typer.testing import CliRunner
 
-from pipelines import compile as compiling
-from pipelines.profiles import Profile
 from retort.cli import app
 from retort.config import load_config
-from retort.graph import STAGES, tasks
-from retort.workspace import check_sources, dvc_yaml
+from retort.run.graph import STAGES, tasks
+from retort.run.workspace import check_sources, dvc_yaml
 
 ROOT = Path(__file__).parents[3]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]

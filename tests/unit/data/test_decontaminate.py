@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from retort.data.decontaminate import BenchmarkIndex
-from retort.data.records import read_records
 from retort.errors import InputError
+from retort.io.rows import read_records
 
 WORDS = [f"w{first}{second}" for first in "abcde" for second in "abcdefgh"]
 ROOT = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ import pytest
 
 import retort.demo
 from retort.demo import make
-from retort.files import content_hash
-from retort.models import check_folder, load_model, load_tokenizer, model_size
+from retort.io.files import content_hash
+from retort.modeling.loading import check_folder, load_model, load_tokenizer, model_size
 
 ASSETS = Path(retort.demo.__file__).parent / "assets"
 

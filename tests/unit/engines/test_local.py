@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from retort.chat import prompt_ids
 from retort.config.data import SamplingConfig
 from retort.engines.base import derived_seed, plan_requests
 from retort.engines.local import LocalEngine
 from retort.engines.log import answer
 from retort.engines.sampler import Sample
 from retort.errors import EngineError, InputError, StorageError
+from retort.modeling.chat import prompt_ids
 
 SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=2, max_new_tokens=12, batch_size=4)
 PROMPTS = [{"prompt_id": f"p{index}", "prompt": "how many cards now ? " * (index % 3 + 1)} for index in range(6)]

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from retort import tables
 from retort.config.data import SamplingConfig
 from retort.engines.base import plan_requests
 from retort.engines.recorded import RecordedEngine
 from retort.errors import InputError
+from retort.io import tables
 
 SAMPLING = SamplingConfig(temperatures=[1.0], samples=1)
 PROMPTS = [{"prompt_id": "a", "prompt": "How  many\ncards ?"}, {"prompt_id": "b", "prompt": "How many eggs ?"}]

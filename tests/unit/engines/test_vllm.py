@@ -20,7 +20,7 @@ from retort.config.models import VLLMTeacher
 from retort.engines.base import plan_requests
 from retort.engines.vllm import VLLMEngine
 from retort.errors import EngineError, MissingToolError
-from retort.models import Reference, write_reference
+from retort.modeling.loading import Reference, write_reference
 
 SERVER = """
     import json, os, subprocess, sys, time

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from retort import tables
 from retort.errors import InputError
 from retort.evaluation.compare import compare, compare_files
 from retort.evaluation.statistics import mcnemar_exact
+from retort.io import tables
 
 
 def results(scores, *, groups=None, answer="4"):

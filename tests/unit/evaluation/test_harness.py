@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from retort import tables
-from retort.data.records import read_records
+from retort.benchmarks import official
 from retort.errors import ConfigError, InputError, StorageError
-from retort.text import official
+from retort.io import tables
+from retort.io.rows import read_records
 
 ROOT = Path(__file__).parents[3]
 GSM8K = "data/gsm8k/gsm8k_test_questions.jsonl.gz"

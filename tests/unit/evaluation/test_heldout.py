@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from retort import tables
 from retort.config.data import BenchmarkConfig, SamplingConfig
 from retort.engines.base import Response
 from retort.errors import InputError
 from retort.evaluation.heldout import evaluate_heldout
+from retort.io import tables
 
 
 def prompt(prompt_id, answer):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from retort.chat import prompt_ids
 from retort.config.data import BenchmarkConfig, SamplingConfig
 from retort.engines.local import LocalEngine
 from retort.errors import InputError
+from retort.modeling.chat import prompt_ids
 
 pytestmark = pytest.mark.timeout(600)
 

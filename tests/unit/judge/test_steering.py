@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retort.judge import prompts
 from retort.judge.ask import Pair, Single
-from retort.judge.fence import code_for, neutral
+from retort.judge.injection import code_for, neutral
 from retort.judge.verdicts import read_choice, read_rating
 from tests.unit.judge.stand_ins import material, prefers, verdict
 

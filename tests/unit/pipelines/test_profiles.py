@@ -1,8 +1,8 @@
 """Profiles: what comes with Retort loads, what is wrong is named, single stages differ from their kind."""
 
 import pytest
+from retort_pipelines.profiles import Profile, load_profile, names
 
-from pipelines.profiles import Profile, load_profile, names
 from retort.errors import ConfigError
 
 

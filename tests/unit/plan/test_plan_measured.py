@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from retort.adapters import WithoutAdapters
+from retort.modeling.lora import WithoutAdapters
 from retort.plan import sampling, trace, training
 from retort.plan.live import LiveBytes
 
@@ -36,11 +36,11 @@ def held(live, *modules):
 
 
 def parts(small, config):
-    from retort.ppo.critic import Critic
-    from retort.ppo.models import ppo_models
-    from retort.ppo.rollout import Parts, Prompt
-    from retort.reward.features import Judge
-    from retort.reward.model import RewardModel
+    from retort.rewards.learned.features import Judge
+    from retort.rewards.learned.model import RewardModel
+    from retort.trainers.ppo.critic import Critic
+    from retort.trainers.ppo.models import ppo_models
+    from retort.trainers.ppo.rollout import Parts, Prompt
 
     words, reference = small.tokenizer(), small.model()
     policy, critic = small.model(), Critic(small.model(), judges=1, head_size=8)
@@ -61,7 +61,7 @@ def parts(small, config):
     ids=["full", "microbatches", "lora", "recomputed"],
 )
 def test_ppo(small, live, tmp_path, changes):
-    from retort.ppo.trainer import train
+    from retort.trainers.ppo.trainer import train
 
     settings = {
         "iterations": 2,
@@ -109,7 +109,7 @@ def test_sampling(small, live, rows, response):
 
 @pytest.mark.parametrize("rows", [4, 32])
 def test_scoring(small, live, rows):
-    from retort.likelihood import response_logprobs
+    from retort.modeling.logprobs import response_logprobs
 
     on, model = small.setting(), small.model()
     held(live, model)
@@ -126,10 +126,10 @@ def test_scoring(small, live, rows):
     ids=["full", "microbatches", "lora", "head alone"],
 )
 def test_reward(small, live, tmp_path, changes):
-    from retort.adapters import with_adapters
-    from retort.reward.features import Judge
-    from retort.reward.model import RewardModel
-    from retort.reward.train import prepare, train_reward
+    from retort.modeling.lora import with_adapters
+    from retort.rewards.learned.features import Judge
+    from retort.rewards.learned.model import RewardModel
+    from retort.rewards.learned.train import prepare, train_reward
 
     on = small.setting(reward={"steps": 2, "batch_size": 16, "evaluate_steps": 1, "head_size": 8} | changes)
     config, words = on.config.reward, small.tokenizer()
@@ -154,8 +154,8 @@ def test_reward(small, live, tmp_path, changes):
 def test_sft(small, live, tmp_path, changes):
     from dataclasses import replace
 
-    from retort.sft.examples import Example
-    from retort.sft.train import train_sft
+    from retort.trainers.sft.examples import Example
+    from retort.trainers.sft.train import train_sft
 
     settings = {"steps": 2, "batch_size": 16, "max_length": 64, "checkpoint_steps": 5}
     on = replace(small.setting(sft=settings | changes), autocast=False)  # on a CPU the trainer does without

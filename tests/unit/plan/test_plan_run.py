@@ -120,7 +120,7 @@ def test_parts_of_a_peak_add_up_to_it():
 
 
 def test_the_plan_scores_in_the_batches_that_ppo_scores_in():
-    from retort.ppo.rollout import SCORING_BATCH
+    from retort.trainers.ppo.rollout import SCORING_BATCH
 
     assert training.SCORING_BATCH == SCORING_BATCH
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from retort.adapters import with_adapters
 from retort.config.training import LoraConfig
 from retort.errors import ModelError
-from retort.models import model_size
+from retort.modeling.fsdp import decoder_layers, shard
+from retort.modeling.loading import model_size
+from retort.modeling.lora import with_adapters
 from retort.plan.shapes import model_config, on_meta, shipped
-from retort.sharding import decoder_layers, shard
 
 # Parameters as the makers' safetensors indexes give them, layers, and the size of one LoRA rank on all linear layers.
 LARGE = {
@@ -69,7 +69,7 @@ def team_of_eight():
 def test_each_decoder_layer_is_sharded_then_the_heads_then_the_rest(name, team_of_eight):
     from torch.distributed.fsdp import FSDPModule
 
-    from retort.ppo.critic import Critic
+    from retort.trainers.ppo.critic import Critic
 
     policy = on_meta(model_config(name, root=Path()))
     with torch.device("meta"):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from retort.files import write_json
-from retort.paths import Paths
-from retort.tables import PROMPTS, RESULTS, REWARD_PREDICTIONS, VOTES, write_table
+from retort.io.files import write_json
+from retort.io.tables import PROMPTS, RESULTS, REWARD_PREDICTIONS, VOTES, write_table
+from retort.run.paths import Paths
 
 PARAMS = """\
 teacher: {{type: transformers, model: teacher}}

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from retort.errors import InputError
-from retort.files import content_hash, write_json
-from retort.paths import Paths
-from retort.stages.context import run_stage
+from retort.io.files import content_hash, write_json
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 Make = Callable[..., Path]
 VOID = {"meta", "br", "hr", "img", "link", "input"}

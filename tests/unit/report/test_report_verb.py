@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from retort.cli import app
 from retort.errors import InputError
-from retort.paths import Paths
 from retort.report.export import export_student
-from retort.stages.context import run_stage
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 Make = Callable[..., Path]
 

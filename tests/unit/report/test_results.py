@@ -7,7 +7,7 @@ import pytest
 from retort.report.markdown import pair_table, result_table
 from retort.report.results import comparison_columns, kept_out, rows_of
 from retort.report.scores import compare_models
-from retort.stages.context import run_stage
+from retort.run.stage import run_stage
 
 
 @pytest.fixture

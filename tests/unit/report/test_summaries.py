@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retort.files import write_json
-from retort.paths import Paths
+from retort.io.files import write_json
 from retort.report.costs import costs, wall_times
 from retort.report.curves import pick, read_curves
 from retort.report.findings import _add_up
@@ -16,6 +15,7 @@ from retort.report.labels import AtCoverage, summarise_votes
 from retort.report.lineage import read_lineage
 from retort.report.reward import calibration_bins, summarise_reward
 from retort.report.reward_section import reward_rows
+from retort.run.paths import Paths
 
 
 def vote(share: float, correct: bool | None, *, abstained: bool = False) -> dict:

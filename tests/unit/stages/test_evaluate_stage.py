@@ -7,12 +7,12 @@ import json
 import pytest
 import yaml
 
-from retort import tables
-from retort.chat import prompt_ids
 from retort.errors import ConfigError, EngineError, InputError
-from retort.files import content_hash
-from retort.models import Reference, load_tokenizer, write_reference
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.io.files import content_hash
+from retort.modeling.chat import prompt_ids
+from retort.modeling.loading import Reference, load_tokenizer, write_reference
+from retort.run.stage import run_stage
 
 pytestmark = pytest.mark.timeout(600)
 """Importing the harness takes long on a machine that is busy."""

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from retort.errors import ConfigError, ModelError, StorageError
-from retort.models import load_model, load_tokenizer, read_reference
-from retort.stages.context import run_stage
+from retort.modeling.loading import load_model, load_tokenizer, read_reference
+from retort.run.stage import run_stage
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 

@@ -9,11 +9,7 @@ import yaml
 
 from retort.engines.recorded import RecordedEngine
 from retort.errors import ConfigError, InputError
-from retort.paths import Paths
-from retort.sft.examples import agreeing_responses
-from retort.stages import judging
-from retort.stages.context import run_stage
-from retort.tables import (
+from retort.io.tables import (
     JUDGE_CALLS,
     JUDGEMENTS,
     PROMPTS,
@@ -23,6 +19,10 @@ from retort.tables import (
     read_table,
     write_table,
 )
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
+from retort.stages import judging
+from retort.trainers.sft.examples import agreeing_responses
 from tests.unit.judge.stand_ins import Scripted, grades, prefers, verdict
 
 TEACHER = {"a": ["one", "three", "fifteen"], "b": ["x", "xx", "xx"], "v": ["w", "www"]}

@@ -7,19 +7,20 @@ import torch
 
 from retort.config import load_keys
 from retort.errors import InputError, ModelError
-from retort.files import content_hash
-from retort.graph import BY_NAME, Task
-from retort.likelihood import pad_batch, token_logprobs
-from retort.models import load_model
-from retort.paths import Paths
-from retort.ppo import trainer
-from retort.ppo.optimizers import make_optimizers
-from retort.ppo.rollout import frozen_logprobs
-from retort.ppo.trainer import PPOState, _iterate
-from retort.ppo.weights import snapshot, trained_weights
-from retort.reward.model import RewardModel, load_trunk
+from retort.io.files import content_hash
+from retort.modeling.batch import pad_batch
+from retort.modeling.loading import load_model
+from retort.modeling.logprobs import token_logprobs
+from retort.rewards.learned.model import RewardModel, load_trunk
+from retort.run.graph import BY_NAME, Task
+from retort.run.paths import Paths
+from retort.run.stage import Context, run_stage
 from retort.stages import ppo
-from retort.stages.context import Context, run_stage
+from retort.trainers.ppo import trainer
+from retort.trainers.ppo.optimizers import make_optimizers
+from retort.trainers.ppo.rollout import frozen_logprobs
+from retort.trainers.ppo.trainer import PPOState, _iterate
+from retort.trainers.ppo.weights import snapshot, trained_weights
 
 
 def context_of(root, name):

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from retort import tables
 from retort.errors import InputError
-from retort.files import content_hash
-from retort.models import load_model
-from retort.paths import Paths
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.io.files import content_hash
+from retort.modeling.loading import load_model
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 
 def test_a_student_comes_out_and_the_metrics_say_how(with_reward):

@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from retort.errors import ConfigError
-from retort.files import content_hash
-from retort.stages.context import run_stage
-from retort.tables import PROMPTS, read_table
+from retort.io.files import content_hash
+from retort.io.tables import PROMPTS, read_table
+from retort.run.stage import run_stage
 
 QUESTION = "A robe takes two bolts of blue fiber and half that much white fiber so how many bolts does it take in all"
 

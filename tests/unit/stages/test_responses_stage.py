@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 import retort.engines.log
-from retort import tables
 from retort.errors import EngineError, InputError
-from retort.files import content_hash
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.io.files import content_hash
+from retort.run.stage import run_stage
 
 SAMPLING = {"temperatures": [0.7, 1.0], "samples": 2, "max_new_tokens": 60, "batch_size": 8, "shards": [0, 1]}
 

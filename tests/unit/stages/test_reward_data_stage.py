@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from retort.errors import InputError
-from retort.files import content_hash
-from retort.paths import Paths
-from retort.stages.context import run_stage
-from retort.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, read_table, write_table
+from retort.io.files import content_hash
+from retort.io.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, read_table, write_table
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 
 def workspace(root, responses, labels=None, gold="1", **settings):

@@ -7,16 +7,16 @@ import json
 import pytest
 import torch
 
-from retort import tables
-from retort.chat import response_ids
 from retort.errors import InputError
-from retort.files import content_hash
-from retort.models import load_model, load_tokenizer, read_reference
-from retort.paths import Paths
-from retort.reward.model import RewardModel
-from retort.reward.quality import measure
-from retort.reward.train import held_out_part
-from retort.stages.context import run_stage
+from retort.io import tables
+from retort.io.files import content_hash
+from retort.modeling.chat import response_ids
+from retort.modeling.loading import load_model, load_tokenizer, read_reference
+from retort.rewards.learned.model import RewardModel
+from retort.rewards.learned.quality import measure
+from retort.rewards.learned.train import held_out_part
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 
 def predictions(root):

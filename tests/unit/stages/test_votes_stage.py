@@ -2,9 +2,9 @@ import pytest
 import yaml
 
 from retort.errors import ConfigError, InputError
-from retort.paths import Paths
-from retort.stages.context import run_stage
-from retort.tables import PROMPTS, RESPONSES, VOTES, read_table, write_table
+from retort.io.tables import PROMPTS, RESPONSES, VOTES, read_table, write_table
+from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 
 def prompt(name, answer=None):

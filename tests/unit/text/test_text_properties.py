@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retort.text import official
+from retort.benchmarks import official
+from retort.benchmarks.unanswerable import says_unanswerable
 from retort.text.equal import canonical, same_answer
 from retort.text.extract import read_answer
-from retort.text.unanswerable import says_unanswerable
-from retort.text.vote import majority_vote
+from retort.votes.majority import majority_vote
 
 LABELLED = Path(__file__).parents[2] / "data/mmlu_pro/labelled.jsonl.gz"
 KINDS = ["number", "choice", "expression", "text"]

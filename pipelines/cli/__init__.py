@@ -1,0 +1,1 @@
+"""Verbs of the retort command that need Kubeflow."""

@@ -1,0 +1,115 @@
+"""Placing tasks as a profile says: resources, nodes, volumes, secrets, retries, caching."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl, kubernetes
+from retort_pipelines.graph.trainjob import manifest
+from retort_pipelines.profiles import Needs, Profile
+from retort_pipelines.profiles.profile import MODEL_KEYS, STORE_KEYS
+from retort_pipelines.profiles.quantities import quantity
+
+from retort.run.graph import TRAINING
+
+USER = 65532
+"""Numeric user of the images; a namespace of Pod Security Standard "restricted" admits no root."""
+
+SCRATCH = "/scratch"
+"""Where a volume for the pod's workspace is mounted."""
+
+RUN_LABEL = "pipeline/runid"
+"""Label in which Kubeflow tells a pod its run."""
+
+OF_THE_RUN = ("record", "refresh", "summary")
+"""Tasks about the run rather than its contents: never cached."""
+
+_TRAINING_LABEL = "retort/training"
+_QUEUE_LABEL, _PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Places the tasks of one pipeline."""
+
+    profile: Profile
+    vllm: bool = False
+    """Whether the teacher needs the image with vLLM."""
+    forced: frozenset[str] = frozenset()
+    """Stages that run again though nothing about them changed."""
+
+    def __call__(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
+        """Place a task by the name of its component."""
+        stage = task.component_spec.name.replace("-", "_")
+        needs = self.profile.needs(stage)
+        if self.profile.nodes(stage) > 1:
+            task.set_env_variable("RETORT_TRAINJOB", json.dumps(self._train_job(stage, needs)))
+            needs = self.profile.tables  # of the pod that waits for the nodes
+        task.set_container_image(self._image(stage))
+        self._resources(task, needs)
+        self._node(task, stage, needs)
+        self._identity(task)
+        if self.profile.retries:
+            # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
+            task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
+        task.set_env_variable("RETORT_STATE_INTERVAL", f"{self.profile.state_interval_s:g}")
+        if stage in self.forced:
+            task.set_env_variable("RETORT_FORCE", "1")
+        return task.set_caching_options(enable_caching=stage not in (*OF_THE_RUN, *self.forced))
+
+    def _train_job(self, stage: str, needs: Needs) -> dict[str, Any]:
+        names = self.profile.secrets
+        secrets = {names.store: STORE_KEYS, names.models: MODEL_KEYS}
+        return manifest(self.profile, needs, image=self._image(stage), secrets=secrets, scratch=SCRATCH)
+
+    def _image(self, stage: str) -> str:
+        images = self.profile.images
+        if self.vllm and stage == "teacher_responses" and images.generate:
+            return images.generate
+        return images.train
+
+    def _resources(self, task: dsl.PipelineTask, needs: Needs) -> None:
+        # Without a limit a library counts all cores of the node, and starts as many threads.
+        task.set_env_variable("OMP_NUM_THREADS", str(max(1, math.ceil(quantity(needs.cpu)))))
+        task.set_cpu_request(needs.cpu).set_memory_request(needs.memory).set_memory_limit(needs.memory)
+        if needs.gpus:
+            task.set_accelerator_type(needs.gpu).set_accelerator_limit(needs.gpus)
+        if needs.gpus > 1:  # stages that train start a process for each; the others use one
+            task.set_env_variable("RETORT_PROCESSES", str(needs.gpus))
+        if needs.shm:
+            kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=needs.shm)  # noqa: S108
+        if needs.scratch and needs.scratch_class:
+            kubernetes.add_ephemeral_volume(
+                task, "scratch", SCRATCH, ["ReadWriteOnce"], needs.scratch, storage_class_name=needs.scratch_class
+            )
+        elif needs.scratch:
+            # Freed when the stage ends. A volume claim stays as long as the pod, which is until an hour after the run.
+            kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=needs.scratch)
+        if needs.scratch:
+            task.set_env_variable("TMPDIR", SCRATCH)
+        if needs.timeout_hours:
+            kubernetes.set_timeout(task, round(needs.timeout_hours * 3600))
+
+    def _node(self, task: dsl.PipelineTask, stage: str, needs: Needs) -> None:
+        for key, value in needs.node_selector.items():
+            kubernetes.add_node_selector(task, key, value)
+        for toleration in needs.tolerations:
+            kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
+        training = "true" if stage in TRAINING else None
+        labels = {_QUEUE_LABEL: needs.queue, _PRIORITY_LABEL: needs.priority, _TRAINING_LABEL: training}
+        for label, value in labels.items():
+            if value:
+                kubernetes.add_pod_label(task, label, value)
+
+    def _identity(self, task: dsl.PipelineTask) -> None:
+        """Who the pod is, and what it may know."""
+        kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+        secrets = self.profile.secrets
+        kubernetes.use_secret_as_env(task, secrets.store, {key: key for key in STORE_KEYS}, optional=True)
+        kubernetes.use_secret_as_env(task, secrets.models, {key: key for key in MODEL_KEYS}, optional=True)
+        kubernetes.use_field_path_as_env(task, "RETORT_RUN", f"metadata.labels['{RUN_LABEL}']")
+        if pull := self.profile.images.pull_secrets:
+            kubernetes.set_image_pull_secrets(task, pull)

@@ -1,0 +1,159 @@
+"""Profiles: where a run's stages go on one cluster and what they may use there.
+
+A profile is given when a run is submitted. Its values become part of the pods, not parameters of the pipeline: a
+parameter would enter Kubeflow's cache key, and moving a run to other nodes would compute everything again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from retort.config.base import Strict
+from retort.config.run import read_yaml
+from retort.errors import ConfigError
+from retort.run.graph import BY_NAME, TRAINING
+
+FOLDER = Path(__file__).parent
+
+_QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION")
+"""Keys of the secret with which pods reach the object store."""
+
+MODEL_KEYS = ("HF_TOKEN", "OPENAI_API_KEY")
+"""Keys of the secret with which models are downloaded or asked."""
+
+WITH_MODELS = ("teacher_responses", "student_responses", "sft", "reward", "ppo", "sft_equal_compute", "evaluate")
+"""Stages that run or train a model."""
+
+
+class Toleration(Strict):
+    """A taint that a stage's pods put up with."""
+
+    key: str
+    operator: Literal["Equal", "Exists"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Needs(Strict):
+    """What the pods of a stage ask for."""
+
+    cpu: str = Field("1", pattern=_QUANTITY)
+    """Cores asked for, and threads of a process, rounded up; there is no limit, so that idle cores are used."""
+    memory: str = Field("4Gi", pattern=_QUANTITY)
+    """Memory asked for, and its limit."""
+    gpus: int = Field(0, ge=0, le=16)
+    """GPUs of one pod."""
+    nodes: int = Field(1, ge=1, le=64)
+    """Nodes that train a stage together, each as asked for here; stages that do not train use one."""
+    gpu: str = "nvidia.com/gpu"
+    """Resource name of the GPUs: `nvidia.com/gpu`, `amd.com/gpu`, `nvidia.com/mig-3g.40gb`."""
+    node_selector: dict[str, str] = {}
+    """Labels of the nodes."""
+    tolerations: list[Toleration] = []
+    """Taints that the pods put up with."""
+    shm: str | None = Field(None, pattern=_QUANTITY)
+    """Size of /dev/shm, which data loaders and NCCL share; the container default of 64 MB is too small for either."""
+    scratch: str | None = Field(None, pattern=_QUANTITY)
+    """Most that the pod's workspace may take of the node's disk; as much as there is when left out."""
+    scratch_class: str | None = None
+    """Storage class of a volume of that size for the workspace instead. It is kept until Kubeflow removes the pod."""
+    timeout_hours: float | None = Field(None, gt=0)
+    """When a pod is ended; a retry goes on from its last checkpoint."""
+    queue: str | None = None
+    """Kueue's local queue."""
+    priority: str | None = None
+    """Kueue's workload priority class. Kubeflow Pipelines 2.17 cannot set a pod's own priorityClassName."""
+
+
+class Images(Strict):
+    """Images, by role. A moving tag keeps Kubeflow's cache across builds; a pod refuses code other than the run's."""
+
+    train: str = "retort/train:dev"
+    """For every stage."""
+    generate: str | None = None
+    """For `teacher_responses` with a teacher of type `vllm`: the same with vLLM."""
+    pull_secrets: list[str] = []
+    """Secrets with which they are pulled."""
+
+
+class Secrets(Strict):
+    """Names of secrets in the namespace; their keys become environment variables."""
+
+    store: str = Field("retort-store", pattern=_NAME)
+    """Object store: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION, AWS_SESSION_TOKEN."""
+    models: str = Field("retort-models", pattern=_NAME)
+    """Optional: HF_TOKEN, OPENAI_API_KEY."""
+
+
+class Profile(Strict):
+    """One cluster as a run sees it."""
+
+    namespace: str = Field("retort", pattern=_NAME, max_length=63)
+    """Namespace of the run's pods."""
+    service_account: str = "pipeline-runner"
+    """Service account of the run's pods."""
+    images: Images = Images()
+    """Images."""
+    secrets: Secrets = Secrets()
+    """Secrets."""
+    parallelism: int = Field(4, ge=1)
+    """Shards, or evaluations of one model, that run at once."""
+    retries: int = Field(3, ge=0, le=10)
+    """Attempts of a task after the first; each goes on where the one before stopped. 0: what Argo's default says."""
+    state_interval_s: float = Field(30, gt=0)
+    """Seconds between two copies of a stage's resume state into the store; a lost pod's later work is done again."""
+    tables: Needs = Needs()
+    """Stages that handle tables."""
+    models: Needs = Needs(cpu="4", memory="32Gi", gpus=1, shm="8Gi")
+    """Stages that run or train a model."""
+    stages: dict[str, Needs] = {}
+    """What differs for single stages."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_differ_from_their_kind(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("stages", {}), dict):
+            return values
+        if unknown := sorted(set(values.get("stages", {})) - set(BY_NAME)):
+            raise ValueError(f"stages names {', '.join(unknown)}; the stages are {', '.join(BY_NAME)}")
+        merged = {}
+        for stage, given in values.get("stages", {}).items():
+            kind = "models" if stage in WITH_MODELS else "tables"
+            base = values.get(kind, cls.model_fields[kind].default.model_dump())
+            merged[stage] = {**base, **given} if isinstance(given, dict) and isinstance(base, dict) else given
+        return {**values, "stages": merged}
+
+    def needs(self, stage: str) -> Needs:
+        """What the pods of `stage` ask for; of anything that is no stage, what tables need."""
+        return self.stages.get(stage, self.models if stage in WITH_MODELS else self.tables)
+
+    def nodes(self, stage: str) -> int:
+        """Nodes that `stage` runs on."""
+        return self.needs(stage).nodes if stage in TRAINING else 1
+
+
+def names() -> list[str]:
+    """Names of the profiles that come with Retort."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile by name or path.
+
+    Raises:
+        ConfigError: there is none, or it is wrong.
+    """
+    file = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not file.exists():
+        raise ConfigError(f"unknown profile {name!r}: use {', '.join(names())}, or the path of a YAML file.")
+    try:
+        return Profile.model_validate(read_yaml(file))
+    except ValidationError as error:
+        problems = (f"  {'.'.join(map(str, item['loc'])) or '(top level)'}: {item['msg']}" for item in error.errors())
+        raise ConfigError("\n".join([f"{file}: {error.error_count()} problem(s)", *problems])) from error

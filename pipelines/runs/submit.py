@@ -1,0 +1,192 @@
+"""Submitting a run: everything that can be refused is refused before anything is scheduled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retort_pipelines.checks.run import Cluster, blocking, refuse
+from retort_pipelines.graph import compile as compiling
+from retort_pipelines.profiles import Profile
+from retort_pipelines.runs import runs
+from retort_pipelines.runs.client import Kubeflow, explained, kubernetes_api
+
+from retort.config import RetortConfig
+from retort.errors import ConfigError
+from retort.run import dvc_adapter, workspace
+from retort.run.code_hash import PACKAGE
+from retort.run.graph import STAGES, source_files
+
+EXPERIMENT = "retort"
+LONGEST_NAME = 63
+LONGEST_ARGUMENTS = 120_000
+"""Characters. Linux takes 128 KiB for one argument; of a run with 140 kB no pod starts."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run as it is submitted."""
+
+    name: str
+    config: RetortConfig
+    profile: Profile
+    remote: str
+    """The object store, as pods reach it."""
+    forced: frozenset[str] = frozenset()
+    """Stages that run again though nothing about them changed."""
+    home: Path = Path()
+    """Folder that the configuration's paths start from."""
+
+    @property
+    def root(self) -> Path:
+        """The run's workspace here."""
+        return self.home / "runs" / self.name
+
+
+def remote_of(given: str | None) -> str:
+    """Address of the object store.
+
+    Raises:
+        ConfigError: none is named, or it is a folder, which pods cannot reach.
+    """
+    remote = given or os.environ.get("RETORT_REMOTE")
+    if not remote:
+        raise ConfigError("no object store is named. Set RETORT_REMOTE (s3://BUCKET/FOLDER), or give --remote.")
+    if "://" not in remote:
+        raise ConfigError(f"{remote}: is a folder of this machine, which no pod can reach. Name an s3:// address.")
+    return remote.rstrip("/")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that Kubernetes would refuse later.
+
+    Raises:
+        ConfigError: it is too long, or not made of lower-case letters, digits and dashes.
+    """
+    if len(name) > LONGEST_NAME:
+        raise ConfigError(
+            f"--name {name}: has {len(name)} characters, Kubernetes takes {LONGEST_NAME}. Give a shorter one."
+        )
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name):
+        raise ConfigError(f"--name {name}: use lower-case letters, digits and dashes, as Kubernetes does.")
+
+
+def name_of(config: Path, loaded: RetortConfig, profile: Profile) -> str:
+    """Default name of a run: the same configuration on the same code is the same run."""
+    seen = json.dumps([loaded.model_dump(mode="json"), profile.model_dump(mode="json")], sort_keys=True)
+    code = [stage.code() for stage in STAGES]
+    files = sorted({file for closure in code for file in closure})
+    digest = hashlib.sha256(seen.encode())
+    for file in files:
+        digest.update((PACKAGE.parent / file).read_bytes())
+    stem = re.sub(r"[^a-z0-9]+", "-", config.stem.lower()).strip("-")[: LONGEST_NAME - 9]
+    return f"{stem}-{digest.hexdigest()[:8]}"
+
+
+def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) -> tuple[str, bool]:
+    """Submit a run, unless a run of that name is this very run.
+
+    Args:
+        kubeflow: Where to.
+        submission: What.
+        check: Ask the cluster first whether the run can succeed there.
+
+    Returns:
+        The run's id, and whether it is new.
+
+    Raises:
+        ConfigError: a run of that name is another run.
+        ClusterError: the run could not succeed; names what is missing.
+        InputError, StorageError: a source file is missing, or the store refuses it.
+    """
+    check_name(submission.name)
+    workspace.check_sources(submission.config, submission.home)
+    if check:
+        with kubernetes_api() as api:
+            refuse(blocking(Cluster(api, submission.profile, submission.remote)))
+    given = prepare(submission)
+    if (found := runs.by_name(kubeflow, submission.name)) is not None:
+        if dict(found.runtime_config.parameters) != given:
+            raise ConfigError(
+                f"--name {submission.name}: is taken by a run with other parameters, data or code: "
+                f"{kubeflow.link(found.run_id)}. Give another name."
+            )
+        return str(found.run_id), False
+    return start(kubeflow, submission, given), True
+
+
+def prepare(submission: Submission) -> dict[str, str]:
+    """Send the run's source files to the store; return the pipeline's arguments."""
+    config, home, root = submission.config, submission.home, submission.root
+    workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
+    names = {name for stage in STAGES for name in source_files(config, stage, home)}
+    shipped = sorted(name for name in names if not name.startswith(f"{PACKAGE.name}/"))
+    files = dvc_adapter.store(root, shipped)
+    given = compiling.arguments(config, remote=submission.remote, files=files, root=home)
+    check_size(given)
+    return given
+
+
+def check_size(given: Mapping[str, str]) -> None:
+    """Refuse arguments that no pod could be started with: Kubeflow puts all of them on one command line.
+
+    Raises:
+        ConfigError: they are too long; names the longest.
+    """
+    size = len(json.dumps(dict(given)))
+    if size > LONGEST_ARGUMENTS:
+        longest = max(given, key=lambda name: len(given[name]))
+        raise ConfigError(
+            f"the run's arguments are {size:,} characters long, {longest} alone {len(given[longest]):,}; Kubeflow puts "
+            f"them on one command line, which takes {LONGEST_ARGUMENTS:,}. Join source files into one, or shorten "
+            "what the configuration spells out."
+        )
+
+
+def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> str:
+    """Schedule the run; return its id."""
+    file = submission.root / "pipeline.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)  # a rerun has prepared nothing here
+    compiling.compile(submission.config, submission.profile, file, forced=submission.forced)
+    with explained(kubeflow.host), dvc_adapter.stdout_on_stderr():
+        experiment = kubeflow.client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace)
+        made = kubeflow.client.run_pipeline(
+            experiment.experiment_id,
+            submission.name,
+            pipeline_package_path=str(file),
+            params=given,
+            service_account=submission.profile.service_account,
+        )
+    return str(made.run_id)
+
+
+def descendants(stage: str) -> Collection[str]:
+    """`stage` and every stage that reads from it, directly or not.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    from retort.run.graph import BY_NAME, producers
+
+    if stage not in BY_NAME:
+        raise ConfigError(f"unknown stage {stage!r}; known: {', '.join(BY_NAME)}.")
+    found = {stage}
+    for other in STAGES:  # each after those that it reads from
+        if any(maker.name in found for maker in producers(other)):
+            found.add(other.name)
+    return found
+
+
+def resubmission(
+    run: Any, profile: Profile, name: str, stage: str, home: Path = Path()
+) -> tuple[Submission, dict[str, str]]:
+    """A run like `run` in which `stage` and all after it run again; and its arguments, those of `run`."""
+    given = dict(run.runtime_config.parameters)
+    config, remote = runs.config_of(given)
+    return Submission(name, config, profile, remote, frozenset(descendants(stage)), home), given

@@ -1,0 +1,1 @@
+"""Benchmarks: their items, their published rules, and scores of recorded outputs."""

@@ -1,0 +1,1 @@
+"""Models, whatever they are trained for: loading, packing, log-probabilities, processes, checkpoints."""

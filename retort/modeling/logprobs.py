@@ -1,0 +1,168 @@
+"""Log-probabilities of given responses under a causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from retort.modeling.batch import TokenBatch, pad_batch
+from retort.modeling.packing import pack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MOST_SCORES = 2**30
+"""Scores (tokens x vocabulary) of a forward pass without gradient: 2 GiB in bfloat16 if all tokens are responses'."""
+CHUNK_SCORES = 2**23
+"""Scores that are normalised in float32 at once: 32 MiB."""
+
+
+def token_logprobs(
+    model: PreTrainedModel, batch: TokenBatch, *, temperature: float = 1.0, entropy: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each response token, and the entropy of its distribution if asked.
+
+    Sequences are packed into rows without padding where the model allows it, the responses to one prompt behind one
+    copy of it, and scores over the vocabulary are computed for response tokens alone.
+
+    Args:
+        model: A causal language model.
+        batch: B rows of T tokens on the model's device.
+        temperature: Logits are divided by it, as in sampling.
+        entropy: Compute the entropies too (without gradient).
+
+    Returns:
+        Log-probabilities and entropies in nats, shape (B, T) in float32; 0 where the response mask is 0.
+    """
+    packed = pack(model, batch)
+    rows, columns = batch.response_mask_BT[:, 1:].nonzero(as_tuple=True)
+    # First tokens of responses that share a prompt are chosen in one place, from one row of scores.
+    places, which = packed.places(rows, columns).unique(return_inverse=True)
+    keep = torch.zeros_like(packed.ids_RW, dtype=torch.bool)
+    keep.view(-1)[places] = True  # the model gives the scores of these places in their order
+    logits_SV = model(**packed.inputs(), logits_to_keep=keep).logits
+    found, spread = chosen_logprobs(
+        logits_SV, batch.ids_BT[rows, columns + 1], which, temperature=temperature, entropy=entropy
+    )
+    logprobs, entropies = torch.zeros(2, *batch.ids_BT.shape, dtype=torch.float32, device=logits_SV.device)
+    return logprobs.index_put((rows, columns + 1), found), entropies.index_put((rows, columns + 1), spread)
+
+
+def chosen_logprobs(
+    logits_SV: Tensor, targets_N: Tensor, which_N: Tensor, *, temperature: float = 1.0, entropy: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of N tokens under S distributions, and the distributions' entropies (0 unless asked for).
+
+    Args:
+        logits_SV: Scores over the vocabulary.
+        targets_N: The tokens.
+        which_N: Row of the scores that each token was chosen from.
+        temperature: Scores are divided by it.
+        entropy: Compute entropies (without gradient).
+
+    Returns:
+        Log-probabilities and entropies in nats, both (N,), float32.
+    """
+    found: tuple[Tensor, Tensor] = _Chosen.apply(logits_SV, targets_N, which_N, temperature, entropy)
+    return found
+
+
+class _Chosen(torch.autograd.Function):
+    """Log-probabilities of chosen tokens and entropies, keeping nothing of the vocabulary's size but the logits.
+
+    `gather - logsumexp` would keep a copy in float32 and make three more in the backward pass; here float32 exists for
+    a few rows at a time, and the gradient, chosen - softmax, is the one other tensor of the logits' size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_SV: Tensor, targets_N: Tensor, which_N: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        totals, entropies = torch.zeros(2, len(logits_SV), dtype=torch.float32, device=logits_SV.device)
+        for part in _row_chunks(logits_SV):
+            scores = _scaled(logits_SV[part], temperature)
+            totals[part] = scores.logsumexp(dim=1)
+            if entropy:
+                # H = ln Z - E[score]; a score of -inf has probability 0 and adds nothing.
+                weighted = (scores - totals[part, None]).exp_().mul_(scores).nan_to_num_(nan=0.0)
+                entropies[part] = totals[part] - weighted.sum(dim=1)
+        chosen = _scaled(logits_SV[which_N, targets_N], temperature)
+        ctx.save_for_backward(logits_SV, targets_N, which_N, totals)
+        ctx.temperature = temperature
+        spread = entropies[which_N]
+        ctx.mark_non_differentiable(spread)
+        return chosen - totals[which_N], spread
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor, _entropy: Tensor) -> tuple[Tensor | None, ...]:
+        logits_SV, targets_N, which_N, totals = ctx.saved_tensors
+        upstream = grad_N / ctx.temperature
+        summed = torch.zeros_like(totals).index_add_(0, which_N, upstream)
+        gradient = torch.empty_like(logits_SV)
+        for part in _row_chunks(logits_SV):
+            scores = _scaled(logits_SV[part], ctx.temperature)
+            gradient[part] = (scores - totals[part, None]).exp_().mul_(-summed[part, None])
+        # Several responses may choose one token in one place; unlike index_put_, this adds up in a fixed order.
+        gradient.view(-1).index_add_(0, which_N * logits_SV.shape[1] + targets_N, upstream.to(gradient.dtype))
+        return gradient, None, None, None, None
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    scores = logits.float()
+    return scores if temperature == 1 else scores / temperature
+
+
+def _row_chunks(logits_SV: Tensor) -> list[slice]:
+    """Slices of a few rows each, of at most `CHUNK_SCORES` scores."""
+    size = max(1, CHUNK_SCORES // logits_SV.shape[1])
+    return [slice(start, start + size) for start in range(0, len(logits_SV), size)]
+
+
+def length_sorted_batches(
+    lengths: Sequence[int], batch_size: int, *, most_tokens: int | None = None
+) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first, so that a batch holds little padding.
+
+    Args:
+        lengths: Length of each row.
+        batch_size: Rows in a batch.
+        most_tokens: Tokens in a batch, padding included; one row at least is always in it.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    start = 0
+    while start < len(order):
+        fitting = batch_size if most_tokens is None else max(1, most_tokens // max(1, lengths[order[start]]))
+        end = start + min(batch_size, fitting)
+        yield order[start:end]
+        start = end
+
+
+def scoring_tokens(model: PreTrainedModel) -> int:
+    """Tokens of a forward pass without gradient whose scores over the vocabulary fit in memory."""
+    return MOST_SCORES // int(model.config.vocab_size)
+
+
+@torch.inference_mode()
+def response_logprobs(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    *,
+    pad_token_id: int,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+) -> list[Tensor]:
+    """Log-probability of each response's tokens: one float32 tensor a response, on the CPU, in the order given."""
+    found: list[Tensor] = [torch.empty(0)] * len(prompts)
+    lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
+    for index in length_sorted_batches(lengths, batch_size, most_tokens=scoring_tokens(model)):
+        batch = pad_batch([prompts[i] for i in index], [responses[i] for i in index], pad_token_id).to(model.device)
+        logprobs, _ = token_logprobs(model, batch, temperature=temperature)
+        for row, i in enumerate(index):
+            found[i] = logprobs[row][batch.response_mask_BT[row].bool()].cpu()
+    return found

@@ -1,0 +1,1 @@
+"""A task of a run in a pod: through DVC, in a private workspace, with nothing but an object store to share."""

@@ -1,0 +1,58 @@
+"""Fragments: lock entries that tasks hand on, as objects of the store that are named by their content.
+
+What travels between tasks is the name alone: Kubeflow puts a task's parameters on one command line, which takes
+128 kB where a thousand shards' entries are more, and it mangles JSON inside lists. The name is a hash of all hashes of
+contents, so it is as good a cache key as the entries themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from retort.errors import StorageError
+from retort.io.objects import Objects
+from retort.run.dvc_adapter import Entry
+
+Fragment = dict[str, Entry]
+"""Lock entries by task address."""
+
+_KIND = "sha256:"
+
+
+def save(fragment: Fragment, remote: str) -> str:
+    """Keep `fragment` in the store at `remote`; return its name, `sha256:...`."""
+    content = json.dumps(fragment, sort_keys=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    Objects.of(remote, "fragments").write(digest, content)
+    return _KIND + digest
+
+
+def load(name: str, remote: str) -> Fragment:
+    """What `save` kept.
+
+    Raises:
+        StorageError: it is not there.
+    """
+    content = Objects.of(remote, "fragments").read(name.removeprefix(_KIND)) if name.startswith(_KIND) else None
+    if content is None:
+        raise StorageError(
+            f"{name}: no such fragment in {remote}. If the store was emptied, `retort rerun RUN --from prompts` makes "
+            "everything anew, whatever Kubeflow remembers."
+        )
+    fragment: Fragment = json.loads(content)
+    return fragment
+
+
+def merge(names: Sequence[str], remote: str) -> Fragment:
+    """Several fragments as one."""
+    merged: Fragment = {}
+    for name in names:
+        merged |= load(name, remote)
+    return merged
+
+
+def key_of(inputs: Sequence[str]) -> str:
+    """A short name for what a task was given."""
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]

@@ -1,0 +1,112 @@
+"""Records of one run in the object store: its lock, what failed in it and how long its tasks took.
+
+The run's id is in the environment variable RETORT_RUN; a task without one keeps no records.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from retort.errors import RETRY, InputError
+from retort.io.objects import Objects
+from retort.run.dvc_adapter import Entry
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One attempt at a task that failed."""
+
+    task: str
+    pod: str
+    exit_code: int
+    message: str
+    """What went wrong and what to do about it."""
+    lines: list[str]
+    """The last lines that the stage said."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one run."""
+
+    objects: Objects
+
+    @classmethod
+    def of(cls, remote: str, run: str) -> Records:
+        """Records of the run with this id in the store at `remote`."""
+        return cls(Objects.of(remote, f"runs/{run}"))
+
+    @classmethod
+    def here(cls, remote: str) -> Records | None:
+        """Records of the run that this process belongs to, if it belongs to one."""
+        run = os.environ.get("RETORT_RUN")
+        return cls.of(remote, run) if run else None
+
+    def keep_lock(self, lock: dict[str, Entry]) -> None:
+        """Keep the lock of the whole run."""
+        self.objects.write_json("lock.json", lock)
+
+    def lock(self) -> dict[str, Entry]:
+        """The lock of the whole run.
+
+        Raises:
+            InputError: the run has not ended well, or never was.
+        """
+        found = self.objects.read_json("lock.json")
+        if found is None:
+            raise InputError(
+                "there is no such record: the run did not end well, or used another object store",
+                file=f"{self.objects.folder}/lock.json",
+                remedy="Look at `retort status RUN`",
+            )
+        lock: dict[str, Entry] = found
+        return lock
+
+    def keep_failure(self, failure: Failure) -> None:
+        """Keep a failure; the attempts of a task are apart by pod."""
+        self.objects.write_json(f"failures/{failure.task}/{failure.pod or 'local'}.json", asdict(failure))
+
+    def failures(self) -> list[Failure]:
+        """All failed attempts, by task."""
+        return [Failure(**self.objects.read_json(name)) for name in self.objects.names("failures")]
+
+    def keep_timing(self, timing: dict[str, Any]) -> None:
+        """Keep the wall time of a task: `task`, `seconds` of the stage alone, `pod_seconds` with all around it."""
+        self.objects.write_json(f"timings/{timing['task']}.json", timing)
+
+    def timings(self) -> list[dict[str, Any]]:
+        """Wall times of the tasks that ran in this run."""
+        return [self.objects.read_json(name) for name in self.objects.names("timings")]
+
+
+def alike(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
+    """One failure of each task and reason, with how many more attempts ended like it.
+
+    Kubeflow cannot be told not to try a task again that has failed for good.
+    """
+    found: dict[tuple[str, int, str], list[Failure]] = {}
+    for one in failures:
+        found.setdefault((one.task, one.exit_code, one.message), []).append(one)
+    return [(group[0], len(group) - 1) for group in found.values()]
+
+
+def summary(state: str, message: str, failures: Sequence[Failure]) -> str:
+    """A run's end as Markdown that a person can act on."""
+    lines = [f"# Run {state.lower()}", ""]
+    if message and state != "SUCCEEDED":
+        lines += [f"Kubeflow says: {message}", ""]
+    for failure, more in alike(failures):
+        again = "another attempt may help" if failure.exit_code == RETRY else "another attempt will fail as well"
+        pods = f"Pod `{failure.pod}`" + (f" and {more} more" if more else "")
+        lines += [f"## {failure.task}", "", f"{pods}, exit code {failure.exit_code}: {again}.", ""]
+        lines += [failure.message, "", "```text", *failure.lines, "```", ""]
+    if state != "SUCCEEDED" and not failures:
+        lines += [
+            "No stage has said why: its pod was ended from outside (memory, eviction) or never started (image, GPUs, "
+            "quota). `retort status RUN` shows the pods' own words.",
+            "",
+        ]
+    return "\n".join(lines)

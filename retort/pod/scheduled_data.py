@@ -1,0 +1,81 @@
+"""What a scheduled run reads: the data as it lies at its source now, and whether that is news.
+
+A schedule is made once and fires for months; its data lives at addresses outside (an object that an export job
+overwrites). When it fires, that data is taken into the store by content hash, so that the run's record says what it
+read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from retort.errors import ConfigError, StorageError
+from retort.io.objects import Objects
+from retort.run import dvc_adapter
+
+
+def refresh(settings: str, schedule: str, plan: str, data: Mapping[str, str]) -> tuple[str, bool]:
+    """Take the data of a schedule as it is now.
+
+    Args:
+        settings: Settings of stage `prompts` (`retort.pod.task.settings`), with the data as when the schedule was set.
+        schedule: Name of the schedule.
+        plan: Hash of everything else that the schedule runs: parameters, code.
+        data: Address of the current content of each source file, by the name that the configuration gives it.
+
+    Returns:
+        The settings with the data as it is now, and whether a run of this schedule has not ended well on them yet.
+
+    Raises:
+        ConfigError: `data` names no source file of the run.
+        StorageError: an address cannot be read.
+    """
+    told = json.loads(settings)
+    if unknown := sorted(set(data) - set(told["reads"])):
+        raise ConfigError(
+            f"{', '.join(unknown)}: is no file that stage prompts reads; those are {', '.join(told['reads'])}."
+        )
+    with tempfile.TemporaryDirectory(prefix="retort-") as folder:
+        root = Path(folder)
+        dvc_adapter.init(root, remote=told["remote"], site_cache=root / ".dvc/site")
+        for name, address in data.items():
+            _fetch(address, root / name)
+        fresh = dvc_adapter.store(root, sorted(data))
+    told["files"] = [fresh.get(file["path"], file) for file in told["files"]]
+    now = json.dumps(told, sort_keys=True)
+    return now, _done(told["remote"], schedule).read_json(_mark(plan)) != _digest(now)
+
+
+def ended_well(settings: str, schedule: str, plan: str) -> None:
+    """Remember that a run of the schedule ended well on these settings of stage `prompts`."""
+    _done(json.loads(settings)["remote"], schedule).write_json(_mark(plan), _digest(settings))
+
+
+def plan_of(arguments: Mapping[str, str]) -> str:
+    """Hash of what a schedule runs, its data aside."""
+    others = {name: value for name, value in arguments.items() if name != "prompts_settings"}
+    told = json.loads(arguments["prompts_settings"]) | {"files": []}
+    return _digest(json.dumps([others, told], sort_keys=True))[:16]
+
+
+def _fetch(address: str, file: Path) -> None:
+    folder, _, name = address.rpartition("/")
+    Objects.of(folder.rpartition("/")[0], folder.rpartition("/")[2]).download(name, file)
+    if not file.exists() or file.stat().st_size == 0:
+        raise StorageError(f"{address}: is empty. Wait for the job that writes it, or correct the schedule's --data.")
+
+
+def _done(remote: str, schedule: str) -> Objects:
+    return Objects.of(remote, f"schedules/{schedule}")
+
+
+def _mark(plan: str) -> str:
+    return f"{plan}.json"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,249 @@
+"""One task in a pod: through DVC, in a private workspace without git, so that pods and laptops cannot disagree.
+
+A pod is given strings only. `settings` says what the stage is (parameters, code, source files by content hash) and
+where contents lie; each upstream task's *fragment* names its outputs by content hash. What it gives back is its own
+fragment. Kubeflow's cache key is made of such strings, so it contains every hash that matters and nothing
+else: no file is uploaded twice, and the fragments of a run merge into the `dvc.lock` of the whole run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from retort.config import RetortConfig, load_keys, resolved
+from retort.config.run import pick
+from retort.errors import ConfigError, RetortError
+from retort.io.files import write_text
+from retort.io.objects import Objects
+from retort.io.stderr_tail import Tail
+from retort.modeling import preemption
+from retort.pod import lock_fragments
+from retort.pod.lock_fragments import Fragment, key_of
+from retort.pod.run_records import Failure, Records, summary
+from retort.pod.state_mirror import Mirror
+from retort.run import dvc_adapter
+from retort.run.code_hash import PACKAGE, code_hash
+from retort.run.dvc_adapter import Entry
+from retort.run.graph import BY_NAME, Stage, Task, expand, source_files, task_of
+from retort.run.workspace import link, task_yaml
+
+_log = logging.getLogger(__name__)
+
+
+def settings(
+    config: RetortConfig, stage: Stage, files: Mapping[str, Entry], *, remote: str, root: Path = Path()
+) -> str:
+    """What a pod is told of `stage`, as JSON.
+
+    Args:
+        config: The run's whole configuration; the stage is told what it declares, or any change would void its cache.
+        stage: The stage.
+        files: DVC's entries of the source files that the run reads, by name; those of the package need none.
+        remote: Folder or address of the object store, as pods reach it.
+        root: Folder that the configuration's paths start from.
+    """
+    told: dict[str, Any] = {
+        "remote": remote,
+        "params": pick(resolved(config), stage.params),
+        "code": code_hash(stage.code()),
+        "reads": source_files(config, stage, root),
+    }
+    told["files"] = [files[name] for name in told["reads"] if name in files]
+    # `models` may write a reference to a local folder instead of a copy: who loads the model needs that folder too.
+    for name, place in (("teacher", getattr(config.teacher, "model", "")), ("base", config.student.model)):
+        if place in files and any(need in (f"outputs/models/{name}", "outputs/models/{model}") for need in stage.deps):
+            told["files"].append(files[place] | {"behind": f"outputs/models/{name}"})
+    return json.dumps(told, sort_keys=True)
+
+
+def run(
+    stage: str, settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics: Any = None, page: str = ""
+) -> str:
+    """Run one task and return the name of its fragment; what it wrote is in the remote then.
+
+    Environment: RETORT_STATE, a folder that outlives the pod, keeps the resume state instead of the remote;
+    RETORT_RUN is the run's id, under which failures and timings are kept; RETORT_FORCE lets the stage run though an
+    equal run is on record; RETORT_TRAINJOB, a TrainJob as JSON, lets it run on several nodes.
+
+    Args:
+        stage: Name of the stage.
+        settings: What `settings` made for it.
+        upstream: Names of the fragments of the tasks that it reads from.
+        item: Matrix values of the task: `0`, `ppo-heldout`.
+        metrics: Kubeflow's Metrics artifact; gets the stage's figures and the hashes of its outputs.
+        page: File that gets the report's page, of the stage that writes one.
+
+    Raises:
+        SystemExit: the task failed; with the exit code of the error's class.
+    """
+    task, told, started = task_of(BY_NAME[stage], item), json.loads(settings), time.monotonic()
+    with Tail() as tail:
+        try:
+            with workspace(task, told, upstream) as root:
+                force = bool(os.environ.get("RETORT_FORCE"))
+                if on_nodes := os.environ.get("RETORT_TRAINJOB"):
+                    entry = _run_on_nodes(root, task, [settings, *upstream], json.loads(on_nodes), force=force)
+                else:
+                    with resumable(root, told["remote"], [settings, *upstream]):
+                        dvc_adapter.reproduce_one(root, task.address, force=force)
+                    entry = dvc_adapter.read_lock(root)[task.address]
+                _show(root, task, entry, metrics=metrics, page=page)
+                _keep_timing(root, told["remote"], task, started)
+                return lock_fragments.save({task.address: entry}, told["remote"])
+        except RetortError as error:
+            _log.error("retort: %s", error)
+            _keep_failure(told["remote"], task, error, tail)
+            raise SystemExit(error.exit_code) from error
+
+
+def collect(settings: str, upstream: Sequence[str]) -> str:
+    """Merge the fragments of a stage's tasks into one; return its name."""
+    remote = json.loads(settings)["remote"]
+    return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
+
+
+def record(settings: str, upstream: Sequence[str]) -> None:
+    """Keep the merged fragments of all tasks as the lock of this run."""
+    remote = json.loads(settings)["remote"]
+    if (records := Records.here(remote)) is not None:
+        records.keep_lock(lock_fragments.merge(upstream, remote))
+
+
+def summarise(settings: str, *, state: str, message: str, page: str) -> None:
+    """Write a summary of how this run ended, with what each failed task said, to the file `page`."""
+    records = Records.here(json.loads(settings)["remote"])
+    text = summary(state, message, records.failures() if records else [])
+    Path(page).parent.mkdir(parents=True, exist_ok=True)
+    Path(page).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def workspace(task: Task, told: dict[str, Any], upstream: Sequence[str]) -> Iterator[Path]:
+    """A folder for the block, ready for DVC: nothing in it but what this task reads; SIGTERM reaches its processes."""
+    with tempfile.TemporaryDirectory(prefix="retort-") as folder, preemption.passed_on(), _environment():
+        root = Path(folder)
+        _prepare(root, task, told, upstream)
+        yield root
+
+
+def _run_on_nodes(root: Path, task: Task, given: Sequence[str], job: dict[str, Any], *, force: bool) -> Entry:
+    """Let a TrainJob do the task, unless an equal run is on record; the task's lock entry."""
+    from retort.pod import trainjob
+
+    remote = json.loads(given[0])["remote"]
+    if not force and dvc_adapter.recorded(root, task.address):
+        dvc_adapter.reproduce_one(root, task.address)
+        return dvc_adapter.read_lock(root)[task.address]
+    entry: Entry = lock_fragments.load(trainjob.run(task, given, job), remote)[task.address]
+    dvc_adapter.write_lock(root, {task.address: entry})
+    dvc_adapter.fetch(root, [pattern.format(**task.values) for pattern in task.stage.metrics])
+    return entry
+
+
+def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[str]) -> None:
+    if told["code"] != code_hash(task.stage.code()):
+        raise ConfigError(
+            f"stage {task.stage.name}: this image holds other code than the machine that submitted the run, so its "
+            "result would be recorded as what it is not. Build the image from the same commit, or submit from it."
+        )
+    dvc_adapter.init(root, remote=told["remote"], site_cache=root / ".dvc/site")
+    link(root / PACKAGE.name, PACKAGE)
+    write_text(root / "params.yaml", yaml.safe_dump(told["params"], sort_keys=False))
+    config = load_keys(root / "params.yaml", task.stage.params)
+    write_text(root / "dvc.yaml", task_yaml(config, task, told["reads"]))
+    needs = {path.format(**task.values) for pattern in task.stage.deps for path in expand(config, task.stage, pattern)}
+    merged: Fragment = lock_fragments.merge(upstream, told["remote"])
+    outs = (out for entry in merged.values() for out in entry.get("outs", []))
+    made = {out["path"]: out for out in outs if out["path"] in needs}
+    behind = [file["path"] for file in told["files"] if file.get("behind") in needs]
+    files = [
+        {key: value for key, value in file.items() if key != "behind"}
+        for file in told["files"]
+        if file.get("behind", "") in ("", *needs)
+    ]
+    dvc_adapter.write_inputs(root, [*made.values(), *files])
+    if behind:
+        dvc_adapter.fetch(root, behind)
+
+
+def _show(root: Path, task: Task, entry: Entry, *, metrics: Any, page: str) -> None:
+    """Give Kubeflow's interface the stage's figures, the hashes of what it wrote, and the report's page."""
+    if metrics is not None:
+        for pattern in task.stage.metrics:
+            figures = json.loads((root / pattern.format(**task.values)).read_text(encoding="utf-8"))
+            for name, value in _numbers(figures):
+                metrics.log_metric(name, value)
+        metrics.metadata |= {out["path"]: out["md5"] for out in entry.get("outs", [])}
+    if page and (root / "outputs/report/metrics.json").exists():
+        from retort.run.paths import Paths
+        from retort.stages.report import write_page
+
+        Path(page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(write_page(Paths(root)), page)
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in nested metrics, by dotted name."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, bool | int | float):
+        yield name, float(value)
+
+
+def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:
+    if (records := Records.here(remote)) is None:
+        return
+    whole = {"task": task.address, "pod_seconds": time.monotonic() - started}
+    for file in (root / ".retort/timings").glob("*.json"):  # absent where DVC restored an equal run
+        records.keep_timing(json.loads(file.read_text(encoding="utf-8")) | whole)
+
+
+def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail) -> None:
+    pod = os.environ.get("KFP_POD_NAME", "")
+    with contextlib.suppress(RetortError):  # a store that cannot be reached may be the very failure
+        if (records := Records.here(remote)) is not None:
+            records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines)))
+
+
+def state_of(remote: str, inputs: Sequence[str]) -> Objects:
+    """Where the resume state of a task with these inputs is kept."""
+    return Objects.of(remote, f"state/{key_of(inputs)}")
+
+
+@contextlib.contextmanager
+def resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
+    """Keep the resume state where it outlives the pod, apart from that of runs with other inputs."""
+    if state := os.environ.get("RETORT_STATE"):
+        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key_of(inputs))
+        yield
+    else:
+        with Mirror(root / ".retort/state", state_of(remote, inputs)):
+            yield
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """The `retort` of this installation on PATH; what the block changes of the environment is undone."""
+    kept = dict(os.environ)
+    # DVC starts the stage in this shell. Bash becomes the stage; Debian's sh stays between them, ends at SIGTERM at
+    # once, and the pod with it, before the stage has saved its checkpoint.
+    os.environ["SHELL"] = shutil.which("bash") or "/bin/sh"
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)

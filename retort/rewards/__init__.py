@@ -1,0 +1,1 @@
+"""Rewards: what tells a good response from another."""

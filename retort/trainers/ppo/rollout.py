@@ -1,0 +1,212 @@
+"""Rollouts: the policy answers prompts, the reward model scores the answers, the reference prices their KL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from retort.config.training import PPOConfig
+from retort.engines.sampler import Sample, sample
+from retort.modeling.batch import TokenBatch, pad_batch
+from retort.modeling.logprobs import length_sorted_batches, scoring_tokens, token_logprobs
+from retort.modeling.process_group import team
+from retort.rewards.learned.features import prefix_features
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from retort.rewards.learned.model import RewardModel
+    from retort.trainers.ppo.critic import Critic
+
+SCORING_BATCH = 128
+"""Rows of a forward pass without gradient."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as text and tokens; `label` is the vote's answer where it is used to measure agreement."""
+
+    prompt_id: str
+    text: str
+    ids: list[int]
+    label: str | None = None
+
+
+@dataclass
+class Parts:
+    """Everything that PPO works with; reference and reward model are frozen."""
+
+    policy: Any
+    """A causal language model, or one with adapters."""
+    critic: Critic
+    reference: Any
+    """The SFT student: a frozen copy, or the policy without its adapters."""
+    reward: RewardModel
+    tokenizer: PreTrainedTokenizerFast
+    prompts: list[Prompt]
+    held_out: list[Prompt]
+    agree: Callable[[Sequence[Prompt], Sequence[str]], list[bool]] | None = None
+    """Says which responses to open-ended prompts agree with the label; None reads and compares their answers."""
+
+    def shared_judges(self) -> list[str]:
+        """The reward model's judges that see the very tokens that the policy writes."""
+        return [name for name, judge in self.reward.judges.items() if judge.reads_like(self.tokenizer)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where policy and critic are."""
+        device: torch.device = self.policy.device
+        return device
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Episodes of one iteration; B episodes of T positions, on the policy's device."""
+
+    batch: TokenBatch
+    logprobs_BT: Tensor
+    """Log-probability of each response token when it was sampled."""
+    reference_BT: Tensor
+    """The same under the reference."""
+    features_BTF: Tensor
+    """What the critic sees beside its trunk's hidden states."""
+    values_BT: Tensor
+    """The critic's value of the state that each token was chosen in."""
+    scores_B: Tensor
+    """The reward model's probability of agreement."""
+    finished_B: Tensor
+    """Whether each response ended by itself."""
+
+
+def draw_prompts(prompts: Sequence[Prompt], config: PPOConfig, *, seed: int, iteration: int) -> list[Prompt]:
+    """The prompts of one iteration, each repeated for its responses: epoch by epoch in an order fixed by the seed."""
+    chosen: list[Prompt] = []
+    first = iteration * config.prompts_per_iteration
+    for position in range(first, first + config.prompts_per_iteration):
+        epoch, place = divmod(position, len(prompts))
+        generator = torch.Generator().manual_seed(seed * 7919 + epoch)
+        chosen.append(prompts[int(torch.randperm(len(prompts), generator=generator)[place])])
+    return [prompt for prompt in chosen for _ in range(config.responses_per_prompt)]
+
+
+def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
+    """Sample responses to one iteration's prompts and score them; each process of a team does its share.
+
+    Everything random comes from (seed, iteration), so an iteration that is done again after a kill is the same.
+    """
+    prompts = draw_prompts(parts.prompts, config, seed=seed, iteration=iteration)
+    samples = respond(parts, prompts, config, temperature=config.temperature, seed=seed * 1_000_003 + iteration)
+    batch = pad_batch([p.ids for p in prompts], [s.ids for s in samples], _pad(parts)).to(parts.device)
+    logprobs = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+    logprobs[batch.response_mask_BT.bool()] = torch.tensor(
+        [value for s in samples for value in s.logprobs], device=parts.device
+    )
+    workers = team()
+    mine = workers.share(len(prompts))
+    scored = _scored(parts, config, prompts[mine], samples[mine], _rows(batch, mine))
+    reference, features, values, scores = (workers.gather_rows(part) for part in scored)
+    return Rollout(
+        batch=batch,
+        logprobs_BT=logprobs,
+        reference_BT=reference,
+        features_BTF=features,
+        values_BT=values,
+        scores_B=scores,
+        finished_B=torch.tensor([s.finished for s in samples], device=parts.device),
+    )
+
+
+def _rows(batch: TokenBatch, part: slice) -> TokenBatch:
+    return TokenBatch(batch.ids_BT[part], batch.attention_mask_BT[part], batch.response_mask_BT[part])
+
+
+def _scored(
+    parts: Parts, config: PPOConfig, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Reference log-probabilities (B, T), the critic's features (B, T, F), values (B, T) and scores (B,)."""
+    judged = {
+        name: frozen_logprobs(parts.reward.judges[name].model, batch, temperature=1.0) for name in parts.shared_judges()
+    }
+    # The reference is the SFT student; where that is also a judge, its likelihood is known already.
+    at_one = config.temperature == 1.0 and "sft" in judged
+    reference = judged["sft"] if at_one else frozen_logprobs(parts.reference, batch, temperature=config.temperature)
+    pooled = [prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in judged.values()]
+    features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=parts.device)
+    scores = _scores(parts, prompts, samples, batch, judged)
+    return reference, features, _values(parts, batch, features), scores.to(parts.device)
+
+
+def respond(
+    parts: Parts, prompts: Sequence[Prompt], config: PPOConfig, *, temperature: float, seed: int
+) -> list[Sample]:
+    """The policy's responses, one to each prompt given; each process of a team samples its share."""
+    eos = parts.tokenizer.eos_token_id
+    assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
+    workers = team()
+    mine = workers.share(len(prompts))
+    # Drawn for all prompts by every process: a response does not depend on how many processes there are.
+    uniforms = torch.rand(len(prompts), config.max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    return workers.gather(
+        sample(
+            parts.policy,
+            [prompt.ids for prompt in prompts[mine]],
+            temperature=temperature,
+            max_new_tokens=config.max_new_tokens,
+            eos_token_id=eos,
+            pad_token_id=_pad(parts),
+            generator=None,
+            uniforms=uniforms[mine],
+            batch_size=config.generation_batch_size,
+        )
+    )
+
+
+def _scores(
+    parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, judged: dict[str, Tensor]
+) -> Tensor:
+    """The reward model's probability of agreement for each response, shape (B,), on the CPU."""
+    texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    mask = batch.response_mask_BT.bool()
+    known = {
+        name: [row[keep].cpu() for row, keep in zip(logprobs_BT, mask, strict=True)]
+        for name, logprobs_BT in judged.items()
+    }
+    return parts.reward.score(
+        [prompt.text for prompt in prompts], texts, [s.finished for s in samples], known=known, batch_size=SCORING_BATCH
+    )
+
+
+@torch.no_grad()
+def frozen_logprobs(model: Any, batch: TokenBatch, *, temperature: float) -> Tensor:
+    """Log-probability of each response token under a frozen model, shape (B, T)."""
+    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=batch.ids_BT.device)
+    for index, part in _microbatches(batch, scoring_tokens(model)):
+        found[index, : part.ids_BT.shape[1]] = token_logprobs(model, part, temperature=temperature)[0]
+    return found
+
+
+@torch.no_grad()
+def _values(parts: Parts, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
+    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+    with parts.critic.using():
+        for index, part in _microbatches(batch, scoring_tokens(parts.critic.trunk)):
+            length = part.ids_BT.shape[1]
+            found[index, :length] = parts.critic(part, features_BTF[index, :length])
+    return found
+
+
+def _microbatches(batch: TokenBatch, most_tokens: int) -> list[tuple[Tensor, TokenBatch]]:
+    lengths = batch.attention_mask_BT.sum(dim=1).tolist()
+    parts = length_sorted_batches(lengths, SCORING_BATCH, most_tokens=most_tokens)
+    rows = [torch.tensor(index, device=batch.ids_BT.device) for index in parts]
+    return [(index, batch.rows(index)) for index in rows]
+
+
+def _pad(parts: Parts) -> int:
+    pad = parts.tokenizer.pad_token_id
+    assert isinstance(pad, int), "load_tokenizer refuses students without a pad token"
+    return pad

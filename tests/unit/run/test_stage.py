@@ -1,0 +1,80 @@
+"""Resume state is kept for the same task and removed, with a line that says why, for another one."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from retort.config import load_keys
+from retort.run import code_hash
+from retort.run import stage as stages
+from retort.run.graph import BY_NAME, Task
+from retort.run.paths import Paths
+from retort.run.stage import Context
+
+
+@pytest.fixture
+def task(training_root):
+    """`task()`: the reward stage of one workspace, as its configuration is now."""
+    root = training_root()
+
+    def make():
+        stage = BY_NAME["reward"]
+        return Context(Task(stage, {}), load_keys(root / "params.yaml", stage.params), Paths(root))
+
+    return make
+
+
+def change(task, **changes):
+    file = task().paths.root / "params.yaml"
+    values = yaml.safe_load(file.read_text())
+    values["reward"] |= changes
+    file.write_text(yaml.safe_dump(values))
+
+
+def test_state_of_the_same_task_is_kept_without_a_word(task, caplog):
+    (task().state() / "step-1.pt").write_text("x")
+    assert (task().state() / "step-1.pt").exists()
+    assert caplog.messages == []
+
+
+def test_state_of_other_parameters_names_those_that_differ(task, caplog):
+    (task().state() / "step-1.pt").write_text("x")
+    change(task, steps=60, lora={"rank": 4})
+    assert not (task().state() / "step-1.pt").exists()
+    (line,) = caplog.messages
+    assert line.startswith("reward: the state of an earlier attempt is not resumed from, for ")
+    assert "parameter reward.steps differs (4 then, 60 now)" in line
+    assert "parameter reward.lora.rank differs (None then, 4 now)" in line
+    assert "reward.batch_size" not in line
+    assert "input" not in line
+    assert "code" not in line
+
+
+def test_state_of_other_inputs_and_code_names_their_files(task, caplog, monkeypatch):
+    (task().state() / "step-1.pt").write_text("x")
+    (task().paths.model("sft") / "note.txt").write_text("another student")
+    honest = code_hash.code_hash
+    monkeypatch.setattr(
+        stages, "code_hash", lambda files: "0" if files == ["retort/rewards/learned/train.py"] else honest(files)
+    )
+    assert not (task().state() / "step-1.pt").exists()
+    (line,) = caplog.messages
+    assert line.endswith("for input outputs/models/sft differs; code retort/rewards/learned/train.py differs")
+
+
+@pytest.mark.parametrize("mark", [None, "", "[1]", '{"parameter": 3}'])
+def test_state_that_does_not_say_what_it_was_made_of_is_not_trusted(task, caplog, mark):
+    folder = task().state()
+    (folder / "step-1.pt").write_text("x")
+    (folder / "made-of.json").unlink()
+    if mark is not None:
+        (folder / "made-of.json").write_text(mark)
+    assert [path.name for path in task().state().iterdir()] == ["made-of.json"]
+    assert caplog.messages[0].endswith("it does not say what it was made of")
+
+
+def test_an_empty_folder_such_as_a_mounted_volume_is_no_news(task, caplog):
+    task().paths.state("reward").mkdir(parents=True)
+    assert task().state().exists()
+    assert caplog.messages == []
