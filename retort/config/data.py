@@ -120,6 +120,8 @@ class ResponsesConfig(SamplingConfig):
 
     shards: list[int] = [0]
     """Shard numbers, 0 to n-1: each is a task of its own, and prompts are divided among them."""
+    min_share: float = Field(1.0, gt=0, le=1)
+    """Share of a shard's responses that is enough where an endpoint's budget is spent."""
 
     @model_validator(mode="after")
     def _shards_count_from_zero(self) -> ResponsesConfig:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from retort.config.base import Strict
+from retort.config.endpoint import EndpointConfig
 
 
 class StudentConfig(Strict):
@@ -51,26 +52,10 @@ class RecordedTeacher(Strict):
     solutions, several models a row; `openai_batch`: the output file of an OpenAI-compatible batch job."""
 
 
-class OpenAITeacher(Strict):
+class OpenAITeacher(EndpointConfig):
     """A teacher behind an OpenAI-compatible endpoint."""
 
     type: Literal["openai"]
-    base_url: str
-    """Address of the endpoint, ending in /v1."""
-    model: str
-    """Name of the model at that endpoint."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable with the key; the key itself never enters a configuration."""
-    concurrency: int = Field(32, ge=1)
-    """Requests under way at once."""
-    max_retries: int = Field(6, ge=0)
-    """Attempts after the first on 408, 409, 429, 5xx and timeouts, with exponential backoff and jitter."""
-    timeout_s: float = Field(120.0, gt=0)
-    """Seconds until one request is given up."""
-    prompt_cost: float = Field(0.0, ge=0)
-    """Price of one million prompt tokens, for the cost table."""
-    response_cost: float = Field(0.0, ge=0)
-    """Price of one million response tokens, for the cost table."""
 
 
 class VLLMTeacher(Strict):

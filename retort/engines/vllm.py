@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
 
+from retort.config.endpoint import EndpointConfig
 from retort.config.models import VLLMTeacher
 from retort.engines.endpoint import EndpointEngine
 from retort.errors import EngineError, MissingToolError
@@ -35,24 +36,36 @@ _NAME = "model"
 class VLLMEngine(EndpointEngine):
     """Starts a server when entered and always ends it, with its children, when left."""
 
-    def __init__(self, config: VLLMTeacher, folder: Path, *, command: tuple[str, ...] = ("vllm", "serve")) -> None:
+    def __init__(
+        self,
+        config: VLLMTeacher,
+        folder: Path,
+        *,
+        place: str = "models.teacher.engine",
+        command: tuple[str, ...] = ("vllm", "serve"),
+    ) -> None:
         """Say what to serve; nothing is started yet.
 
         Args:
             config: Settings of the server.
             folder: Folder of the model or of its reference, `outputs/models/teacher`.
+            place: Where the configuration describes it, for messages.
             command: Program that serves; its arguments are vLLM's.
         """
-        self._config, self._folder, self._command = config, folder, command
+        self._settings, self._folder, self._command = config, folder, command
         self._port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
         self._files = contextlib.ExitStack()
         self._output: IO[bytes] | None = None
         super().__init__(
-            f"http://127.0.0.1:{self._port}/v1",
-            _NAME,
-            api_key_env=None,
-            concurrency=config.concurrency,
+            EndpointConfig(
+                base_url=f"http://127.0.0.1:{self._port}/v1",
+                model=_NAME,
+                api_key_env=None,
+                concurrency=config.concurrency,
+                probe=False,  # the server, and what it is told, are our own
+            ),
+            place=place,
             name=read_reference(folder).model,
         )
 
@@ -66,7 +79,7 @@ class VLLMEngine(EndpointEngine):
         if shutil.which(self._command[0]) is None:
             raise MissingToolError(
                 f"{self._command[0]}: is not installed. Install vLLM where a GPU is (pip install vllm), use the image "
-                "`generate`, or set teacher.type to transformers or openai."
+                f"`generate`, or set {self._place}.type to transformers or openai."
             )
         libc = ctypes.CDLL(None)
         try:
@@ -92,10 +105,10 @@ class VLLMEngine(EndpointEngine):
             "--host": "127.0.0.1",
             "--port": self._port,
             "--served-model-name": _NAME,
-            "--dtype": self._config.dtype,
-            "--tensor-parallel-size": self._config.tensor_parallel,
-            "--gpu-memory-utilization": self._config.gpu_memory_utilization,
-            "--max-num-seqs": self._config.concurrency,
+            "--dtype": self._settings.dtype,
+            "--tensor-parallel-size": self._settings.tensor_parallel,
+            "--gpu-memory-utilization": self._settings.gpu_memory_utilization,
+            "--max-num-seqs": self._settings.concurrency,
             # Not the model's own sampling defaults (top-k, repetition penalty): only what the run says.
             "--generation-config": "vllm",
         }
@@ -114,7 +127,7 @@ class VLLMEngine(EndpointEngine):
 
     def _wait(self) -> None:
         assert self._server is not None, "called after the server was started"
-        deadline = time.monotonic() + self._config.start_timeout_s
+        deadline = time.monotonic() + self._settings.start_timeout_s
         while time.monotonic() < deadline:
             if (code := self._server.poll()) is not None:
                 raise EngineError(
@@ -126,8 +139,8 @@ class VLLMEngine(EndpointEngine):
             except (urllib.error.URLError, OSError):
                 time.sleep(0.5)
         raise EngineError(
-            f"vLLM did not answer within {self._config.start_timeout_s:.0f} s. Raise teacher.start_timeout_s (a first "
-            f"start downloads the weights), or see its last words:\n{self._tail()}"
+            f"vLLM did not answer within {self._settings.start_timeout_s:.0f} s. Raise {self._place}.start_timeout_s "
+            f"(a first start downloads the weights), or see its last words:\n{self._tail()}"
         )
 
     def _tail(self) -> str:

@@ -52,6 +52,12 @@ RESPONSES = pa.schema(
         _field(
             "mean_logprob", pa.float32(), "Mean log-probability of its tokens, in nats, where asked for", nullable=True
         ),
+        _field(
+            "reasoning",
+            pa.string(),
+            "What a reasoning model thought before it, with its tags; null where it did not or that is not known",
+            nullable=True,
+        ),
     ]
 )
 """`teacher_responses` and `student_responses` write one table per shard."""

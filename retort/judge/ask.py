@@ -157,6 +157,7 @@ class Judge:
                 config.temperature,
                 derived_seed(self._seed, "judge", call.call_id, number),
                 form="conversation",
+                draw=self._seed,
             )
             for call in {call.call_id: call for call in calls}.values()
             for number in range(samples)

@@ -256,7 +256,9 @@ def source_files(config: RetortConfig, stage: Stage, root: Path = Path()) -> lis
         files = [source.path for source in config.prompts.sources if source.type == "file"]
         files += config.prompts.decontaminate
     elif stage.name == "models":
-        names = [getattr(place, key, None) for place in (config.student, config.teacher) for key in _MODEL_KEYS]
+        # What an endpoint calls its model may look like a path, but is none of this project.
+        places = [config.student] + ([] if config.teacher.type == "openai" else [config.teacher])
+        names = [getattr(place, key, None) for place in places for key in _MODEL_KEYS]
         files = [name for name in names if name and (root / name).exists()]
     elif stage.name == "teacher_responses":
         files = [config.teacher.path] if config.teacher.type == "recorded" else []

@@ -16,6 +16,7 @@ from typing import Any
 from retort.config import RetortConfig, load_keys
 from retort.errors import ConfigError
 from retort.io.files import content_hash, explain_writes, write_json
+from retort.io.objects import Objects
 from retort.io.rank import is_rank_zero
 from retort.modeling.process_group import team
 from retort.run.code_hash import code_hash
@@ -40,6 +41,18 @@ class Context:
     def name(self) -> str:
         """Name of the task in file names: the stage's, with its matrix values."""
         return "-".join([self.task.stage.name, *self.task.values.values()])
+
+    def store(self, folder: str) -> Objects | None:
+        """Objects under `folder` of the workspace's object store; None where it has none."""
+        from retort.run import dvc_adapter
+
+        if not (self.paths.root / ".dvc").is_dir():
+            return None
+        try:
+            remote = dvc_adapter.remote(self.paths.root)
+        except KeyError:  # a repository of the user's own, without a remote
+            return None
+        return Objects.of(remote, folder)
 
     def state(self) -> Path:
         """Folder of this task's resume state.

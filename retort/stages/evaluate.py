@@ -69,7 +69,9 @@ def run(context: Context) -> EvaluateResult:
         batch_size=config.batch_size,
     )
     file = next(iter(benchmark.data.values()), "outputs/prompts/test.parquet")
-    engine = make_engine(None, folder, root=context.paths.root, file=file, training=model != "teacher")
+    engine = make_engine(
+        None, folder, root=context.paths.root, file=file, training=model != "teacher", store=context.store
+    )
     state, harness = context.state(), {}
     with engine:
         if benchmark.task == "heldout":

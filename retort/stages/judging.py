@@ -88,7 +88,7 @@ def judging(context: Context, *, seed: int | None = None) -> Iterator[Judge]:
     config = context.config.judge
     if config is None:
         raise ConfigError("answer: open needs a judge. Name one in the section judge.")
-    with _engine(config, context.paths.root) as engine:
+    with _engine(config, context) as engine:
         yield Judge(engine, config, context.state(), seed=context.config.seed if seed is None else seed)
 
 
@@ -177,14 +177,22 @@ def write_calls(path: Path, record: Record) -> None:
     write_table(path, list(rows.values()), JUDGE_CALLS)
 
 
-def _engine(config: JudgeConfig, root: Path) -> Engine:
+def _engine(config: JudgeConfig, context: Context) -> Engine:
     from retort.config.models import RecordedTeacher, TransformersTeacher
 
-    model = config.model
+    model, root = config.model, context.paths.root
     if isinstance(model, RecordedJudge):
         return make_engine(RecordedTeacher(type="recorded", path=model.path), root, root=root, file="", training=False)
     if not isinstance(model, FolderJudge):
-        return make_engine(model, root, root=root, file="the judge's calls", training=False)
+        return make_engine(
+            model,
+            root,
+            root=root,
+            file="the judge's calls",
+            training=False,
+            place="judge.model",
+            store=context.store,
+        )
     folder = root / model.model
     if not folder.is_dir():
         raise ConfigError(f"judge.model.model: {model.model}: no such folder. Download the model and give its folder.")
