@@ -59,6 +59,8 @@ class SFTConfig(OptimizerConfig):
     """Longest example in tokens; longer ones are left out and counted."""
     max_per_prompt: int | None = Field(None, ge=1)
     """Agreeing responses used of each prompt; all when left out."""
+    reasoning: Literal["keep", "drop"] = "keep"
+    """Whether the reasoning that a teacher gives apart from its response is taught before it, in the teacher's tags."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Course of the learning rate after warm-up."""
     lora: LoraConfig | None = None

@@ -51,6 +51,7 @@ def run(context: Context) -> SFTResult:
         max_per_prompt=config.sft.max_per_prompt,
         seed=config.seed,
         judged=read_judged(context) if config.answer == "open" else None,
+        reasoning=config.sft.reasoning == "keep",
     )
     if not examples:
         raise InputError(

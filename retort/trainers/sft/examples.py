@@ -31,12 +31,14 @@ def agreeing_responses(
     max_per_prompt: int | None,
     seed: int,
     judged: Mapping[tuple[str, str], bool | None] | None = None,
+    reasoning: bool = False,
 ) -> list[Example]:
     """Responses that ended by themselves with the answer that the vote gave (paper §3.1: pseudo-labelled SFT data).
 
     Prompts whose vote abstained have none. Where `max_per_prompt` limits them, a seeded choice is made. The order is
     that of `prompts`, then of the samples, whatever order the responses come in. Responses to open-ended prompts agree
-    where `judged`, by prompt and text, says so.
+    where `judged`, by prompt and text, says so. With `reasoning`, what the teacher thought before a response, in its
+    tags, is part of the example; which responses agree is told from the response alone.
     """
 
     def agreeing_with(label: str, row: dict[str, Any]) -> bool:
@@ -61,5 +63,10 @@ def agreeing_responses(
         if max_per_prompt is not None and len(agreeing) > max_per_prompt:
             # A generator of the prompt's own, so that one prompt's choice does not depend on the others.
             agreeing = random.Random(f"{seed}:{prompt['prompt_id']}").sample(agreeing, max_per_prompt)  # noqa: S311
-        examples += [Example(prompt["prompt_id"], prompt["prompt"], row["response"]) for row in agreeing]
+        examples += [Example(prompt["prompt_id"], prompt["prompt"], _taught(row, reasoning)) for row in agreeing]
     return examples
+
+
+def _taught(row: dict[str, Any], reasoning: bool) -> str:
+    response: str = row["response"]
+    return f"{row.get('reasoning') or ''}{response}" if reasoning else response

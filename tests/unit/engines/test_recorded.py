@@ -113,6 +113,59 @@ def test_a_batch_file_gives_samples_by_custom_id_and_leaves_failures_out(tmp_pat
     )
 
 
+def test_ids_of_a_batch_may_hold_any_character_and_its_output_any_order(tmp_path):
+    prompts = [{"prompt_id": name, "prompt": name} for name in ("q#7", "é/#", "x", "y#1#2")]
+    requests = plan_requests(prompts, SAMPLING, seed=0, stage="teacher_responses")
+    rows = [batch_row("é/##1", "b"), batch_row("é/##0", "a"), batch_row("q#7", "c"), batch_row("x#10", "e")]
+    rows += [batch_row("x#9", "d"), batch_row("y#1#2", "f")]
+    engine = RecordedEngine(write(tmp_path, rows), "openai_batch")
+    found = [
+        (one.prompt_id, one.sample, one.response) for batch in engine.generate(requests, SAMPLING) for one in batch
+    ]
+    assert found == [
+        ("q#7", 0, "c"), ("é/#", 0, "a"), ("é/#", 1, "b"), ("x", 0, "d"), ("x", 1, "e"), ("y#1#2", 0, "f"),
+    ]  # fmt: skip
+
+
+def test_a_batch_of_the_responses_interface_and_of_plain_completions_is_read(tmp_path):
+    output = [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "1 + 0"}]},
+        {"type": "message", "content": [{"type": "output_text", "text": "is 1"}]},
+    ]
+    body = {"object": "response", "status": "completed", "model": "big", "output": output}
+    body["usage"] = {"input_tokens": 5, "output_tokens": 7}
+    first = {"custom_id": "a", "response": {"status_code": 200, "body": body}, "error": None}
+    plain = {"choices": [{"text": "2", "finish_reason": "length"}], "usage": {"prompt_tokens": 1}}
+    second = {"custom_id": "b", "response": {"status_code": 200, "body": plain}, "error": None}
+    one, other = answers(write(tmp_path, [first, second]), "openai_batch")
+    assert (one.response, one.reasoning, one.model) == ("is 1", "<think>\n1 + 0\n</think>\n\n", "big")
+    assert (one.finish_reason, one.prompt_tokens, one.response_tokens) == ("stop", 5, 7)
+    assert (other.response, other.finish_reason, other.response_tokens) == ("2", "length", 0)
+
+
+def test_requests_of_a_batch_that_failed_are_counted_by_reason(tmp_path, caplog):
+    rows = [batch_row("a"), batch_row("b", status=500), batch_row("b", error={"code": "expired"}, response=None)]
+    rows.append(batch_row("b") | {"response": {"status_code": 200, "body": {"error": {"message": "no"}}}})
+    assert len(answers(write(tmp_path, rows), "openai_batch")) == 1
+    assert (
+        "3 requests of the batch failed and are left out (expired: 1, no completion: 1, status 500: 1)" in caplog.text
+    )
+
+
+def test_reasoning_is_read_with_its_tags_or_put_between_them(tmp_path):
+    rows = [{"prompt_id": "a", "response": "1", "reasoning": "[T]0 + 1[/T]"}]
+    rows.append({"prompt_id": "b", "response": "2", "reasoning_content": "1 + 1"})
+    found = answers(write(tmp_path, rows), "responses")
+    assert [one.reasoning for one in found] == ["[T]0 + 1[/T]", "<think>\n1 + 1\n</think>\n\n"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2**31, "7", True])
+def test_a_count_that_no_table_can_hold_is_refused_with_its_row(tmp_path, value):
+    path = write(tmp_path, [{"prompt_id": "a", "response": "1", "response_tokens": value}])
+    with pytest.raises(InputError, match=r"row 1, field 'response_tokens': is .*not a number that a table can hold"):
+        answers(path, "responses")
+
+
 def test_what_is_done_is_not_given_again(tmp_path):
     path = write(tmp_path, [{"prompt_id": "a", "response": str(number)} for number in range(3)])
     assert [one.sample for one in answers(path, "responses", {("a", 1)})] == [0, 2]

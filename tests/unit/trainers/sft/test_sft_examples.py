@@ -92,3 +92,16 @@ def test_prompts_of_other_splits_are_ignored():
 )
 def test_agreement_compares_values(text, label, expected):
     assert stated(text, "number").agrees(label) is expected
+
+
+def test_reasoning_is_taught_before_the_response_in_its_tags_or_not_at_all():
+    thought = response("a", 0, "#### 7") | {"reasoning": "<think>\n8 less 1\n</think>\n\n"}
+    rows = [thought, response("b", 0, "#### 12") | {"reasoning": None}]
+    taught = {
+        kept: [
+            one.response
+            for one in agreeing_responses(PROMPTS, rows, VOTES, "number", max_per_prompt=None, seed=0, reasoning=kept)
+        ]
+        for kept in (True, False)
+    }
+    assert taught == {True: ["#### 12", "<think>\n8 less 1\n</think>\n\n#### 7"], False: ["#### 12", "#### 7"]}
