@@ -22,6 +22,7 @@ from retort.config.data import (
 from retort.config.judge import JudgeConfig
 from retort.config.models import StudentConfig, TeacherConfig
 from retort.config.training import EqualComputeConfig, PPOConfig, RewardConfig, SFTConfig
+from retort.config.yaml_text import read_yaml_text
 from retort.errors import ConfigError, InputError
 
 
@@ -177,7 +178,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ConfigError(f"{path}: does not exist. Give the path of a configuration, such as configs/demo.yaml.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = read_yaml_text(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not YAML in UTF-8: {error}") from error
     if not isinstance(values, dict):

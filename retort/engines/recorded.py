@@ -28,6 +28,7 @@ from retort.engines.base import Key, Request, Response
 from retort.engines.completion import NoCompletionError, completion_of
 from retort.errors import InputError
 from retort.io.rows import check_unicode, read_records
+from retort.modeling.conversations import last_message
 from retort.text.finish_reasons import NOT_RECORDED, finish_reason
 from retort.text.finish_reasons import UNKNOWN as UNKNOWN_REASON
 
@@ -163,7 +164,12 @@ class RecordedEngine:
 
     def _find(self, request: Request) -> list[Recorded]:
         name = request.prompt_id
-        return self._by_id.get(name) or self._numbered.get(name) or self._by_text.get(normalised(request.prompt)) or []
+        return (
+            self._by_id.get(name)
+            or self._numbered.get(name)
+            or self._by_text.get(normalised(last_message(request.prompt)))
+            or []
+        )
 
     def __enter__(self) -> Self:
         """Nothing to start."""

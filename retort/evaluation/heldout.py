@@ -9,6 +9,7 @@ from retort.engines.base import Engine, Request, derived_seed
 from retort.engines.log import answer
 from retort.errors import InputError
 from retort.io import tables
+from retort.modeling.conversations import shown
 from retort.text.agreement import stated
 
 
@@ -55,7 +56,7 @@ def evaluate_heldout(
                 "item_id": question["prompt_id"],
                 "group_id": question["prompt_id"],
                 "subtask": benchmark.name,
-                "question": question["prompt"],
+                "question": shown(question["prompt"]),
                 "answer": question["answer"],
                 "response": response.response,
                 "read": said.value,

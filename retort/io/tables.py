@@ -25,7 +25,9 @@ def _field(name: str, kind: pa.DataType, words: str, *, nullable: bool = False) 
 PROMPTS = pa.schema(
     [
         _field("prompt_id", pa.string(), "Unique name of the prompt, stable between runs"),
-        _field("prompt", pa.string(), "The user's message, without any chat formatting"),
+        _field(
+            "prompt", pa.string(), 'The user\'s message, or a conversation as {"messages": [{"role", "content"}, ...]}'
+        ),
         _field("answer", pa.string(), "Gold answer where one is known: for metrics only", nullable=True),
         _field("source", pa.string(), "File that the prompt came from"),
         _field("row", pa.int64(), "Its row in that file, counted from 1"),

@@ -253,7 +253,8 @@ def source_files(config: RetortConfig, stage: Stage, root: Path = Path()) -> lis
     Models and chat templates count only if they exist under `root`: they may be names on the hub.
     """
     if stage.name == "prompts":
-        files = [source.path for source in config.prompts.sources if source.type == "file"]
+        sources = config.prompts.sources
+        files = [one.path for one in sources if one.type == "file" or (root / one.path).exists()]
         files += config.prompts.decontaminate
     elif stage.name == "models":
         # What an endpoint calls its model may look like a path, but is none of this project.

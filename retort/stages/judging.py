@@ -25,6 +25,7 @@ from retort.io.tables import (
 from retort.judge.ask import Judge, Pair, Record, Single
 from retort.judge.comparisons import bias
 from retort.judge.elect import Elected, Prompt, elect_responses
+from retort.modeling.conversations import shown
 from retort.run.stage import Context
 from retort.text.finish_reasons import whole_text
 
@@ -223,7 +224,7 @@ def _prompts(context: Context) -> list[Prompt]:
                     )
                 # One that is not whole could win, but nothing may be learned from it.
                 responses[prompt_id].append(whole_text(response, reason))
-    return [Prompt(row["prompt_id"], row["prompt"], responses[row["prompt_id"]]) for row in rows]
+    return [Prompt(row["prompt_id"], shown(row["prompt"]), responses[row["prompt_id"]]) for row in rows]
 
 
 def _vote_row(prompt: Prompt, elected: Elected, reference: str | None) -> dict[str, object]:

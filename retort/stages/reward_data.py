@@ -14,6 +14,7 @@ from retort.io.progress import Progress
 from retort.io.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
 from retort.judge.ask import Pair, Record
 from retort.judge.elect import agree_with
+from retort.modeling.conversations import shown
 from retort.run.stage import Context
 from retort.stages.judgements import Judged, read_judged
 from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
@@ -96,7 +97,7 @@ def _judged(
         return None, None, None
     judged = dict(read_judged(context))
     asked = [
-        Pair(row["prompt_id"], row["prompt"], response["response"], votes[row["prompt_id"]]["label"])
+        Pair(row["prompt_id"], shown(row["prompt"]), response["response"], votes[row["prompt_id"]]["label"])
         for rows in prompts.values()
         for row in rows
         if row["prompt_id"] in votes and votes[row["prompt_id"]]["label"] is not None
