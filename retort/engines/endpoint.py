@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from retort.config.data import SamplingConfig
+from retort.config.models import OpenAIEngineConfig
 from retort.engines.base import Key, Request, Response, until
 from retort.errors import ConfigError, EngineError, InputError
 from retort.modeling.chat import messages_of
+from retort.plugins import EngineContext, EngineType
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -253,3 +255,19 @@ def _said(
     return _Said(
         text or "", _FINISH.get(reason or "", "unknown"), *tokens, [one for one in logprobs or () if one is not None]
     )
+
+
+def _make(context: EngineContext) -> EndpointEngine:
+    config = context.settings
+    return EndpointEngine(
+        config.base_url,
+        config.model,
+        api_key_env=config.api_key_env,
+        concurrency=config.concurrency,
+        max_retries=config.max_retries,
+        timeout_s=config.timeout_s,
+        prices=(config.prompt_cost, config.response_cost),
+    )
+
+
+ENGINE = EngineType("openai", OpenAIEngineConfig, _make)

@@ -20,9 +20,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from retort.config.data import SamplingConfig
+from retort.config.models import RecordedEngineConfig
 from retort.engines.base import Key, Request, Response
 from retort.errors import InputError
 from retort.io.rows import read_records
+from retort.plugins import EngineContext, EngineType
 
 Format = Literal["responses", "gsm8k_solutions", "openai_batch"]
 
@@ -218,3 +220,10 @@ def _number(record: dict[str, Any], field: str, path: Path, row: int, default: f
         problem = f"is {value!r}, not a number"
         raise InputError(problem, file=path, row=row, field=field, remedy="Correct it or leave it out")
     return value
+
+
+def _make(context: EngineContext) -> RecordedEngine:
+    return RecordedEngine(context.root / context.settings.path, context.settings.format)
+
+
+ENGINE = EngineType("recorded", RecordedEngineConfig, _make)

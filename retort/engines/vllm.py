@@ -17,10 +17,11 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
 
-from retort.config.models import VLLMTeacher
+from retort.config.models import VLLMEngineConfig
 from retort.engines.endpoint import EndpointEngine
 from retort.errors import EngineError, MissingToolError
 from retort.modeling.loading import model_source, read_reference
+from retort.plugins import EngineContext, EngineType
 
 _PATIENCE_S = 15.0
 """Time that the server has to end by itself."""
@@ -35,7 +36,7 @@ _NAME = "model"
 class VLLMEngine(EndpointEngine):
     """Starts a server when entered and always ends it, with its children, when left."""
 
-    def __init__(self, config: VLLMTeacher, folder: Path, *, command: tuple[str, ...] = ("vllm", "serve")) -> None:
+    def __init__(self, config: VLLMEngineConfig, folder: Path, *, command: tuple[str, ...] = ("vllm", "serve")) -> None:
         """Say what to serve; nothing is started yet.
 
         Args:
@@ -66,7 +67,7 @@ class VLLMEngine(EndpointEngine):
         if shutil.which(self._command[0]) is None:
             raise MissingToolError(
                 f"{self._command[0]}: is not installed. Install vLLM where a GPU is (pip install vllm), use the image "
-                "`generate`, or set teacher.type to transformers or openai."
+                "`generate`, or set its engine.type to transformers or openai."
             )
         libc = ctypes.CDLL(None)
         try:
@@ -153,3 +154,10 @@ def _free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
     return port
+
+
+def _make(context: EngineContext) -> VLLMEngine:
+    return VLLMEngine(context.settings, context.folder)
+
+
+ENGINE = EngineType("vllm", VLLMEngineConfig, _make)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retort.config.data import BenchmarkConfig, SamplingConfig
+from retort.config.run import TEACHER
 from retort.engines.base import Engine
 from retort.engines.make import make_engine
-from retort.errors import ConfigError
 from retort.evaluation.heldout import evaluate_heldout
 from retort.evaluation.statistics import mean_interval
 from retort.io import tables
-from retort.modeling.loading import read_reference
 from retort.run.stage import Context
 
 
@@ -55,12 +54,7 @@ def run(context: Context) -> EvaluateResult:
     """
     model, config = context.task.values["model"], context.config.evaluate
     benchmark = next(one for one in config.benchmarks if one.name == context.task.values["benchmark"])
-    folder = context.paths.model(model)
-    if (read_reference(folder).engine or {}).get("type") == "recorded":
-        raise ConfigError(
-            f"evaluate.models names {model!r}, but its responses come from a file and it can answer nothing new. "
-            "Leave it out of evaluate.models."
-        )
+    made_here = model in getattr(context.config, "students", {})
     sampling = SamplingConfig(
         temperatures=[benchmark.temperature],
         samples=1,
@@ -68,7 +62,14 @@ def run(context: Context) -> EvaluateResult:
         batch_size=config.batch_size,
     )
     file = next(iter(benchmark.data.values()), "outputs/prompts/test.parquet")
-    engine = make_engine(None, folder, root=context.paths.root, file=file, training=model != "teacher")
+    engine = make_engine(
+        context.config.engine(model),
+        context.paths.model(model),
+        place=f"{'students' if made_here else 'models'}.{model}.engine",
+        root=context.paths.root,
+        file=file,
+        training=model != TEACHER,
+    )
     state, harness = context.state(), {}
     with engine:
         if benchmark.task == "heldout":

@@ -10,6 +10,7 @@ from pathlib import Path
 from retort.config.data import ResponsesConfig
 from retort.engines.base import Engine, Request, Response, plan_requests
 from retort.engines.log import answer
+from retort.config.run import TEACHER
 from retort.engines.make import make_engine
 from retort.errors import InputError
 from retort.io import tables
@@ -48,12 +49,14 @@ def run(context: Context) -> ResponsesResult:
         EngineError: the engine failed after its own retries; run the stage again.
     """
     teacher = context.task.stage.name == "teacher_responses"
+    name = TEACHER if teacher else context.task.values["student"]
     sampling: ResponsesConfig = getattr(context.config, context.task.stage.name)
     shard = int(context.task.values["shard"])
     requests = _requests(context, sampling, shard)
     engine = make_engine(
-        context.config.teacher if teacher else None,
-        context.paths.model("teacher" if teacher else "sft"),
+        context.config.engine(name),
+        context.paths.model(name),
+        place=f"{'models' if teacher else 'students'}.{name}.engine",
         root=context.paths.root,
         file="outputs/prompts",
         training=not teacher,
@@ -61,9 +64,9 @@ def run(context: Context) -> ResponsesResult:
     log = context.state() / "responses.jsonl"
     with engine:
         responses = answer(engine, requests, sampling, log, words=f"{context.name} ({engine.model})")
-    out = context.paths.responses(context.task.stage.name, shard)
+    out = context.paths.responses(name, shard)
     _check(responses, out, sampling, teacher=teacher)
-    tables.write_table(out, [one.row("teacher" if teacher else "student") for one in responses], tables.RESPONSES)
+    tables.write_table(out, [one.row(name) for one in responses], tables.RESPONSES)
     return _result(engine, requests, responses)
 
 
