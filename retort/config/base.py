@@ -32,7 +32,7 @@ class Strict(BaseModel):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """`unknown key 'step'; did you mean 'steps'?`"""
+    """Words for an unknown name, with the nearest known one: `unknown key 'step'; did you mean 'steps'?`."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"unknown {what}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Keys that earlier versions had: read as what they are now where that is one thing, else refused with the new place."""
+"""Keys of earlier versions: read as what they are now where that is one thing, else refused with the new place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from retort.config.base import unknown
 _OF_THE_MODEL = ("revision", "dtype", "pad_token", "chat_template")
 """Fields of a teacher or student that a model has now; `model` became `source` where it names weights."""
 
-_OF_ENDPOINTS = ("base_url", "api_key_env", "max_retries", "timeout_s", "prompt_cost", "response_cost", "path", "format")
+_OF_ENDPOINTS = (
+    "base_url",
+    "api_key_env",
+    "max_retries",
+    "timeout_s",
+    "prompt_cost",
+    "response_cost",
+    "path",
+    "format",
+)
 """Fields that only engines without weights had."""
 
 

@@ -90,7 +90,9 @@ def check_acyclic(needs: Mapping[str, Mapping[str, str]]) -> None:
             circle = path[seen.index(entry) :]
             if len(circle) == 1:
                 raise ValueError(f"{circle[0][1]}: {entry} cannot be made from itself")
-            chain = "; ".join(f"{key} names {after}" for (_, key), after in zip(circle, [*seen[1:], entry], strict=False))
+            chain = "; ".join(
+                f"{key} names {after}" for (_, key), after in zip(circle, [*seen[1:], entry], strict=False)
+            )
             raise ValueError(
                 f"{circle[0][1]}: {entry} would have to be made before itself ({chain}). A later round is an entry of "
                 "its own: a student that starts from a student, against a reward that reads its responses"

@@ -15,6 +15,7 @@ from retort import plugins
 from retort.config.base import Strict, content_keys, operation_keys
 from retort.config.earlier import translated
 from retort.config.run import RetortConfig, problems
+from retort.config.students import StudentConfig, StudentEngine
 from retort.errors import ConfigError, InputError
 
 _log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ def load_keys(path: Path, keys: Sequence[str]) -> RetortConfig:
             field = RetortConfig.model_fields.get(name)
             fields[name] = (plugins.load("method", _method_of(path, name)).config, ...) if field is None else field
         fields = {name: kind if isinstance(kind, tuple) else (kind.annotation, kind) for name, kind in fields.items()}
+        if "students" in fields:  # of a student that is only sampled from, nothing but its engine
+            fields["students"] = (dict[str, StudentConfig | StudentEngine], ...)
         try:
             part = create_model("Part", __base__=Strict, **fields).model_validate(values)
             config = RetortConfig.partial({name: getattr(part, name) for name in values})

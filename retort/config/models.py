@@ -129,7 +129,7 @@ class ModelConfig(Strict):
     """One model that the run does not make: the teacher, a base that students start from."""
 
     source: str | None = None
-    """Folder with a Hugging Face model (safetensors), or a hub id; left out where an engine has the weights elsewhere."""
+    """Folder with a Hugging Face model (safetensors), or a hub id; left out where an engine needs no weights here."""
     revision: str | None = None
     """Commit of the hub repository; pinned by the `models` stage when left out."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -17,7 +17,7 @@ class VoteRewardConfig(Strict):
 
 
 class JudgeRewardConfig(Strict):
-    """The judge's verdict: by rubric the grade's share of the scale, pairwise against the elected response 1, 0.5 or 0."""
+    """The judge's verdict: by rubric the grade's share of the scale, else 1, 0.5 or 0 against the elected response."""
 
     undecided: float = Field(0.5, ge=0, le=1)
     """Reward of a response on which the judge does not decide."""

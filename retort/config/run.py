@@ -227,7 +227,9 @@ class RetortConfig(Strict):
         config = cls.model_construct(**sections)
         for name in set(config.__dict__) - set(sections):
             del config.__dict__[name]
-        config._methods.update({name: config._method(name) for name in sections.get("students", {})})
+        students = sections.get("students", {})
+        trained = [name for name, entry in students.items() if isinstance(entry, StudentConfig)]
+        config._methods.update({name: config._method(name) for name in trained})
         config._reward_types.update({name: config._reward_type(name) for name in sections.get("rewards", {})})
         return config
 

@@ -36,6 +36,13 @@ class StudentConfig(Strict):
         return dict(self.model_extra or {})
 
 
+class StudentEngine(Strict):
+    """What a task that only asks a student sees of its entry."""
+
+    engine: Engine = TransformersEngineConfig()
+    """What answers for it."""
+
+
 class RewardEntry(Strict):
     """One reward: its type, and the settings of that type."""
 

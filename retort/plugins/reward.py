@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,6 +99,10 @@ class RewardContext:
     seed: int = 0
 
 
+def _nothing(_settings: Any) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class RewardType:
     """A type of reward: one file, one configuration class, one registration in group `retort.rewards`."""
@@ -115,9 +119,9 @@ class RewardType:
     """Whether it reads the prompts and their pseudo-labels."""
     judge: bool = False
     """Whether it asks the judge of the section `judge`."""
-    models: Callable[[Any], list[str]] = field(default=lambda settings: [])
+    models: Callable[[Any], list[str]] = _nothing
     """Names of the models and students that it loads, under its settings."""
-    sources: Callable[[Any], list[str]] = field(default=lambda settings: [])
+    sources: Callable[[Any], list[str]] = _nothing
     """Files of the project that it reads, under its settings."""
-    modules: Callable[[Any], list[str]] = field(default=lambda settings: [])
+    modules: Callable[[Any], list[str]] = _nothing
     """Modules, beside its own, whose code decides its scores, under its settings."""

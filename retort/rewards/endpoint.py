@@ -64,7 +64,7 @@ class EndpointReward:
                 raise ConfigError(f"rewards.{self.name}.url: {self._config.url} {problem}")
         raise EngineError(
             f"rewards.{self.name}: {self._config.url} gave no {len(responses)} scores in "
-            f"{self._config.max_retries + 1} attempts; the last {problem}. It must answer {{\"scores\": [...]}}, one "
+            f'{self._config.max_retries + 1} attempts; the last {problem}. It must answer {{"scores": [...]}}, one '
             "number a response."
         )
 

@@ -23,9 +23,7 @@ class JudgeReward:
 
     flops_per_token = 0.0
 
-    def __init__(
-        self, name: str, config: JudgeConfig, *, root: Path, state: Path, seed: int, undecided: float
-    ) -> None:
+    def __init__(self, name: str, config: JudgeConfig, *, root: Path, state: Path, seed: int, undecided: float) -> None:
         """Say who judges; the judge starts with the first responses.
 
         Args:

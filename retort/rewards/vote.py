@@ -1,4 +1,4 @@
-"""The vote as a reward: 1 where a response's answer agrees with its prompt's pseudo-label (RLVR without gold answers)."""
+"""The vote as a reward: 1 where a response's answer agrees with its prompt's pseudo-label: RLVR without gold."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ def closure(modules: tuple[str, ...], without: frozenset[str] = frozenset()) -> 
             continue
         found[name] = file
         waiting += [*_parents(name), *(one for one in _imports(name, file) if one.partition(".")[0] in packages)]
-    named = ((file.relative_to(packages[name.partition(".")[0]].parent).as_posix(), file) for name, file in found.items())
+    named = (
+        (file.relative_to(packages[name.partition(".")[0]].parent).as_posix(), file) for name, file in found.items()
+    )
     return tuple(sorted((name, file) for name, file in named if _does_something(file)))
 
 

@@ -193,6 +193,7 @@ def as_plain(task: Task) -> dict[str, Any]:
     return {
         "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__},
         **{key: getattr(task, key) for key in Task.__dataclass_fields__ if key != "stage"},
+        "values": list(task.values.items()),  # their order is part of the address
     }
 
 
@@ -202,4 +203,4 @@ def from_plain(plain: Mapping[str, Any]) -> Task:
     def frozen(values: Mapping[str, Any]) -> dict[str, Any]:
         return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
-    return Task(**frozen(plain) | {"stage": Stage(**frozen(plain["stage"]))})
+    return Task(**frozen(plain) | {"stage": Stage(**frozen(plain["stage"])), "values": dict(plain["values"])})

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-
 CODE = "code.yaml"
 """File of a workspace with the hash of the code that makes each task."""
 

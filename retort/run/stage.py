@@ -169,8 +169,8 @@ def check_code(task: Task, root: Path) -> None:
     known = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
     if known.get(task.address, task.code()) != task.code():
         raise ConfigError(
-            f"{file}: the code of {task.address} has changed since this was written. Run `retort run`, or `retort graph "
-            "--write` to bring dvc.yaml and code.yaml in line, then go on."
+            f"{file}: the code of {task.address} has changed since this was written. Run `retort run`, or bring "
+            "dvc.yaml and code.yaml in line by `retort graph --write`."
         )
 
 

@@ -188,6 +188,7 @@ class _Tasks:
                 "seed",
                 "answer",
                 "reward_data",
+                f"rewards.{reward}.type",
                 self._key(reward, "responses"),
                 "teacher_responses.shards",
                 *(["student_responses.shards"] if students else []),
@@ -364,8 +365,11 @@ class _Tasks:
         modules, image = [found.run, *modules], "train"
         if answers is not None:
             engine = self.config.engine(answers)
-            place = f"{'models' if answers in self.config.models else 'students'}.{answers}.engine"
-            params += content_keys(engine, place)
+            base = answers in self.config.models
+            place = f"{'models' if base else 'students'}.{answers}.engine"
+            params += (
+                content_keys(self.config.models[answers], f"models.{answers}") if base else content_keys(engine, place)
+            )
             operation += operation_keys(engine, place)
             sources += engine.sources()
             loads.append(answers)
@@ -377,7 +381,9 @@ class _Tasks:
             sources += [*self._files(judge.model), *judge.model.engine.sources()]
             modules += ["retort.stages.judging", *self._modules("engine", judge.model.engine.type)]
         # A model that was not made here may be a reference to a folder of the project, which is read then as well.
-        sources += [file for name in loads if name in self.config.models for file in self._files(self.config.models[name])]
+        sources += [
+            file for name in loads if name in self.config.models for file in self._files(self.config.models[name])
+        ]
         return Task(
             found,
             values or {},

@@ -26,7 +26,11 @@ from retort.run.graph import Graph, Task
 from retort.run.paths import CODE
 from retort.run.tasks import graph
 
-_PARAMS_HEADER = "# Made by `retort run` from params.yaml (retort/run/tasks.py); a test keeps it so. Do not edit.\n"
+_PARAMS_HEADER = """\
+# The parameters of `dvc repro` in this folder, every value written out so that DVC can compare it: change them here.
+# Made by `retort graph --write --config {config}`; what the fields mean: docs/reference/configuration.md.
+"""
+_HEADER = "# Made by `retort run` from params.yaml (retort/run/tasks.py); a test keeps it so. Do not edit.\n"
 _CODE_HEADER = "# Hashes of the code that makes each task, made by `retort run` with dvc.yaml. Do not edit.\n"
 
 
@@ -176,13 +180,12 @@ def check_sources(config: RetortConfig, made: Graph, root: Path) -> None:
                     remedy="Correct the path in the configuration, or run from the folder that its paths start from",
                 )
     for benchmark in config.evaluate.benchmarks:
-        if benchmark.task != "heldout" and not plugins.is_path(benchmark.task):
-            if benchmark.task not in plugins.names("benchmark"):
-                # Before anything is trained: the stage that would find out comes last.
-                check_task(benchmark.task)
+        own = benchmark.task in plugins.names("benchmark") or plugins.is_path(benchmark.task)
+        if benchmark.task != "heldout" and not own:
+            # Before anything is trained: the stage that would find out comes last.
+            check_task(benchmark.task)
 
 
 def _made_by_retort(root: Path) -> bool:
     config = root / ".dvc/config"
     return config.exists() and "no_scm = true" in config.read_text(encoding="utf-8")
-

@@ -21,8 +21,8 @@ from retort.io.tables import (
 )
 from retort.judge.ask import Judge, Pair, Record, Single
 from retort.judge.comparisons import bias
-from retort.judge.make import judge_engine
 from retort.judge.elect import Elected, Prompt, elect_responses
+from retort.judge.make import judge_engine
 from retort.run.stage import Context
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retort.config.data import ResponsesConfig
+from retort.config.run import TEACHER
 from retort.engines.base import Engine, Request, Response, plan_requests
 from retort.engines.log import answer
-from retort.config.run import TEACHER
 from retort.engines.make import make_engine
 from retort.errors import InputError
 from retort.io import tables

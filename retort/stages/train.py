@@ -46,7 +46,8 @@ def run(context: Context) -> Any:
     found = method.train(_training(context, name, reward))
     if not dataclasses.is_dataclass(found) or isinstance(found, type):
         raise ConfigError(
-            f"method {method.name!r}: its train returned {type(found).__name__}, where a dataclass of metrics is needed."
+            f"method {method.name!r}: its train returned a {type(found).__name__}, where a dataclass of metrics is "
+            "needed."
         )
     if not paths.model(name).is_dir():
         raise ConfigError(f"method {method.name!r}: its train left no model in {paths.model(name)} (training.out).")
@@ -62,7 +63,12 @@ def _gate(context: Context, reward: str) -> dict[str, Any] | None:
 
 
 def _training(context: Context, name: str, reward: str | None) -> plugins.Training:
-    config, paths, entry, method = context.config, context.paths, context.config.students[name], context.config.method(name)
+    config, paths, entry, method = (
+        context.config,
+        context.paths,
+        context.config.students[name],
+        context.config.method(name),
+    )
     shards = config.teacher_responses.shards if "teacher_responses" in method.reads else []
     open_ended = config.answer == "open"
     return plugins.Training(

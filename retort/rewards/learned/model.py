@@ -339,12 +339,12 @@ class RewardModel(nn.Module):
         model.folder, model.folders = folder, folders
         if is_adapter(folder / "trunk"):
             model.adapt(trunk)
-        for name, judge in model.judges.items():
-            if differing := differences(settings["reads"][name], reading(judge.tokenizer)):
+        for read, judge in model.judges.items():
+            if differing := differences(settings["reads"][read], reading(judge.tokenizer)):
                 raise InputError(
-                    f"the head was trained with a judge of another {differing} than {folders[name]} has now",
+                    f"the head was trained with a judge of another {differing} than {folders[read]} has now",
                     file=folder / "reward.json",
-                    field=f"reads.{name}",
+                    field=f"reads.{read}",
                     remedy="Run the stage `reward` again",
                 )
         model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)

@@ -24,7 +24,7 @@ def load(context: RewardContext) -> Reward:
 
 
 def _models(settings: RewardConfig) -> list[str]:
-    """Models that scoring needs: those whose likelihood is seen, and the base of a trunk that is saved as an adapter."""
+    """Models that scoring needs: those whose likelihood is seen, and the base of a trunk saved as an adapter."""
     return list(dict.fromkeys([*settings.likelihood, *([settings.trunk] if settings.lora is not None else [])]))
 
 
