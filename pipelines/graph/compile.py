@@ -37,4 +37,4 @@ def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], 
         parameter_of(name): settings(config, tasks, files, remote=remote).to_json()
         for name, tasks in graph(config, root).groups.items()
     }
-    return given | {CONFIGURATION: json.dumps({"config": resolved(config), "remote": remote}, sort_keys=True)}
+    return given | {CONFIGURATION: json.dumps({"config": resolved(config), "remote": remote})}

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from retort.config.base import Strict
-from retort.config.run import read_yaml
+from retort.config.load import read_yaml
 from retort.errors import ConfigError
 from retort.run.graph import Stage
 from retort.run.tasks import known_stages

@@ -75,7 +75,7 @@ def load_keys(path: Path, keys: Sequence[str]) -> RetortConfig:
     values = pick(read_yaml(path), keys)
     with plugins.at(path.parent):
         fields: dict[str, Any] = {}
-        for name in values:
+        for name in dict.fromkeys(key.partition(".")[0] for key in keys):
             field = RetortConfig.model_fields.get(name)
             fields[name] = (plugins.load("method", _method_of(path, name)).config, ...) if field is None else field
         fields = {name: kind if isinstance(kind, tuple) else (kind.annotation, kind) for name, kind in fields.items()}
@@ -83,7 +83,7 @@ def load_keys(path: Path, keys: Sequence[str]) -> RetortConfig:
             fields["students"] = (dict[str, StudentConfig | StudentEngine], ...)
         try:
             part = create_model("Part", __base__=Strict, **fields).model_validate(values)
-            config = RetortConfig.partial({name: getattr(part, name) for name in values})
+            config = RetortConfig.partial({name: getattr(part, name) for name in fields})
         except (ValidationError, ValueError) as error:
             words = _explain(error, str(path)) if isinstance(error, ValidationError) else f"{path}: {error}"
             raise ConfigError(words) from error

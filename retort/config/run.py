@@ -89,6 +89,10 @@ class RetortConfig(Strict):
             entries = students.values() if isinstance(students, dict) else ()
             wanted = {one.get("reward") for one in entries if isinstance(one, dict)}
             values["rewards"] = DEFAULT_REWARDS if wanted & {*DEFAULT_REWARDS} else {}
+        if values.get("result") is None and isinstance(students, dict):
+            # Said outright, so that whoever sorts a mapping does not change what a run hands over.
+            kept = [name for name, one in students.items() if not (isinstance(one, dict) and one.get("compute_of"))]
+            values["result"] = kept[-1] if kept else None
         methods = _methods(students)
         for key in [key for key in values if key not in cls.model_fields]:
             if key not in methods and key not in plugins.names("method"):
@@ -201,10 +205,9 @@ class RetortConfig(Strict):
 
     def _check_outcome(self) -> None:
         """The result, what is evaluated and what is compared exist."""
-        if self.result is not None:
-            check_known("result", self.result, self.students, "student")
-        elif all(entry.compute_of is not None for entry in self.students.values()):
+        if self.result is None:
             raise ValueError("students: every one is a baseline (compute_of); add the student that the run is for")
+        check_known("result", self.result, self.students, "student")
         every = [*self.models, *self.students]
         if self.evaluate.models != "all":
             check_once("evaluate.models", self.evaluate.models)
@@ -266,7 +269,8 @@ class RetortConfig(Strict):
 
     def engine(self, model: str) -> Any:
         """Engine settings of a model or student."""
-        return self.models[model].engine if model in self.models else self.students[model].engine
+        models = getattr(self, "models", {})
+        return models[model].engine if model in models else self.students[model].engine
 
     def evaluated(self) -> list[str]:
         """Models and students that are evaluated, in the order of the tables."""
@@ -284,9 +288,8 @@ class RetortConfig(Strict):
 
     def final_student(self) -> str:
         """The student that the run hands over, unless a gate stops it."""
-        if self.result is not None:
-            return self.result
-        return [name for name, entry in self.students.items() if entry.compute_of is None][-1]
+        assert self.result is not None, "a configuration without one is refused"
+        return self.result
 
     def lineage(self, name: str) -> Iterator[str]:
         """What a student started from, and what that started from, down to a model of `models`."""
@@ -352,5 +355,6 @@ def _checked(kind: type[Any], values: Any, place: str) -> Any:
 def problems(error: ValidationError, prefix: str = "") -> Iterator[str]:
     """One line for each problem: its place in the configuration and what is wrong."""
     for item in error.errors():
-        place = ".".join(str(part) for part in ((prefix,) if prefix else ()) + item["loc"]) or "(top level)"
-        yield f"{place}: {item['msg'].removeprefix('Value error, ')}"
+        place = ".".join(str(part) for part in ((prefix,) if prefix else ()) + item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        yield f"{place}: {message}" if place else message

@@ -30,8 +30,8 @@ class GroupSettings:
     """Folder or address of the object store, as pods reach it."""
     params: Mapping[str, Any]
     """The part of the configuration that decides their results."""
-    code: str
-    """Hash of the code that does."""
+    code: Mapping[str, str]
+    """Hash of the code that does, by item: a benchmark may have a rule of its own."""
     files: Sequence[Entry]
     """DVC's entries of the source files that they read; those that come with Retort need none."""
     tasks: Mapping[str, Task]
@@ -43,7 +43,7 @@ class GroupSettings:
         for plain in tasks.values():
             del plain["stage"]["summary"]  # words decide nothing
         plain = {"remote": self.remote, "params": self.params, "code": self.code, "files": self.files, "tasks": tasks}
-        return json.dumps(plain, sort_keys=True)
+        return json.dumps(plain)  # in the order of the configuration, which is that of the report
 
     @classmethod
     def from_json(cls, text: str) -> GroupSettings:
@@ -83,12 +83,10 @@ def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, En
     """
     keys = [key for task in group for key in task.params]
     names = sorted({name for task in group for name in task.sources})
-    codes = {task.code() for task in group}
-    assert len(codes) == 1, "tasks of a group are made by the same code"
     return GroupSettings(
         remote,
         pick(resolved(config), keys),
-        codes.pop(),
+        {task.item: task.code() for task in group},
         [files[name] for name in names if name in files],
         {task.item: task for task in group},
     )
@@ -97,7 +95,7 @@ def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, En
 def operation(config: RetortConfig, made: Graph) -> str:
     """The values that decide only how tasks of a run are computed, as JSON."""
     keys = [key for task in made for key in task.operation]
-    return json.dumps(pick(resolved(config), keys), sort_keys=True)
+    return json.dumps(pick(resolved(config), keys))
 
 
 def told_operation() -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _run_on_nodes(root: Path, task: Task, given: Sequence[str], job: dict[str, A
 
 
 def _prepare(root: Path, task: Task, told: GroupSettings, upstream: Sequence[str]) -> None:
-    if told.code != task.code():
+    if told.code[task.item] != task.code():
         raise ConfigError(
             f"{task.address}: this image holds other code than the machine that submitted the run, so its result would "
             "be recorded as what it is not. Build the image from the same commit, or submit from it."

@@ -11,7 +11,7 @@ from retort_pipelines.graph.compile import arguments
 from retort_pipelines.profiles import WITH_MODELS, Profile
 
 from retort.config import load_config, resolved
-from retort.config.run import pick
+from retort.config.load import pick
 from retort.run.graph import STAGES, TRAINING, producers, tasks
 from retort.run.workspace import create, dvc_yaml
 
