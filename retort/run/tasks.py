@@ -66,7 +66,7 @@ STAGES: dict[str, Stage] = {
 _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 """Modules of runs that ask a judge."""
 
-_HARNESS = ("retort.evaluation.harness", "retort.evaluation.tasks", "retort.evaluation.local_data")
+_HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
 
@@ -371,7 +371,7 @@ class _Tasks:
                 content_keys(self.config.models[answers], f"models.{answers}") if base else content_keys(engine, place)
             )
             operation += operation_keys(engine, place)
-            sources += engine.sources()
+            sources += [*engine.sources(), *self._plugin_files(engine.type)]
             loads.append(answers)
             modules += self._modules("engine", engine.type)
             image = engine.IMAGE
@@ -379,6 +379,7 @@ class _Tasks:
             params += content_keys(judge, "judge")
             operation += operation_keys(judge, "judge")
             sources += [*self._files(judge.model), *judge.model.engine.sources()]
+            sources += self._plugin_files(judge.model.engine.type)
             modules += ["retort.stages.judging", *self._modules("engine", judge.model.engine.type)]
         # A model that was not made here may be a reference to a folder of the project, which is read then as well.
         sources += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from retort import plugins
 from retort.config.data import BenchmarkConfig, SamplingConfig
 from retort.config.run import TEACHER
 from retort.engines.base import Engine
@@ -75,6 +76,11 @@ def run(context: Context) -> EvaluateResult:
         if benchmark.task == "heldout":
             prompts, log = context.paths.prompts("test"), state / "responses.jsonl"
             rows = evaluate_heldout(benchmark, context.config.answer, engine, prompts, log, sampling)
+        elif plugins.is_path(benchmark.task) or benchmark.task in plugins.names("benchmark"):
+            from retort.evaluation.own import evaluate_own
+
+            kind, log = plugins.load("benchmark", benchmark.task), state / "responses.jsonl"
+            rows = evaluate_own(kind, benchmark, engine, context.paths.root, log, sampling)
         else:
             from retort.evaluation.harness import run_benchmark
 
