@@ -122,7 +122,7 @@ def _scorer(on: Setting, student: str, config: PPOConfig) -> Scorer:
     kind, settings = on.config.reward_type(name), on.config.reward_settings(name)
     if not kind.trained:
         loaded = [one for one in kind.models(settings) if one in on.config.students or _here(on, one)]
-        holds = f"beside the models that it loads ({', '.join(loaded)})" if loaded else "no model on the GPU"
+        holds = f"on the GPU it has {', '.join(loaded)}" if loaded else "no model on the GPU"
         notes = [f"rewards.{name} is of type {kind.name}: {holds}; compute and time of its scoring are not counted"]
         if config.critic_init == "reward":
             notes.append(f"the critic starts from rewards.{name}, and is taken to be as large as the policy")

@@ -203,6 +203,27 @@ def test_a_reward_without_a_model_takes_no_memory_and_says_what_is_not_counted(s
     assert "\nppo-ppo: rewards.vote is of type vote: no model on the GPU; compute and time of its scoring" in shown
 
 
+def test_a_model_that_a_reward_of_the_projects_own_loads_is_held_and_its_scoring_not_counted(small):
+    (small.root / "mine.py").write_text(
+        "from retort import plugins\nfrom retort.config.base import Strict\n"
+        "class Settings(Strict): ...\n"
+        "REWARD = plugins.RewardType('mine', Settings, load=print, models=lambda settings: ['large'])\n"
+    )
+    models = {
+        "teacher": {"engine": {"type": "recorded", "path": "unused.jsonl"}},
+        "base": small.smaller("half", 48),
+        "large": {"source": "student"},
+    }
+    rewards = {"mine": {"type": "mine.py:REWARD"}}
+    on = small.setting(models=models, students={**STUDENTS, "ppo": {"method": "ppo", "from": "sft"}}, rewards=rewards)
+    size, work = trace.parameters(on.model("base")), ppo.plan(on, "ppo").work
+    assert ppo.weights(on, "ppo") == sum(trace.weights(on.model(name)).weights for name in ["base"] * 3 + ["large"])
+    assert work.reading_flops == 2 * 2 * size * work.read  # reference and critic alone
+    assert any(
+        "rewards.mine is of type mine: on the GPU it has large; compute and" in note for note in of_run(on).notes
+    )
+
+
 def test_a_critic_that_starts_from_a_larger_reward_is_planned_at_that_size(small):
     models = {
         "teacher": {"engine": {"type": "recorded", "path": "unused.jsonl"}},
