@@ -69,8 +69,11 @@ class Method:
     """Whether it is trained against a reward."""
     summary: str = ""
     """What it does, in one sentence, for the report and the pipeline."""
-    plan: Callable[..., Any] | None = None
-    """Memory, tokens and FLOPs (`retort.plan`); None leaves it out of the hours, with a line that says so."""
+    plan: Callable[[Any, str], Any] | str | None = None
+    """`plan(on, student)`: memory, tokens, FLOPs and hours of training a student, for `retort plan`; `on` is a
+    `retort.plan.setting.Setting` (the configuration, the GPU, the models' shapes), returned is a `StagePlan` of the
+    same module. A string names the function as `module:function`, for a method that stands below what plans it. None
+    lists the student without figures and leaves the hours unknown."""
     curves: tuple[str, ...] = field(default=())
     """Names of the curves that the report draws, first the one that matters most."""
 

@@ -151,5 +151,6 @@ METHOD = Method(
     reads=frozenset({"votes"}),
     rewarded=True,
     summary="Refine a student against a reward, held close to where it started by a KL penalty.",
+    plan="retort.plan.ppo:plan",
     curves=("reward", "agreement", "kl", "entropy", "response_tokens"),
 )

@@ -87,5 +87,6 @@ METHOD = Method(
     train,
     reads=frozenset({"teacher_responses", "votes"}),
     summary="Fine-tune a student on the teacher's responses that agree with the vote.",
+    plan="retort.plan.sft:plan",
     curves=("loss",),
 )
