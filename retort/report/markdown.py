@@ -79,6 +79,7 @@ def _reward(findings: Findings, name: str) -> str:
 
 def _cost(findings: Findings) -> str:
     rows = [
-        [row.name, "–" if row.tokens is None else f"{row.tokens}", flops(row.flops)] for row in costs(findings.stages)
+        [row.name, "–" if row.tokens is None else f"{row.tokens}", flops(row.flops or None)]
+        for row in costs(findings.stages)
     ]
     return "## Cost\n\n" + table(["Stage", "Tokens", "FLOPs"], rows) if rows else ""

@@ -105,7 +105,7 @@ class Outline:
     def reward_of(self, name: str) -> str:
         """What sentences call the reward of a student."""
         reward = self.students[name].reward or ""
-        return self.rewards.get(reward, f"the reward {reward}")
+        return self.rewards.get(reward, f"the reward “{reward}”")
 
     @property
     def line(self) -> list[Student]:
@@ -198,12 +198,12 @@ def _measured(config: RetortConfig, stages: Mapping[str, Measured], student: str
 
 
 def _reward_words(config: RetortConfig) -> dict[str, str]:
-    """`the reward model` where there is one; several are told apart by name, and those with a label have it."""
+    """`the reward model` where there is one; several are told apart by name, or by label where they have one."""
     rewards = getattr(config, "rewards", {})  # a run without any declares no such section
     trained = [name for name in rewards if config.reward_type(name).trained]
     found = {}
     for name, entry in rewards.items():
         kind = "reward model" if name in trained else "reward"
-        plain = f"the {kind}" if trained == [name] else f"the {kind} {name}"
+        plain = f"the {kind}" if trained == [name] else f"the {kind} “{name}”"
         found[name] = f"the {kind} {entry.label}" if entry.label else plain
     return found

@@ -214,9 +214,9 @@ def _tick_points(value: float) -> str:
 
 
 def _method(findings: Findings) -> str:
-    steps = "".join(f"<li>{escape(step)}</li>" for step in steps(findings))
+    done = "".join(f"<li>{escape(step)}</li>" for step in steps(findings))
     return (
-        f"<ol>{steps}</ol>"
+        f"<ol>{done}</ol>"
         + "<h3>The claim</h3><ul>"
         + "".join(f"<li>{escape(line)}</li>" for line in words.claims(findings))
         + "</ul>"

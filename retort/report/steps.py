@@ -64,12 +64,11 @@ def _student(findings: Findings, student: Student) -> Iterator[str]:
             "mistakes."
         )
         return
-    yield f"{_trained(findings, student)} {kept_checkpoint(findings, student)}".rstrip()
-    if student.compute_of is not None:
-        extra, capped = student.metrics.get("extra_steps"), student.metrics.get("capped")
-        if isinstance(extra, int):
-            bound = ", all that max_extra_steps lets it have, which is less than that compute" if capped else ""
-            yield f"The compute of {lines.short(student.compute_of)} gave it {extra:,} more steps{bound}."
+    yield " ".join(
+        part
+        for part in (_trained(findings, student), _extra(findings, student), kept_checkpoint(findings, student))
+        if part
+    )
     if too_long := student.metrics.get("too_long"):
         yield f"{too_long:,} examples were too long for {lines.the(student.name)} to be trained on."
     yield from (f"Alarm in {lines.short(student.name)}, {alarm}" for alarm in student.metrics.get("alarms") or [])
@@ -79,7 +78,7 @@ def _trained(findings: Findings, student: Student) -> str:
     """What its method did to make it; a method of a user's own says so itself, in its summary."""
     lines = findings.outline
     before = lines.the(student.start)
-    name = lines.short(student.name) if student.name in lines.students else student.name
+    name = lines.short(student.name)
     if student.method == "sft":
         given = f", with the compute of {lines.short(student.compute_of)} as well" if student.compute_of else ""
         return (
@@ -95,6 +94,16 @@ def _trained(findings: Findings, student: Student) -> str:
     summary = f" {student.summary}" if student.summary else ""
     by = method_words(student.method)
     return f"{label}: {by} from {before}{against}{also}.{summary}"
+
+
+def _extra(findings: Findings, student: Student) -> str:
+    """What another student's compute paid for, and whether the bound on it was reached."""
+    extra = student.metrics.get("extra_steps")
+    if student.compute_of is None or not isinstance(extra, int):
+        return ""
+    bound = ", all that max_extra_steps lets it have, which is less than that compute"
+    text = f"The compute of {findings.outline.short(student.compute_of)} gave it {extra:,} more steps"
+    return f"{text}{bound if student.metrics.get('capped') else ''}."
 
 
 def _reward(findings: Findings, reward: LearnedReward) -> str:

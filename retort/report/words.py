@@ -160,4 +160,5 @@ def _verdict(pair: Paired) -> str:
 
 
 def _upper(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    """At the start of a sentence; a name keeps its spelling."""
+    return f"The {words.removeprefix('the ')}" if words.startswith("the ") else words
