@@ -1,4 +1,4 @@
-"""The content of the report's `metrics.json`: what a run is judged by, and what its tables need without its parameters."""
+"""The content of the report's `metrics.json`: what a run is judged by, named for who has no configuration."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ def _student(findings: Findings, student: Student) -> str:
     if {"reward", "agreement"} <= set(wanted):
         text = (
             f"{lines.short(student.name)} follows {lines.reward_of(student.name)}; whether that is worth following "
-            "shows in the agreement with the vote on prompts held out of training. Where the first rises and the second "
-            "falls, the reward is being exploited. The checkpoint with the best agreement is kept."
+            "shows in the agreement with the vote on prompts held out of training. Where the first rises and the "
+            "second falls, the reward is being exploited. The checkpoint with the best agreement is kept."
         )
     looks = _looks(lines, student, learned=student.reward in findings.rewards)
     return paragraphs(text, kept_checkpoint(findings, student)) + figures(

@@ -35,7 +35,7 @@ class Decision:
 
     run: str
     model: str
-    """ppo, or sft where the gate stopped PPO."""
+    """Name of the student: the `final_model` of the run's report."""
     promoted: bool
     reason: str
     accuracy: float
