@@ -148,13 +148,15 @@ def outline(config: RetortConfig, stages: Mapping[str, Measured]) -> Outline:
     base = students[result].base if result in students else result
     asked = getattr(config, "compare", None)
     # A result is always measured against what it is the work to improve, whatever else is compared.
-    own = [(result, base)] if asked else [(result, _start(students, result)), (result, TEACHER), (result, base)]
+    own = [(result, base)]
+    if not asked:
+        baselines = [(result, name) for name, student in students.items() if student.compute_of is not None]
+        own = [(result, _start(students, result)), (result, TEACHER), *own, *baselines]
     pairs = [
         (first, second)
-        for first, second in dict.fromkeys([*config.comparisons(), *own])
+        for first, second in dict.fromkeys([*config.comparisons(), *own] if asked else [*own, *config.comparisons()])
         if first != second and first in trained and second in trained
     ]
-    pairs.sort(key=lambda pair: pair[0] != result)
     return Outline(
         order=trained,
         labels={name: config.label(name) for name in [*config.models, *config.students]},

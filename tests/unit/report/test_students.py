@@ -133,7 +133,9 @@ def test_a_shut_gate_stops_its_student_alone_and_what_came_before_is_the_result(
     # The folder of a skipped student holds another one: no figure is given under its name.
     assert "ppo2" not in metrics["models"]
     assert not [key for key in metrics["paired"] if "ppo2" in key]
-    assert {"ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_base"} <= set(metrics["paired"])
+    keys = [key for key, _ in metrics["comparisons"]]
+    assert keys[:4] == ["ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_base", "ppo_minus_more_sft"]
+    assert "PPO is worth more than its compute spent on SFT: " in text
     words = (
         "The reward model “second” did not pass its gate. ppo2 was skipped, and the PPO student is this run’s result."
     )
