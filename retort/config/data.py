@@ -179,4 +179,4 @@ class ReportConfig(Strict):
     title: str = "Distillation report"
     """Heading of the page."""
     samples: int = Field(6, ge=0)
-    """Prompts shown with responses before and after PPO."""
+    """Prompts shown with the responses of the result and of what it started from."""

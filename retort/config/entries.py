@@ -34,6 +34,8 @@ def check_names(models: Collection[str], students: Collection[str], rewards: Col
         for name in names:
             if not re.fullmatch(NAME, name):
                 raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and _, and starts with one")
+            if "_minus_" in name:
+                raise ValueError(f"{section}.{name}: comparisons are called A_minus_B, so no name may hold _minus_")
             if name in seen:
                 raise ValueError(f"{section}.{name}: {seen[name]}.{name} would write the same paths; rename one")
             seen[name] = section

@@ -164,6 +164,11 @@ class RetortConfig(Strict):
             )
         if entry.compute_of is not None:
             check_known(f"{place}.compute_of", entry.compute_of, self.students, "student")
+            if not method.extra_compute:
+                raise ValueError(
+                    f"{place}.compute_of: the method {method.name} cannot spend more compute than its settings say; "
+                    "use one that can (sft), or raise its settings"
+                )
         elif entry.max_extra_steps is not None:
             raise ValueError(f"{place}.max_extra_steps: bounds what compute_of adds; name a student there")
         if not method.rewarded and entry.reward is not None:
@@ -318,7 +323,7 @@ class RetortConfig(Strict):
         """What tables call a model or student."""
         if name in self.students:
             entry = self.students[name]
-            shown = name.upper() if name == entry.method else name.replace("_", " ")
+            shown = name.upper() if name == self.method(name).name else name.replace("_", " ")
             return entry.label or f"{shown} student"
         return {"teacher": "Teacher", "base": "Base student"}.get(name, name.replace("_", " "))
 

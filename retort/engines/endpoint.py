@@ -56,7 +56,6 @@ class EndpointEngine:
         concurrency: int = 32,
         max_retries: int = 6,
         timeout_s: float = 120.0,
-        prices: tuple[float, float] = (0.0, 0.0),
         name: str | None = None,
     ) -> None:
         """Say which endpoint; nothing is sent yet.
@@ -68,10 +67,9 @@ class EndpointEngine:
             concurrency: Requests under way at once.
             max_retries: Attempts after the first.
             timeout_s: Seconds until one attempt is given up.
-            prices: Price of a million prompt tokens and of a million response tokens.
             name: Name of the model in tables, where it differs from `model`.
         """
-        self.model, self.prices = name or model, prices
+        self.model = name or model
         self._asked_for, self._base_url, self._api_key_env = model, base_url, api_key_env
         self._concurrency, self._max_retries, self._timeout_s = concurrency, max_retries, timeout_s
         self._limit_field, self._sends_stop = "max_tokens", True
@@ -266,7 +264,6 @@ def _make(context: EngineContext) -> EndpointEngine:
         concurrency=config.concurrency,
         max_retries=config.max_retries,
         timeout_s=config.timeout_s,
-        prices=(config.prompt_cost, config.response_cost),
     )
 
 

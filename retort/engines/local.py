@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 class LocalEngine:
     """Runs the model of a folder (or what its `reference.json` names) on the GPU, or on the CPU without one."""
 
-    prices = (0.0, 0.0)
-
     def __init__(self, folder: Path, *, file: str, training: bool = True) -> None:
         """Load the model's tokenizer and weights.
 

@@ -55,7 +55,6 @@ class RecordedEngine:
     """Gives every prompt all the responses that the file holds for it, however many were asked for."""
 
     parameters: int | None = None
-    prices = (0.0, 0.0)
 
     def __init__(self, path: Path, form: Format) -> None:
         """Read the file.

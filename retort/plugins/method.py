@@ -67,6 +67,8 @@ class Method:
     """What it reads beside prompts, start and reward."""
     rewarded: bool = False
     """Whether it is trained against a reward."""
+    extra_compute: bool = False
+    """Whether it spends `Training.extra_flops`, so that a student can be given another's compute (`compute_of`)."""
     summary: str = ""
     """What it does, in one sentence, for the report and the pipeline."""
     plan: Callable[[Any, str], Any] | str | None = None

@@ -98,7 +98,7 @@ def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     """
     made = _Tasks(config, root)
     before = list(made.before_report())
-    return Graph.of([*before, made.report(before)])
+    return Graph.of([*before, made.report(list(Graph.of(before)))])
 
 
 class _Tasks:
@@ -141,9 +141,14 @@ class _Tasks:
         return self._task(
             "models",
             params=[key for name, model in models.items() for key in content_keys(model, f"models.{name}")],
+            operation=self._operation(),
             outs=[self.folder(name) for name in models],
             metrics=("metrics/models.json",),
-            sources=self._all(file for model in models.values() for file in self._files(model)),
+            sources=[
+                file
+                for model in models.values()
+                for file in (*self._files(model), *self._plugin_files(model.engine.type))
+            ],
         )
 
     def teacher_responses(self, shard: int) -> Task:
@@ -294,6 +299,12 @@ class _Tasks:
                 *("report", "answer", "evaluate", "compare", "result", "teacher_responses.shards"),
                 *("student_responses.shards", *models, *students, *rewards),
             ],
+            operation=self._operation(),
+            sources=[
+                *(file for entry in config.students.values() for file in self._plugin_files(entry.method)),
+                *(file for entry in config.rewards.values() for file in self._plugin_files(entry.type)),
+                *(file for model in config.models.values() for file in self._plugin_files(model.engine.type)),
+            ],
             deps=dict.fromkeys(
                 [
                     "outputs/prompts",
@@ -309,6 +320,11 @@ class _Tasks:
         )
 
     # What they have in common
+
+    def _operation(self) -> list[str]:
+        """What of the entries of `models` decides no result, but belongs to a whole entry."""
+        models = self.config.models.items()
+        return [key for name, model in models for key in operation_keys(model, f"models.{name}")]
 
     @staticmethod
     def folder(name: str) -> str:

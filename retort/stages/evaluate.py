@@ -38,8 +38,6 @@ class EvaluateResult:
     prompt_tokens: int
     response_tokens: int
     mean_response_tokens: float
-    cost: float
-    """Price of the tokens, in the unit of the configured prices."""
     flops: float
     """2 x parameters x tokens (Kaplan et al. 2020, §2.1), for a model run here; 0 otherwise."""
 
@@ -117,6 +115,5 @@ def _result(
         prompt_tokens=prompt_tokens,
         response_tokens=response_tokens,
         mean_response_tokens=response_tokens / n,
-        cost=(engine.prices[0] * prompt_tokens + engine.prices[1] * response_tokens) / 1e6,
         flops=2.0 * (engine.parameters or 0) * (prompt_tokens + response_tokens),
     )

@@ -46,8 +46,6 @@ class JudgeFigures:
     """Share of decided verdicts on texts of different length that prefer the longer one."""
     prompt_tokens: int
     response_tokens: int
-    cost: float
-    """Price of the tokens, in the unit of the configured prices."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,6 @@ def figures_of(judge: Judge) -> JudgeFigures:
         longer_wins=swaying.longer_wins,
         prompt_tokens=tokens["prompt"],
         response_tokens=tokens["response"],
-        cost=(engine.prices[0] * tokens["prompt"] + engine.prices[1] * tokens["response"]) / 1e6,
     )
 
 

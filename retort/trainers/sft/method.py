@@ -86,6 +86,7 @@ METHOD = Method(
     SFTConfig,
     train,
     reads=frozenset({"teacher_responses", "votes"}),
+    extra_compute=True,
     summary="Fine-tune a student on the teacher's responses that agree with the vote.",
     plan="retort.plan.sft:plan",
     curves=("loss",),
