@@ -1,4 +1,4 @@
-"""The toys of the guide on extending, outside the package: in dvc.yaml, the pipeline, the plan, the run and the report."""
+"""The toys of the guide on extending, outside the package: in dvc.yaml, pipeline, plan, run and report."""
 
 import json
 import os
@@ -154,7 +154,10 @@ def test_a_package_registers_the_same_toys_and_its_code_counts(project):
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("import nothing_like_this\n", ["does not import", "No module named 'nothing_like_this'", "toys.method:METHOD"]),
+        (
+            "import nothing_like_this\n",
+            ["does not import", "No module named 'nothing_like_this'", "toys.method:METHOD"],
+        ),
         ("METHOD = 3\n", ["is a int, where a retort.plugins.Method is needed", "by package toys 1.0"]),
         ("x = 1\n", ["does not import", "has no attribute 'METHOD'"]),
         (
