@@ -23,9 +23,9 @@ from retort.pod.run_records import Records
 from retort.pod.settings import OPERATION, operation
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
+from retort.run.embedded import is_embedded
 from retort.run.graph import Graph
 from retort.run.tasks import graph
-from retort.run.workspace import is_embedded
 
 
 def run_locally(root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from retort.config import RetortConfig
 from retort.config.base import unknown
 from retort.errors import ConfigError
 from retort.run import dvc_adapter, workspace
+from retort.run.embedded import is_embedded
 from retort.run.tasks import graph
 
 EXPERIMENT = "retort"
@@ -124,7 +125,7 @@ def prepare(submission: Submission) -> dict[str, str]:
     config, home, root = submission.config, submission.home, submission.root
     workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
     sources = graph(config, home).sources
-    files = dvc_adapter.store(root, [name for name in sources if not workspace.is_embedded(name, home)])
+    files = dvc_adapter.store(root, [name for name in sources if not is_embedded(name, home)])
     given = compiling.arguments(config, remote=submission.remote, files=files, root=home)
     check_size(given)
     return given

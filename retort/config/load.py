@@ -54,7 +54,7 @@ def load_config(path: Path, *overlays: Path, changes: Sequence[str] = (), root: 
 
 def find(path: Path) -> Path:
     """A configuration by its path, or by name among those that come with Retort."""
-    if path.exists() or path.suffix:
+    if path.is_file() or path.suffix:
         return path
     shipped = {Path(file.name).stem: file for file in resources.files("retort_configs").iterdir()}
     shipped = {name: file for name, file in shipped.items() if file.name.endswith(".yaml")}

@@ -34,9 +34,10 @@ from retort.pod.settings import GroupSettings, merged, remote_of, told_operation
 from retort.pod.state_mirror import Mirror
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
+from retort.run.embedded import embedded, is_embedded
 from retort.run.graph import Task, as_plain
 from retort.run.paths import CODE, TASK
-from retort.run.workspace import code_yaml, embedded, is_embedded, link, task_yaml
+from retort.run.workspace import code_yaml, link, task_yaml
 
 _log = logging.getLogger(__name__)
 

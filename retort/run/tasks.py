@@ -12,6 +12,7 @@ from retort.config.base import content_keys, operation_keys
 from retort.config.data import BenchmarkConfig
 from retort.config.models import ModelConfig
 from retort.config.run import TEACHER
+from retort.run.embedded import exists
 from retort.run.graph import Graph, Stage, Task
 
 STAGES: dict[str, Stage] = {
@@ -343,7 +344,7 @@ class _Tasks:
 
     def _files(self, model: ModelConfig) -> list[str]:
         """Files and folders here that a model is made of."""
-        return [name for name in (model.source, model.chat_template) if name and (self.root / name).exists()]
+        return [name for name in (model.source, model.chat_template) if name and exists(name, self.root)]
 
     @staticmethod
     def _modules(kind: str, name: str) -> list[str]:

@@ -21,7 +21,7 @@ from retort.errors import ConfigError, InputError
 from retort.evaluation.tasks import check_task
 from retort.io.files import write_text
 from retort.run import dvc_adapter
-from retort.run.code_hash import PACKAGE
+from retort.run.embedded import embedded, exists, is_embedded
 from retort.run.graph import Graph, Task
 from retort.run.paths import CODE
 from retort.run.tasks import graph
@@ -119,7 +119,7 @@ def create(root: Path, config: RetortConfig, *, home: Path, remote: str, cache: 
                 f"{name}: lies outside {home.resolve()}, so no other machine could find it. Copy or link it there, and "
                 "name it by its path from there."
             )
-        link(root / name, home / name if (home / name).exists() else embedded(name))
+        link(root / name, embedded(name) if is_embedded(name, home) else home / name)
     write_text(root / "params.yaml", _dump(resolved(config)))
     _write(root, made, in_git=False)
 
@@ -130,20 +130,6 @@ def _write(root: Path, made: Graph, *, in_git: bool) -> None:
         file = root / name
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             write_text(file, text)
-
-
-def embedded(name: str) -> Path:
-    """A file that comes with Retort, by the name that its configurations give it: `retort/demo/assets/...`."""
-    return PACKAGE.parent / name
-
-
-def is_embedded(name: str, root: Path) -> bool:
-    """Whether `name` means a file that comes with Retort rather than one of the project in `root`."""
-    return name.startswith(f"{PACKAGE.name}/demo/") and (not (root / name).exists() or _same(root / name, name))
-
-
-def _same(place: Path, name: str) -> bool:
-    return place.resolve() == embedded(name).resolve()
 
 
 def adopt(config: Path, root: Path = Path()) -> None:
@@ -173,7 +159,7 @@ def check_sources(config: RetortConfig, made: Graph, root: Path) -> None:
     """
     for task in made:
         for name in task.sources:
-            if not (root / name).exists() and not (is_embedded(name, root) and embedded(name).exists()):
+            if not exists(name, root):
                 raise InputError(
                     f"does not exist, but stage {task.stage.name} reads it",
                     file=root / name,

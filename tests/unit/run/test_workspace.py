@@ -7,9 +7,10 @@ import yaml
 
 from retort.config import load_config, resolved
 from retort.errors import ConfigError, InputError
+from retort.run.embedded import is_embedded
 from retort.run.stage import check_code
 from retort.run.tasks import graph
-from retort.run.workspace import code_yaml, create, dvc_yaml, is_embedded, refresh, task_yaml
+from retort.run.workspace import code_yaml, create, dvc_yaml, refresh, task_yaml
 
 
 def made(toy, changes=()):
