@@ -9,14 +9,15 @@ trap 'rm -rf "$folder"' EXIT
 # From a copy, so that no build folder is left in the checkout.
 (cd "$checkout" && git ls-files -z retort components pipelines configs pyproject.toml setup.py README.md LICENSE \
     | xargs -0 cp --parents -t "$(mkdir -p "$folder/source" && echo "$folder/source")")
-(cd "$folder/source" && "$checkout/.venv/bin/python" -m pip --version >/dev/null 2>&1 || true
- VIRTUAL_ENV=$checkout/.venv "$uv" build -q --wheel --no-build-isolation -o "$folder" .)
+(cd "$folder/source" && VIRTUAL_ENV=$checkout/.venv "$uv" build -q --wheel --no-build-isolation -o "$folder" .)
 
 for python in "$@"; do
     echo "wheel: $("$python" --version)"
     "$uv" venv -q --python "$python" "$folder/env"
     VIRTUAL_ENV=$folder/env "$uv" pip install -q --require-hashes -r "$checkout/requirements.txt"
     VIRTUAL_ENV=$folder/env "$uv" pip install -q --no-deps "$folder"/retort-*.whl
+    mkdir "$folder/project"
+    cd "$folder/project"
     "$folder/env/bin/python" - <<'PY'
 from importlib.metadata import files
 tops = {str(file).split("/")[0] for file in files("retort")} - {".."}
@@ -24,9 +25,7 @@ wrong = [name for name in tops if not name.startswith("retort")]
 tests = [str(file) for file in files("retort") if "tests" in file.parts]
 assert not wrong and not tests, (wrong, tests)
 PY
-    mkdir "$folder/project"
     (
-        cd "$folder/project"
         # Folders of a user's own that are named like the checkout's.
         for name in components pipelines docker configs; do mkdir $name; echo 'raise ImportError' >$name/__init__.py; done
         export PATH=$folder/env/bin:/usr/bin:/bin PYTHONPATH= OMP_NUM_THREADS=1
@@ -43,6 +42,7 @@ print(*[c.name for c in app.registered_commands], *[g.name for g in app.register
             --set reward.min_auc=0 --set reward.max_calibration_error=1 --set ppo.iterations=1 --set ppo.critic_warmup=0
         retort report --workspace runs/smoke --json | grep -q '"ppo_minus_sft"'
     )
+    cd "$checkout"
     rm -rf "$folder/project" "$folder/env"
 done
 echo "wheel: works in an empty folder"
