@@ -2,7 +2,6 @@
 
 from retort_pipelines.profiles.profile import (
     FOLDER,
-    WITH_MODELS,
     Images,
     Needs,
     Profile,
@@ -12,4 +11,4 @@ from retort_pipelines.profiles.profile import (
     names,
 )
 
-__all__ = ["FOLDER", "WITH_MODELS", "Images", "Needs", "Profile", "Secrets", "Toleration", "load_profile", "names"]
+__all__ = ["FOLDER", "Images", "Needs", "Profile", "Secrets", "Toleration", "load_profile", "names"]

@@ -179,8 +179,8 @@ class RewardDataConfig(Strict):
 class EvaluateConfig(Strict):
     """Evaluation of models on benchmarks."""
 
-    models: list[Literal["teacher", "base", "sft", "ppo", "sft_equal_compute"]] = ["teacher", "base", "sft", "ppo"]
-    """Models to evaluate; the teacher only where it is a model that can be run."""
+    models: Literal["all"] | list[str] = "all"
+    """Models and students to evaluate; `all` leaves out those that can be asked nothing new (recorded responses)."""
     benchmarks: list[BenchmarkConfig] = Field([BenchmarkConfig(name="heldout")], min_length=1)
     """Benchmarks to evaluate them on."""
     max_new_tokens: int = Field(256, ge=1)
@@ -195,4 +195,4 @@ class ReportConfig(Strict):
     title: str = "Distillation report"
     """Heading of the page."""
     samples: int = Field(6, ge=0)
-    """Prompts shown with responses before and after PPO."""
+    """Prompts shown with the responses of the result and of what it started from."""

@@ -89,8 +89,6 @@ class Engine(Protocol):
     """Name of the model in tables."""
     parameters: int | None
     """Parameters of a model that runs in this process; None where they are not known."""
-    prices: tuple[float, float]
-    """Price of a million prompt tokens and of a million response tokens."""
 
     def count(self, requests: Sequence[Request]) -> int:
         """How many responses `generate` gives to `requests`."""

@@ -18,14 +18,17 @@ from typing import Any, Self
 
 from retort.config.data import SamplingConfig
 from retort.config.endpoint import EndpointConfig
+from retort.config.models import OpenAIEngineConfig
 from retort.engines.asking import AnswerError, Connection
 from retort.engines.base import NO_COMPLETION, REFUSED, Key, Request, Response, until
 from retort.engines.budget import Meter, Spent
 from retort.engines.completion import Completion, read_completion
 from retort.engines.refusals import LIMIT_FIELDS, is_policy, refused_field
+from retort.engines.response_cache import FOLDER
 from retort.errors import ConfigError, EngineError, InputError
 from retort.io.objects import Objects
 from retort.modeling.chat import messages_of
+from retort.plugins import EngineContext, EngineType
 
 _log = logging.getLogger(__name__)
 
@@ -73,14 +76,14 @@ class EndpointEngine:
         """
         self.config, self.store = config, store
         self.model = name or config.model
-        self.prices = (config.prompt_cost, config.response_cost)
         self.left_out: dict[str, str] = {}
         """Fields that the endpoint refused and is asked without, with what it said."""
         self.repaired = 0
         """Responses in which half surrogate pairs were replaced."""
         self._place = place
         self._limit_field = LIMIT_FIELDS[0]
-        self._meter = Meter(config.budget, self.prices, place=f"{place}.budget")
+        prices = (config.prompt_cost, config.response_cost)
+        self._meter = Meter(config.budget, prices, place=f"{place}.budget")
         self._connection = Connection(config, place=place)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -376,3 +379,10 @@ class _MissingError(Exception):
 
 def _nothing(reason: str) -> Completion:
     return Completion("", None, reason, 0, 0, (), repaired=False)
+
+
+def _make(context: EngineContext) -> EndpointEngine:
+    return EndpointEngine(context.settings, place=context.place, store=context.store(FOLDER) if context.store else None)
+
+
+ENGINE = EngineType("openai", OpenAIEngineConfig, _make)

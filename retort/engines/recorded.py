@@ -24,11 +24,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from retort.config.data import SamplingConfig
+from retort.config.models import RecordedEngineConfig
 from retort.engines.base import Key, Request, Response
 from retort.engines.completion import NoCompletionError, completion_of
 from retort.errors import InputError
 from retort.io.rows import check_unicode, read_records
 from retort.modeling.conversations import last_message
+from retort.plugins import EngineContext, EngineType
 from retort.text.finish_reasons import NOT_RECORDED, finish_reason
 from retort.text.finish_reasons import UNKNOWN as UNKNOWN_REASON
 
@@ -71,7 +73,6 @@ class RecordedEngine:
     """Gives every prompt all the responses that the file holds for it, however many were asked for."""
 
     parameters: int | None = None
-    prices = (0.0, 0.0)
 
     def __init__(self, path: Path, form: Format) -> None:
         """Read the file.
@@ -297,3 +298,10 @@ def _number(record: dict[str, Any], field: str, path: Path, row: int, default: f
         raise InputError(problem, file=path, row=row, field=field, remedy="Correct it or leave it out")
     found: float = value
     return found
+
+
+def _make(context: EngineContext) -> RecordedEngine:
+    return RecordedEngine(context.root / context.settings.path, context.settings.format)
+
+
+ENGINE = EngineType("recorded", RecordedEngineConfig, _make)

@@ -18,10 +18,11 @@ from types import TracebackType
 from typing import IO, Self
 
 from retort.config.endpoint import EndpointConfig
-from retort.config.models import VLLMTeacher
+from retort.config.models import VLLMEngineConfig
 from retort.engines.endpoint import EndpointEngine
 from retort.errors import EngineError, MissingToolError
 from retort.modeling.loading import model_source, read_reference
+from retort.plugins import EngineContext, EngineType
 
 _PATIENCE_S = 15.0
 """Time that the server has to end by itself."""
@@ -38,7 +39,7 @@ class VLLMEngine(EndpointEngine):
 
     def __init__(
         self,
-        config: VLLMTeacher,
+        config: VLLMEngineConfig,
         folder: Path,
         *,
         place: str = "models.teacher.engine",
@@ -52,7 +53,7 @@ class VLLMEngine(EndpointEngine):
             place: Where the configuration describes it, for messages.
             command: Program that serves; its arguments are vLLM's.
         """
-        self._settings, self._folder, self._command = config, folder, command
+        self._config, self._folder, self._command = config, folder, command
         self._port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
         self._files = contextlib.ExitStack()
@@ -105,10 +106,10 @@ class VLLMEngine(EndpointEngine):
             "--host": "127.0.0.1",
             "--port": self._port,
             "--served-model-name": _NAME,
-            "--dtype": self._settings.dtype,
-            "--tensor-parallel-size": self._settings.tensor_parallel,
-            "--gpu-memory-utilization": self._settings.gpu_memory_utilization,
-            "--max-num-seqs": self._settings.concurrency,
+            "--dtype": read_reference(self._folder).dtype,
+            "--tensor-parallel-size": self._config.tensor_parallel,
+            "--gpu-memory-utilization": self._config.gpu_memory_utilization,
+            "--max-num-seqs": self._config.concurrency,
             # Not the model's own sampling defaults (top-k, repetition penalty): only what the run says.
             "--generation-config": "vllm",
         }
@@ -127,7 +128,7 @@ class VLLMEngine(EndpointEngine):
 
     def _wait(self) -> None:
         assert self._server is not None, "called after the server was started"
-        deadline = time.monotonic() + self._settings.start_timeout_s
+        deadline = time.monotonic() + self._config.start_timeout_s
         while time.monotonic() < deadline:
             if (code := self._server.poll()) is not None:
                 raise EngineError(
@@ -139,7 +140,7 @@ class VLLMEngine(EndpointEngine):
             except (urllib.error.URLError, OSError):
                 time.sleep(0.5)
         raise EngineError(
-            f"vLLM did not answer within {self._settings.start_timeout_s:.0f} s. Raise {self._place}.start_timeout_s "
+            f"vLLM did not answer within {self._config.start_timeout_s:.0f} s. Raise {self._place}.start_timeout_s "
             f"(a first start downloads the weights), or see its last words:\n{self._tail()}"
         )
 
@@ -166,3 +167,10 @@ def _free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
     return port
+
+
+def _make(context: EngineContext) -> VLLMEngine:
+    return VLLMEngine(context.settings, context.folder, place=context.place)
+
+
+ENGINE = EngineType("vllm", VLLMEngineConfig, _make)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retort.config.data import ResponsesConfig
+from retort.config.run import TEACHER
 from retort.engines.base import REFUSED, Engine, Request, Response, plan_requests
 from retort.engines.log import NOT_KEPT, answer
 from retort.engines.make import make_engine
@@ -48,8 +49,6 @@ class ResponsesResult:
     """Share of prompts whose samples at one temperature above 0 are all the same; null where none has two."""
     probe: dict[str, Any] | None
     """What the endpoint honours (`retort.engines.probe.Probe`); null for other engines."""
-    cost: float
-    """Price of the tokens, in the unit of the configured prices."""
     flops: float
     """2 x parameters x tokens (Kaplan et al. 2020, §2.1), for a model run here; 0 otherwise."""
 
@@ -62,12 +61,14 @@ def run(context: Context) -> ResponsesResult:
         EngineError: the engine failed after its own retries; run the stage again.
     """
     teacher = context.task.stage.name == "teacher_responses"
+    name = TEACHER if teacher else context.task.values["student"]
     sampling: ResponsesConfig = getattr(context.config, context.task.stage.name)
     shard = int(context.task.values["shard"])
     requests = _requests(context, sampling, shard)
     engine = make_engine(
-        context.config.teacher if teacher else None,
-        context.paths.model("teacher" if teacher else "sft"),
+        context.config.engine(name),
+        context.paths.model(name),
+        place=f"{'models' if teacher else 'students'}.{name}.engine",
         root=context.paths.root,
         file="outputs/prompts",
         training=not teacher,
@@ -85,9 +86,9 @@ def run(context: Context) -> ResponsesResult:
             before=lambda cache: probe_once(engine, sampling, state, cache),
         )
     responses = [one for one in answered if one.finish_reason not in NOT_KEPT]
-    out = context.paths.responses(context.task.stage.name, shard)
+    out = context.paths.responses(name, shard)
     _check(responses, out, sampling, teacher=teacher)
-    tables.write_table(out, [one.row("teacher" if teacher else "student") for one in responses], tables.RESPONSES)
+    tables.write_table(out, [one.row(name) for one in responses], tables.RESPONSES)
     found = probe_of(engine, sampling, state)
     return _result(engine, requests, responses, Counter(one.finish_reason for one in answered), found)
 
@@ -174,6 +175,5 @@ def _result(
         with_reasoning=sum(one.reasoning is not None for one in responses),
         identical_share=identical_share(responses),
         probe=probe,
-        cost=(engine.prices[0] * prompt_tokens + engine.prices[1] * response_tokens) / 1e6,
         flops=2.0 * (engine.parameters or 0) * (prompt_tokens + response_tokens),
     )

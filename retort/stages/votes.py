@@ -40,7 +40,7 @@ def run(context: Context) -> VotesResult:
     labels = count_votes(ballots, kind, context.config.votes, counts)
     counts.warn()
     if all(vote.abstained for vote in labels.votes):
-        shard_file = context.paths.responses("teacher_responses", 0)
+        shard_file = context.paths.responses("teacher", 0)
         raise InputError(_why_all_abstain(labels.votes, counts), file=shard_file, remedy=_REMEDY)
     write_table(context.paths.votes, _rows(ballots, labels), VOTES)
     return labels.summary
@@ -87,7 +87,7 @@ def _why_all_abstain(votes: Sequence[Vote], counts: Counts) -> str:
 def _responses(context: Context) -> int:
     import pyarrow.parquet as pq
 
-    files = [context.paths.responses("teacher_responses", shard) for shard in context.config.teacher_responses.shards]
+    files = [context.paths.responses("teacher", shard) for shard in context.config.teacher_responses.shards]
     return sum(pq.read_metadata(file).num_rows for file in files if file.exists())
 
 
@@ -102,7 +102,7 @@ def _batches(context: Context, ballots: Mapping[str, Ballot]) -> Iterator[Batch]
     columns = ["prompt_id", "model", "temperature", "response", "finish_reason"]
     columns += ["mean_logprob"] if by_logprob else []
     for shard in context.config.teacher_responses.shards:
-        path, before = context.paths.responses("teacher_responses", shard), 0
+        path, before = context.paths.responses("teacher", shard), 0
         for batch in read_columns(path, RESPONSES, columns=columns):
             ids = batch["prompt_id"]
             stranger = next((place for place, prompt_id in enumerate(ids) if prompt_id not in ballots), None)

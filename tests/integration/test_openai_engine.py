@@ -104,7 +104,7 @@ def test_greedy_answers_equal_the_local_engine_s(server):
             assert response.response.strip() == local[key].response.strip()
 
 
-def test_the_stage_asks_the_server_and_counts_tokens_and_cost(server, tmp_path, tiny_model_folder, monkeypatch):
+def test_the_stage_asks_the_server_and_counts_tokens(server, tmp_path, tiny_model_folder, monkeypatch):
     url, folder = server
     monkeypatch.setenv("RETORT_TEST_KEY", "any")
     tiny_model_folder(name="student")
@@ -128,8 +128,8 @@ def test_the_stage_asks_the_server_and_counts_tokens_and_cost(server, tmp_path, 
     table = tables.read_table(tmp_path / "outputs/teacher_responses/shard-0.parquet", tables.RESPONSES)
     assert [row["prompt_id"] for row in table] == [f"p{index}" for index in range(4) for _ in range(2)]
     assert metrics["prompt_tokens"] == sum(row["prompt_tokens"] for row in table) > 0
-    expected = (metrics["prompt_tokens"] + 10 * metrics["response_tokens"]) / 1e6
-    assert metrics["cost"] == pytest.approx(expected)
+    assert metrics["response_tokens"] == sum(row["response_tokens"] for row in table) > 0
+    assert "cost" not in metrics  # prices decide no result: the report works money out from the tokens
     assert metrics["flops"] == 0
     # The random model never ends a turn in 64 tokens by itself; the server counts them.
     assert metrics["probe"]["tokens_counted"] is True
@@ -154,8 +154,8 @@ def test_a_benchmark_gives_the_endpoint_s_model_the_score_of_the_same_model_run_
         metrics = run_stage("evaluate", {"model": model, "benchmark": "gsm8k"}, tmp_path)
         rows = tables.read_table(tmp_path / f"outputs/evaluate/{model}-gsm8k.parquet", tables.RESULTS)
         found[model] = [(row["item_id"], row["response"].strip(), row["prompt_tokens"]) for row in rows]
-        tokens = metrics["prompt_tokens"], metrics["response_tokens"]
-        assert metrics["cost"] == pytest.approx((tokens[0] + 10 * tokens[1]) / 1e6 if model == "teacher" else 0)
+        assert (metrics["flops"] > 0) == (model == "base")
+        assert "cost" not in metrics
     assert found["teacher"] == found["base"]
     assert len(found["base"]) == 10
 

@@ -141,7 +141,7 @@ def test_a_server_that_never_answers_is_ended(make, monkeypatch):
 
 def test_without_vllm_it_says_what_to_install_or_change(make):
     engine = VLLMEngine(VLLMTeacher(type="vllm", model="x"), make.folder, command=("no-such-vllm",))
-    with pytest.raises(MissingToolError, match=r"is not installed.*engine.type"), engine:
+    with pytest.raises(MissingToolError, match=r"is not installed.*teacher.type"), engine:
         pass
 
 

@@ -35,7 +35,12 @@ def stage(tmp_path, monkeypatch):
             "api_key_env": "RETORT_TEST_KEY",
         } | engine
         sampling = {"temperatures": [1.0], "samples": 2, "max_new_tokens": 60} | (responses or {})
-        params = {"seed": 0, "teacher": teacher, "teacher_responses": sampling}
+        params = {
+            "seed": 0,
+            "models": {"teacher": {"engine": teacher}, "base": {"source": "base"}},
+            "prompts": {"sources": [{"path": "p.jsonl"}]},
+            "teacher_responses": sampling,
+        }
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
         metrics = run_stage("teacher_responses", {"shard": "0"}, tmp_path)
         return metrics, tables.read_table(tmp_path / "outputs/teacher_responses/shard-0.parquet", tables.RESPONSES)
@@ -81,7 +86,7 @@ def test_equal_samples_above_temperature_0_raise_an_alarm(stage, caplog):
 
 def test_a_spent_budget_ends_the_stage_and_a_smaller_share_lets_it_go_on_with_what_is_there(stage):
     with serving(say=draws) as server:
-        with pytest.raises(BudgetError, match=r"teacher\.budget"):
+        with pytest.raises(BudgetError, match=r"models\.teacher\.engine\.budget"):
             stage(server, budget={"requests": 10}, concurrency=1)
         metrics, rows = stage(server, budget={"requests": 10}, concurrency=1, responses={"min_share": 0.1})
         # The share is a new setting, so a new budget: the six that were paid for come from the store.
