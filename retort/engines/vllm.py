@@ -93,7 +93,7 @@ class VLLMEngine(EndpointEngine):
             "--host": "127.0.0.1",
             "--port": self._port,
             "--served-model-name": _NAME,
-            "--dtype": self._config.dtype,
+            "--dtype": reference.dtype,
             "--tensor-parallel-size": self._config.tensor_parallel,
             "--gpu-memory-utilization": self._config.gpu_memory_utilization,
             "--max-num-seqs": self._config.concurrency,
@@ -127,7 +127,7 @@ class VLLMEngine(EndpointEngine):
             except (urllib.error.URLError, OSError):
                 time.sleep(0.5)
         raise EngineError(
-            f"vLLM did not answer within {self._config.start_timeout_s:.0f} s. Raise teacher.start_timeout_s (a first "
+            f"vLLM did not answer within {self._config.start_timeout_s:.0f} s. Raise engine.start_timeout_s (a first "
             f"start downloads the weights), or see its last words:\n{self._tail()}"
         )
 

@@ -132,6 +132,18 @@ def read_task(name: str, values: Mapping[str, str], root: Path) -> tuple[Task, l
     raise ConfigError(f"stage {name} has no task {'-'.join(values[key] for key in stage.matrix)}; it has {known}.")
 
 
+def context_of(name: str, values: Mapping[str, str], root: Path = Path()) -> Context:
+    """What one task of stage `name` is given in the workspace `root`.
+
+    Raises:
+        ConfigError: there is no such stage or task, the configuration is wrong, or the code is not the recorded one.
+    """
+    task, keys = read_task(name, values, root)
+    check_code(task, root)
+    config = load_keys(root / "params.yaml", keys)
+    return Context(task, config, Paths(root), file_hashes(task.modules, task.without))
+
+
 def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:
     """Run one task of stage `name` in the workspace `root` and return its metrics.
 
@@ -142,10 +154,8 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
         StorageError: the disk is full, whoever found out.
         RetortError: whatever the stage itself refuses.
     """
-    task, keys = read_task(name, values, root)
-    check_code(task, root)
-    config = load_keys(root / "params.yaml", keys)
-    context = Context(task, config, Paths(root), file_hashes(task.modules, task.without))
+    context = context_of(name, values, root)
+    task = context.task
     started = time.monotonic()
     with explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"), plugins.at(root):
         result = importlib.import_module(task.stage.run).run(context)
@@ -174,4 +184,4 @@ def check_code(task: Task, root: Path) -> None:
         )
 
 
-__all__ = ["Context", "check_code", "read_task", "run_stage"]
+__all__ = ["Context", "check_code", "context_of", "read_task", "run_stage"]
