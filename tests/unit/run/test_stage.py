@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from retort.run import stage as stages
-from retort.run.stage import Context, context_of
+from retort.run.stage import context_of
 
 
 @pytest.fixture

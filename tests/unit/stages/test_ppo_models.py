@@ -20,7 +20,6 @@ from retort.trainers.ppo.rollout import frozen_logprobs
 from retort.trainers.ppo.trainer import PPOState, _iterate
 from retort.trainers.ppo.weights import snapshot, trained_weights
 
-
 PPO = {"student": "ppo"}
 
 
