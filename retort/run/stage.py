@@ -19,7 +19,7 @@ from retort import plugins
 from retort.config import RetortConfig, load_config, load_keys
 from retort.config.base import unknown
 from retort.config.load import pick, read_yaml
-from retort.errors import ConfigError
+from retort.errors import ConfigError, InputError
 from retort.io.files import content_hash, explain_writes, write_json
 from retort.io.rank import is_rank_zero
 from retort.modeling.process_group import team
@@ -55,6 +55,9 @@ class Context:
 
         A folder left by other inputs, parameters or code is removed, with a line that says which differ: resuming from
         it would mix two runs.
+
+        Raises:
+            InputError: something that the task reads does not exist.
         """
         folder = self.paths.state(self.name)
         mark = folder / "made-of.json"
@@ -67,12 +70,21 @@ class Context:
         team().wait()  # nobody reads before the first process has tidied up
         return folder
 
+    def _content(self, path: str) -> str:
+        if not (self.paths.root / path).exists():
+            raise InputError(
+                f"does not exist, but {self.name} reads it",
+                file=self.paths.root / path,
+                remedy="Run the stage that writes it first: `retort graph` prints which one",
+            )
+        return content_hash(self.paths.root / path)
+
     def _made_of(self) -> dict[str, dict[str, Any]]:
         """What decides the task's result: parameters by name, content of inputs and of code by path."""
         content = pick(read_yaml(self.paths.root / "params.yaml"), self.task.params)
         return {
             "parameter": _flat(content) | dict(self.task.values),
-            "input": {path: content_hash(self.paths.root / path) for path in self.task.deps},
+            "input": {path: self._content(path) for path in self.task.deps},
             "code": dict(self.code),
         }
 

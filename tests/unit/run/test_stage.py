@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import yaml
 
+from retort.errors import InputError
 from retort.run import stage as stages
 from retort.run.stage import context_of
 
@@ -66,6 +69,13 @@ def test_state_that_does_not_say_what_it_was_made_of_is_not_trusted(task, caplog
         (folder / "made-of.json").write_text(mark)
     assert [path.name for path in task().state().iterdir()] == ["made-of.json"]
     assert caplog.messages[0].endswith("it does not say what it was made of")
+
+
+def test_a_task_whose_input_is_not_there_yet_says_which_one_and_what_to_do(task):
+    shutil.rmtree(task().paths.model("sft"))
+    with pytest.raises(InputError, match=r"outputs/models/sft: does not exist, but reward-learned reads it\. Run the"):
+        task().state()
+    assert not task().paths.state("reward-learned").exists()
 
 
 def test_an_empty_folder_such_as_a_mounted_volume_is_no_news(task, caplog):
