@@ -1,4 +1,6 @@
-"""Runs stages in a process of a team, one after another: `torchrun sharded_worker.py '[{"stage": ..., "values": {...}, "root": ...}]'`.
+"""Runs stages in a process of a team, one after another.
+
+    torchrun sharded_worker.py '[{"stage": ..., "values": {...}, "root": ...}]'
 
 What was sharded goes to `ROOT/sharded.json`. A job with `kill_at` ends by SIGKILL after its checkpoint of that step.
 """

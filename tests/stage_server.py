@@ -2,7 +2,8 @@
 
     python tests/stage_server.py
 
-Reads {"stage": NAME, "values": {KEY: VALUE}, "root": FOLDER, "kill_at": N} a line and answers {"ended": ..., "calls": ...}.
+Reads {"stage": NAME, "values": {KEY: VALUE}, "root": FOLDER, "kill_at": N} a line and answers
+{"ended": ..., "calls": ...}.
 
 A child is killed with SIGKILL, by itself, at the N-th call of a function that trains or writes (those of retort,
 torch.save, the Trainer's checkpoints, DVCLive): the same place on every machine, however fast. `kill_at` 0 lets it
