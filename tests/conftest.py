@@ -269,6 +269,7 @@ def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
         write_params(root, **changes)
         return root
 
+    make.root = lambda name: tmp_path / name
     return make
 
 
