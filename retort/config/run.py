@@ -262,7 +262,8 @@ class RetortConfig(Strict):
     def reward_settings(self, name: str) -> Any:
         """Settings of a reward: of a learned one the section `reward` with what the entry overrides."""
         entry, kind = self.rewards[name], self.reward_type(name)
-        below = self.reward.model_dump() if kind.config is RewardConfig else {}
+        # A task that reads nothing of the section, for the entry says it, does not have the section.
+        below = (getattr(self, "reward", None) or RewardConfig()).model_dump() if kind.config is RewardConfig else {}
         return kind.config.model_validate({**below, **entry.overrides})
 
     def reward_of(self, student: str) -> str | None:

@@ -51,10 +51,11 @@ def run(context: Context) -> ModelsResult:
             of its own; an unknown hub model.
         StorageError: the hub cannot be reached to pin a revision.
     """
-    root, facts = context.paths.root, dict[str, ModelFacts]()
-    for name, config in context.config.models.items():
-        reference, facts[name] = _reference(name, config, root)
+    root, models = context.paths.root, context.config.models
+    found = {name: _reference(name, config, root) for name, config in models.items()}
+    for name, (reference, _) in found.items():  # once every one of them has passed
         write_reference(context.paths.model(name), reference)
+    facts = {name: one for name, (_, one) in found.items()}
     read = facts[TEACHER].vocabulary
     same = {name: read is not None and one.vocabulary == read for name, one in facts.items() if name != TEACHER}
     return ModelsResult(facts, same)

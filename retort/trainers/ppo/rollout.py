@@ -187,8 +187,7 @@ def _scores(
         for name, logprobs_BT in likelihood.items()
     }
     reward: Any = parts.reward
-    scores: Tensor = reward.score_knowing(*asked, known)
-    return scores
+    return checked_scores(reward.score_knowing(*asked, known), parts.reward.name, *asked[:2])
 
 
 def checked_scores(scores: Any, name: str, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
