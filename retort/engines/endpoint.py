@@ -17,14 +17,13 @@ from retort.config.data import SamplingConfig
 from retort.engines.base import Key, Request, Response, until
 from retort.errors import ConfigError, EngineError, InputError
 from retort.modeling.chat import messages_of
+from retort.text.finish_reasons import finish_reason
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
     from openai.types import Completion, CompletionUsage
     from openai.types.chat import ChatCompletion
 
-_FINISH = {"stop": "stop", "length": "length"}
-"""Finish reasons that mean the same everywhere; others (a content filter, a tool call) become `unknown`."""
 _MOST_STOPS = 4
 """Stop texts that OpenAI's interface takes with a request."""
 
@@ -250,6 +249,4 @@ def _said(
         return None
     text, reason = choices[0]
     tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-    return _Said(
-        text or "", _FINISH.get(reason or "", "unknown"), *tokens, [one for one in logprobs or () if one is not None]
-    )
+    return _Said(text or "", finish_reason(reason), *tokens, [one for one in logprobs or () if one is not None])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -23,13 +23,13 @@ from retort.config.data import SamplingConfig
 from retort.engines.base import Key, Request, Response
 from retort.errors import InputError
 from retort.io.rows import read_records
+from retort.text.finish_reasons import NOT_RECORDED, finish_reason
+from retort.text.finish_reasons import UNKNOWN as UNKNOWN_REASON
 
 Format = Literal["responses", "gsm8k_solutions", "openai_batch"]
 
 UNKNOWN = -1
 """Temperature and seed of a response whose file does not tell them."""
-
-_FINISH = ("stop", "length")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Recorded:
     model: str = "recorded"
     temperature: float = UNKNOWN
     seed: int = UNKNOWN
-    finish_reason: str = "unknown"
+    finish_reason: str = NOT_RECORDED
     prompt_tokens: int = 0
     response_tokens: int = 0
     mean_logprob: float | None = None
@@ -75,6 +75,17 @@ class RecordedEngine:
                     self._by_id[one.prompt_id].append(one)
                 if one.prompt is not None:
                     self._by_text[one.prompt].append(one)
+        self._name_reasons()
+
+    def _name_reasons(self) -> None:
+        """A file that gives the finish reason of some responses leaves that of the others unknown."""
+        lists = [*self._by_id.values(), *self._by_text.values()]
+        if all(one.finish_reason == NOT_RECORDED for some in lists for one in some):
+            return
+        for some in lists:
+            some[:] = [
+                replace(one, finish_reason=UNKNOWN_REASON) if one.finish_reason == NOT_RECORDED else one for one in some
+            ]
 
     def count(self, requests: Sequence[Request]) -> int:
         """Responses that the file holds for the prompts of `requests`."""
@@ -145,7 +156,6 @@ def _responses(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorde
         raise InputError(
             "is missing, and so is 'prompt_id'", file=path, row=row, field="prompt", remedy="Give one of the two"
         )
-    reason = record.get("finish_reason")
     yield Recorded(
         prompt_id=None if prompt_id is None else str(prompt_id),
         prompt=None if prompt is None else normalised(str(prompt)),
@@ -153,7 +163,7 @@ def _responses(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorde
         model=str(record.get("model") or "recorded"),
         temperature=_number(record, "temperature", path, row, UNKNOWN),
         seed=int(_number(record, "seed", path, row, UNKNOWN)),
-        finish_reason=reason if reason in _FINISH else "unknown",
+        finish_reason=finish_reason(record["finish_reason"]) if "finish_reason" in record else NOT_RECORDED,
         prompt_tokens=int(_number(record, "prompt_tokens", path, row, 0)),
         response_tokens=int(_number(record, "response_tokens", path, row, 0)),
         mean_logprob=None if record.get("mean_logprob") is None else _number(record, "mean_logprob", path, row, 0),
@@ -182,13 +192,12 @@ def _openai_batch(record: dict[str, Any], path: Path, row: int) -> Iterator[Reco
         raise InputError("is missing or empty", file=path, row=row, field="response.body.choices", remedy=remedy)
     usage = body.get("usage") or {}
     for choice in choices:
-        reason = choice.get("finish_reason")
         yield Recorded(
             prompt_id=prompt_id,
             prompt=None,
             response=(choice.get("message") or {}).get("content") or "",
             model=str(body.get("model") or "recorded"),
-            finish_reason=reason if reason in _FINISH else "unknown",
+            finish_reason=finish_reason(choice.get("finish_reason")),
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             # Usage counts all choices of a request together.
             response_tokens=int(usage.get("completion_tokens") or 0) if len(choices) == 1 else 0,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from retort.evaluation.compare import compare
 from retort.evaluation.statistics import mean_interval
 from retort.io.tables import Rows
+from retort.text.finish_reasons import is_whole
 
 PAIRS = {
     "ppo_minus_sft": ("ppo", "sft"),
@@ -93,7 +94,7 @@ def score(rows: Rows, *, cost: float = 0.0) -> Score:
         n=n,
         official_accuracy=sum(row["official"] for row in rows) / n,
         unparsed_rate=sum(row["read"] is None for row in rows) / n,
-        cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
+        cut_off_rate=sum(not is_whole(row["finish_reason"]) for row in rows) / n,
         mean_response_tokens=response_tokens / n,
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         response_tokens=response_tokens,

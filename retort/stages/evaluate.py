@@ -13,6 +13,7 @@ from retort.evaluation.statistics import mean_interval
 from retort.io import tables
 from retort.modeling.loading import read_reference
 from retort.run.stage import Context
+from retort.text.finish_reasons import is_whole
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _result(
         official_accuracy=sum(row["official"] for row in rows) / n,
         harness=harness,
         unparsed_rate=sum(row["read"] is None for row in rows) / n,
-        cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
+        cut_off_rate=sum(not is_whole(row["finish_reason"]) for row in rows) / n,
         prompt_tokens=prompt_tokens,
         response_tokens=response_tokens,
         mean_response_tokens=response_tokens / n,

@@ -26,6 +26,7 @@ from retort.judge.ask import Judge, Pair, Record, Single
 from retort.judge.comparisons import bias
 from retort.judge.elect import Elected, Prompt, elect_responses
 from retort.run.stage import Context
+from retort.text.finish_reasons import whole_text
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,8 @@ def _prompts(context: Context) -> list[Prompt]:
                         field="prompt_id",
                         remedy="The responses belong to other prompts: run teacher_responses again",
                     )
-                # One that was cut off could win, but nothing may be learned from it.
-                responses[prompt_id].append("" if reason == "length" else response)
+                # One that is not whole could win, but nothing may be learned from it.
+                responses[prompt_id].append(whole_text(response, reason))
     return [Prompt(row["prompt_id"], row["prompt"], responses[row["prompt_id"]]) for row in rows]
 
 

@@ -14,6 +14,7 @@ from retort.engines.make import make_engine
 from retort.errors import InputError
 from retort.io import tables
 from retort.run.stage import Context
+from retort.text.finish_reasons import is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +89,9 @@ def _check(responses: list[Response], out: Path, sampling: ResponsesConfig, *, t
             field="response",
             remedy="Check the model's chat template and end token, raise max_new_tokens, or use another model",
         )
-    if all(one.finish_reason == "length" for one in responses):
-        problem = f"all {len(responses)} responses were cut off at {sampling.max_new_tokens} tokens (endless text)"
+    if not any(is_whole(one.finish_reason) for one in responses):
+        how = ", ".join(f"{reason}: {count}" for reason, count in _reasons(responses).items())
+        problem = f"all {len(responses)} responses were cut off at {sampling.max_new_tokens} tokens or stopped ({how})"
         remedy = "Raise max_new_tokens, or check the model's chat template and end token"
         if teacher:
             raise InputError(f"{problem}, so nothing is written", file=out, field="finish_reason", remedy=remedy)
@@ -97,9 +99,12 @@ def _check(responses: list[Response], out: Path, sampling: ResponsesConfig, *, t
         logger.warning("%s: %s. %s", out, problem, remedy)
 
 
+def _reasons(responses: list[Response]) -> dict[str, int]:
+    return dict(sorted(Counter(one.finish_reason for one in responses).items()))
+
+
 def _result(engine: Engine, requests: list[Request], responses: list[Response]) -> ResponsesResult:
     prompts = {request.prompt_id for request in requests}
-    reasons = Counter(one.finish_reason for one in responses)
     prompt_tokens = sum(one.prompt_tokens for one in responses)
     response_tokens = sum(one.response_tokens for one in responses)
     return ResponsesResult(
@@ -108,8 +113,8 @@ def _result(engine: Engine, requests: list[Request], responses: list[Response]) 
         prompts_without_response=len(prompts - {one.prompt_id for one in responses}),
         responses=len(responses),
         empty=sum(not one.response.strip() for one in responses),
-        finish_reasons=dict(sorted(reasons.items())),
-        cut_off_rate=reasons["length"] / len(responses),
+        finish_reasons=_reasons(responses),
+        cut_off_rate=sum(not is_whole(one.finish_reason) for one in responses) / len(responses),
         prompt_tokens=prompt_tokens,
         response_tokens=response_tokens,
         mean_response_tokens=response_tokens / len(responses),

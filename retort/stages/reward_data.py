@@ -17,8 +17,8 @@ from retort.judge.elect import agree_with
 from retort.run.stage import Context
 from retort.stages.judgements import Judged, read_judged
 from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
-from retort.text.equal import same_answer
-from retort.text.extract import read_answer
+from retort.text.agreement import stated
+from retort.text.finish_reasons import is_whole
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _of_prompt(
     seen: set[tuple[str, bool]] = set()
     examples: Rows = []
     for response in responses:
-        finished = response["finish_reason"] != "length"
+        finished = is_whole(response["finish_reason"])
         if distinct and (response["response"], finished) in seen:
             tally["duplicates"] += 1
             continue
@@ -164,11 +164,9 @@ def _of_prompt(
 def _example(
     prompt: dict[str, Any], label: str, response: dict[str, Any], finished: bool, kind: AnswerType
 ) -> dict[str, Any]:
-    answer = read_answer(response["response"], kind)
-    gold = prompt["answer"]
-    agrees = answer is not None and same_answer(answer.value, label, kind)
-    correct = None if gold is None else answer is not None and same_answer(answer.value, gold, kind)
-    return _row(prompt, response, finished, label=agrees, correct=correct)
+    said, gold = stated(response["response"], kind), prompt["answer"]
+    correct = None if gold is None else said.agrees(gold)
+    return _row(prompt, response, finished, label=said.agrees(label), correct=correct)
 
 
 def _row(

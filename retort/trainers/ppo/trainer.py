@@ -23,6 +23,7 @@ from retort.modeling.fsdp import gathered, load_optimizer, placed, whole
 from retort.modeling.loading import model_size
 from retort.modeling.nonfinite import stop_training
 from retort.modeling.process_group import team
+from retort.text.agreement import stated
 from retort.trainers.ppo.alarms import Alarm, Figures, new_alarms
 from retort.trainers.ppo.maths import adapted_kl_coefficient
 from retort.trainers.ppo.optimizers import Optimizers, make_optimizers, set_learning_rates
@@ -30,7 +31,6 @@ from retort.trainers.ppo.rollout import Parts, Rollout, respond, rollout
 from retort.trainers.ppo.shaping import Moments, penalised, shaped
 from retort.trainers.ppo.update import NotFiniteError, precision, update
 from retort.trainers.ppo.weights import Weights, load_weights, snapshot, trained_weights
-from retort.trainers.sft.examples import agrees
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
         agreeing = team().from_first(lambda: agree(parts.held_out, texts))
     else:
         pairs = zip(parts.held_out, texts, strict=True)
-        agreeing = [prompt.label is not None and agrees(text, prompt.label, kind) for prompt, text in pairs]
+        agreeing = [prompt.label is not None and stated(text, kind).agrees(prompt.label) for prompt, text in pairs]
     hits = [s.finished and agreed for s, agreed in zip(samples, agreeing, strict=True)]
     agreement = sum(hits) / len(hits)
     tokens = sum(len(prompt.ids) + len(s.ids) for prompt, s in zip(parts.held_out, samples, strict=True))

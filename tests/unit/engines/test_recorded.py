@@ -55,6 +55,20 @@ def test_what_the_file_knows_is_kept_and_what_it_does_not_is_marked(tmp_path):
     assert (second.model, second.temperature, second.seed, second.finish_reason) == ("recorded", -1, -1, "unknown")
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([{}, {}], ["not_recorded", "not_recorded"]),  # nothing is known of any: as whole as the file's owner says
+        ([{"finish_reason": "stop"}, {}], ["stop", "unknown"]),
+        ([{"finish_reason": None}, {"finish_reason": "MAX_TOKENS"}], ["unknown", "length"]),
+        ([{"finish_reason": "SAFETY"}, {"finish_reason": "end_turn"}], ["safety", "stop"]),
+    ],
+)
+def test_reasons_are_named_alike_and_missing_ones_only_count_as_whole_where_all_are_missing(tmp_path, rows, expected):
+    named = [{"prompt_id": name, "response": "1"} | row for name, row in zip("ab", rows, strict=True)]
+    assert [one.finish_reason for one in answers(write(tmp_path, named), "responses")] == expected
+
+
 def test_a_table_that_a_response_stage_wrote_can_be_read_back(tmp_path):
     row = {"prompt_id": "a", "sample": 0, "source": "teacher", "model": "m", "temperature": 0.7, "seed": 5}
     row |= {"response": "1", "finish_reason": "stop", "prompt_tokens": 4, "response_tokens": 2, "mean_logprob": -0.5}
