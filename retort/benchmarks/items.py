@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from retort.data.sources import gold_answer
 from retort.errors import InputError
 from retort.io.rows import Record, read_records
 from retort.text.equal import as_fraction
+from retort.text.gold import gold_answer
 
 Task = Literal["gsm8k", "gsm_plus", "mmlu_pro"]
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from retort.config.data import SourceConfig
 from retort.errors import InputError, StorageError
 from retort.io.rows import Record, check_unicode, read_records, text_field
+from retort.text.gold import gold_answer
 
 Use = Literal["split", "train", "validation", "test"]
 
@@ -46,15 +47,6 @@ def load_prompts(sources: Sequence[SourceConfig], root: Path) -> Iterator[Prompt
                     remedy = "Make ids unique, or leave id_field out: ids are then made from the prompts' text"
                     raise InputError(problem, file=source.path, row=row, field=source.id_field, remedy=remedy)
             yield prompt
-
-
-def gold_answer(text: str) -> str:
-    """The final answer of a gold solution: what follows its last `####`, or `A:` on its last line; else all of it."""
-    text = text.strip()
-    if "####" in text:
-        return text.rpartition("####")[2].strip()
-    last_line = text.rpartition("\n")[2]
-    return last_line[2:].strip() if last_line.startswith("A:") else text
 
 
 def _records(source: SourceConfig, root: Path) -> Iterator[tuple[int, Record]]:
