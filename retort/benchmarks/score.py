@@ -43,6 +43,14 @@ class Scores:
     unparsed_share: float
     empty: int
     """Unparsed responses that are empty."""
+    looser_reads: int
+    """Unparsed responses in which MMLU-Pro's loosest rule (l2: the last letter that stands alone) reads a letter."""
+    looser_right: int
+    looser_expected: float
+    """How many of them a letter drawn at random would get right: where `looser_right` is no more, abstaining cost
+    nothing. 0 for other tasks."""
+    looser_deviation: float
+    """Standard deviation of that number."""
     beyond_options: int
     """Letters that were read but name no option."""
     ours_right_official_wrong: int
@@ -68,6 +76,10 @@ class _Tally:
     right: int = 0
     unparsed: int = 0
     empty: int = 0
+    looser_reads: int = 0
+    looser_right: int = 0
+    looser_expected: float = 0.0
+    looser_variance: float = 0.0
     beyond: int = 0
     ours_only: int = 0
     official_only: int = 0
@@ -109,6 +121,10 @@ def score(task: Task, items: Iterable[Item], *, each: Callable[[RowScore], None]
         unparsed=tally.unparsed,
         unparsed_share=tally.unparsed / rows,
         empty=tally.empty,
+        looser_reads=tally.looser_reads,
+        looser_right=tally.looser_right,
+        looser_expected=tally.looser_expected,
+        looser_deviation=tally.looser_variance**0.5,
         beyond_options=tally.beyond,
         ours_right_official_wrong=tally.ours_only,
         official_right_ours_wrong=tally.official_only,
@@ -173,6 +189,8 @@ def _count(item: Item, row: RowScore, tally: _Tally) -> None:
     if row.answer is None or row.rule is None:
         tally.unparsed += 1
         tally.empty += not item.response.strip()
+        if item.options and official.mmlu_pro_l2(item.response) is not None:
+            _count_looser(item, row, tally)
     else:
         tally.rules[row.rule] += 1
         if item.options is not None and string.ascii_uppercase.index(row.answer) >= item.options:
@@ -183,6 +201,16 @@ def _count(item: Item, row: RowScore, tally: _Tally) -> None:
         tally.labels += 1
         tally.labelled_right += item.label
         tally.agreements += item.label == row.right
+
+
+def _count_looser(item: Item, row: RowScore, tally: _Tally) -> None:
+    """What the loosest published rule makes of a response that we leave unread, beside a letter drawn at random."""
+    assert item.options
+    chance = 1 / item.options
+    tally.looser_reads += 1
+    tally.looser_right += row.official["l2"]
+    tally.looser_expected += chance
+    tally.looser_variance += chance * (1 - chance)
 
 
 def _hashed(text: str) -> str:

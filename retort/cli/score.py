@@ -38,6 +38,9 @@ def score(
         return
     print(f"{task}: {scores.rows} responses")
     print(f"accuracy            {scores.accuracy:8.3%}   {scores.unparsed} unparsed ({scores.unparsed_share:.2%})")
+    if scores.looser_reads:
+        expected = f"{scores.looser_expected:.1f} +- {scores.looser_deviation:.1f}"
+        print(f"  of those, l2 reads {scores.looser_reads}: {scores.looser_right} right, {expected} by chance")
     for rule, value in scores.official_accuracies.items():
         mark = "   official_accuracy" if rule == scores.official_rule else ""
         print(f"  {rule:<17} {value:8.3%}{mark}")
