@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from retort.config.data import AnswerType
+from retort.text.latex import compare, expression
 from retort.text.numbers import number_of
 
 _PLAIN = re.compile(
@@ -17,6 +18,7 @@ _PLAIN = re.compile(
 )
 _SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))|(?<=\d),(?=\d{2},)")
 _DRESS = re.compile(r"\\?\$|€|£|¥|\\left|\\right|\\!|\\,|\\;|[{]?,[}](?=\d)|\s{2,}")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|boxed)\s?\{([^{}]*)\}")
 _LATEX_FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{(\d{1,400})\}\{(\d{1,400})\}$")
 
 
@@ -34,6 +36,7 @@ def canonical(value: str, kind: AnswerType) -> str:
     if kind == "expression":
         number = as_fraction(value)
         return str(number) if number is not None else _plain_latex(value)
+    value = _TEXT.sub(r"\1", value)
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split()).strip(" .,;:!\"'`*")
 
 
@@ -60,7 +63,9 @@ def same_answer(a: str, b: str, kind: AnswerType, *, time_limit: float = 5.0) ->
     if kind == "expression":
         from retort.text.expressions import equivalent
 
-        return equivalent(a, b, time_limit)
+        one, other = expression(a), expression(b)
+        decided = compare(one, other)
+        return equivalent(one.maths, other.maths, time_limit) if decided is None else decided
     return False
 
 
