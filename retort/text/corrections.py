@@ -55,10 +55,7 @@ def last_reasoned(text: str, claims: Sequence[Claim], end: int) -> Claim:
         repeated = set(claim.letters) == set(kept.letters)
         narrowed = bool(claim.letters) and set(claim.letters) < set(kept.letters)
         same_as_before = before is not kept and claim.letters == before.letters
-        if repeated or narrowed or not claim.letters or claim.letters in reasoned:
-            kept = claim
-            reasoned.add(claim.letters)
-        elif _reasons(text, before, claim) or (not same_as_before and _explained(text, claim, following)):
+        if repeated or narrowed or not claim.letters or claim.letters in reasoned or _reasons(text, before, claim) or (not same_as_before and _explained(text, claim, following)):
             kept = claim
             reasoned.add(claim.letters)
         before = claim

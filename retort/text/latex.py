@@ -31,7 +31,7 @@ _NO_SOLUTION = re.compile(
     r"\\\{\s?\\\}|\u2205|none|empty set|the empty set|\\phi(?=\Z)"
 )
 _UNDEFINED = re.compile(r"undefined|does not exist|dne|not defined")
-_MATHS_WORDS = frozenset("sin cos tan log ln exp sqrt pi mod max min lim det gcd lcm arcsin arccos arctan sec csc cot".split())
+_MATHS_WORDS = frozenset(["sin", "cos", "tan", "log", "ln", "exp", "sqrt", "pi", "mod", "max", "min", "lim", "det", "gcd", "lcm", "arcsin", "arccos", "arctan", "sec", "csc", "cot"])
 _FACTORS: dict[str, tuple[str, Fraction]] = {
     "mm": ("m", Fraction(1, 1000)), "cm": ("m", Fraction(1, 100)), "m": ("m", Fraction(1)), "km": ("m", Fraction(1000)),
     "mg": ("g", Fraction(1, 1000)), "g": ("g", Fraction(1)), "kg": ("g", Fraction(1000)),

@@ -72,7 +72,8 @@ class Words(NamedTuple):
 
 def read_words(text: str, start: int, end: int) -> Words | None:
     """The number that is spelt out at `start`; None where no word is one, or "one of them" and the like."""
-    words, place = [], start
+    words: list[tuple[str, int]] = []
+    place = start
     while len(words) < _MOST_WORDS:
         match = _WORD.match(text, place, end)
         if match is None or (place == start and match.start("word") != start):
@@ -130,7 +131,7 @@ def _top(words: list[str]) -> Fraction | None:
 
 
 def _integer(words: list[str]) -> Fraction | None:
-    """ "two hundred and five thousand": each scale closes what stands before it; they must get smaller."""
+    """Two hundred and five thousand: each scale closes what stands before it; they must get smaller."""
     total, chunk, last, filled, limit = 0, 0, 10**18, False, 100
     for word in words:
         if word == "and":
