@@ -1,4 +1,4 @@
-"""Reading responses to prompts of one's own: any file of prompts and responses, with the configuration's kind of answer.
+"""Reading responses to prompts of one's own: any file of both, with the configuration's kind of answer.
 
 A row names its prompt by `prompt_id` or `prompt` (or another of `PROMPT_FIELDS`), and holds a response, or a list of
 them, in one of `RESPONSE_FIELDS`. Its gold answer is its own where it has one, else that of the prompt in the

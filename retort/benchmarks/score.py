@@ -163,7 +163,9 @@ def _with_gold(items: Iterable[Item], kind: AnswerType, tally: _Tally) -> Iterat
         else:
             tally.without_gold += 1
     if tally.without_gold:
-        _log.warning("%d responses are not scored: their prompts have no gold answer that is a %s", tally.without_gold, kind)
+        _log.warning(
+            "%d responses are not scored: their prompts have no gold answer that is a %s", tally.without_gold, kind
+        )
 
 
 def read_item(task: Task, item: Item, kind: AnswerType | None = None) -> tuple[Answer | None, bool]:
@@ -178,9 +180,7 @@ def read_item(task: Task, item: Item, kind: AnswerType | None = None) -> tuple[A
     return said.answer, said.agrees(item.answer)
 
 
-def score_rows(
-    task: Task, items: Iterable[Item], kind: AnswerType | None = None
-) -> Iterator[tuple[Item, RowScore]]:
+def score_rows(task: Task, items: Iterable[Item], kind: AnswerType | None = None) -> Iterator[tuple[Item, RowScore]]:
     """Each response with both verdicts on it."""
     for item in items:
         answer, right = read_item(task, item, kind)

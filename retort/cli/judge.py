@@ -65,7 +65,9 @@ def judge(
     if report.length_controlled_win_rate is None:
         print(f"length-controlled          -   not given without --difficulty (lacks {lacks})")
     else:
-        print(f"length-controlled   {report.length_controlled_win_rate:8.4f}" + (f"   without {lacks}" if lacks else ""))
+        print(
+            f"length-controlled   {report.length_controlled_win_rate:8.4f}" + (f"   without {lacks}" if lacks else "")
+        )
     if report.raw:
         print(f"read as stored      {report.agreement:8d}   of {report.raw}")
     if bias.longer_wins is not None:

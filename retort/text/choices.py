@@ -22,9 +22,12 @@ from retort.text.corrections import last_reasoned
 from retort.text.option_texts import echoed_option, option_text_claim
 from retort.text.spans import Span, bold_spans, last_paragraph
 
-_CLOSING = re.compile(r"(?:\b\w+|[:\"\u201d%)])\s[*$`_]{0,4}\\?\(\s?(?:[oO]ption\s)?(?P<letter>[A-J])\s?\\?\)[*$`_.\s]{0,8}\Z")
+_CLOSING = re.compile(
+    r"(?:\b\w+|[:\"\u201d%)])\s[*$`_]{0,4}\\?\(\s?(?:[oO]ption\s)?(?P<letter>[A-J])\s?\\?\)[*$`_.\s]{0,8}\Z"
+)
 _WHOLE = re.compile(
-    r"[\s*_`$({\[#]{0,10}(?:[oO]ption\s)?(?P<letter>[A-Z])(?:[\s*_`$)}\].]{0,10}|[*_]{0,2}[.):][*_]{0,2}\s(?:(?![.!?]\s)[^\n]){1,120})\Z"
+    r"[\s*_`$({\[#]{0,10}(?:[oO]ption\s)?(?P<letter>[A-Z])(?:[\s*_`$)}\].]{0,10}"
+    r"|[*_]{0,2}[.):][*_]{0,2}\s(?:(?![.!?]\s)[^\n]){1,120})\Z"
 )
 _OPENING = re.compile(
     r"\s{0,8}[*_(]{0,4}(?:[oO]ption\s)?(?P<letter>[A-J])"

@@ -15,24 +15,33 @@ from collections.abc import Sequence
 from retort.text.claims import Claim
 
 _TAKES_BACK = re.compile(
-    r"\b(?:wait|hmm+|oops|however|actually|apologi[sz]e|sorry|mistake|mistaken|misread|error|incorrect|wrong|correction|"
+    r"\b(?:wait|hmm+|oops|however|actually|apologi[sz]e|sorry|mistake|mistaken|misread|error|incorrect|wrong"
+    r"|correction|"
     r"instead|rather|reconsider\w*|re-?check\w*|double-?check\w*|check(?:ing)? again|recalculat\w*|on second thought|"
-    r"second look|closer look|upon (?:further|closer)|further review|not correct|closest|most (?:accurate|appropriate|precise|"
-    r"likely|suitable|fitting)|but since|no,|nope|no option|none of|not (?:in|among) the|scratch that|let me (?:re|check|verify)|pero|mais|aber|sin embargo|cependant|"
+    r"second look|closer look|upon (?:further|closer)|further review|not correct|closest|most (?:accurate"
+    r"|appropriate|precise|"
+    r"likely|suitable|fitting)|but since|no,|nope|no option|none of|not (?:in|among) the|scratch that"
+    r"|let me (?:re|check|verify)|pero|mais|aber|sin embargo|cependant|"
     r"jedoch|perd\u00f3n|d\u00e9sol\u00e9|no es correct\w*)(?!\w)"
     r"|\u4f46\u662f|\u4e0d\u8fc7|\u7136\u800c|\u7b49\u7b49|\u9519|\u4fee\u6b63",
     re.IGNORECASE,
 )
-_REASON = re.compile(r"(?:\b(?:because|since|as (?:it|the|this|that|they)|due to|given that|which (?:is|are|would))\b|\u56e0\u4e3a)", re.IGNORECASE)
+_REASON = re.compile(
+    r"(?:\b(?:because|since|as (?:it|the|this|that|they)|due to|given that|which (?:is|are|would))\b|\u56e0\u4e3a)",
+    re.IGNORECASE,
+)
 _DENIES = re.compile(r"\b(?:not (?:the )?(?:correct|right|answer)|incorrect|wrong)\b", re.IGNORECASE)
 _ANNOUNCES = re.compile(
     r"\b(?:answers?|final|finally|summar\w+|conclu\w+|combin\w+|questions?|choices?|options?|overall|together|"
-    r"respuesta|r\u00e9ponse|antwort|risposta|resposta|\u043e\u0442\u0432\u0435\u0442\w*|respond\w*|in short|in mind|result|based on|reasoning|analysis|consider\w*|above|explanations?|steps)\b"
+    r"respuesta|r\u00e9ponse|antwort|risposta|resposta|\u043e\u0442\u0432\u0435\u0442\w*|respond\w*|in short"
+    r"|in mind|result|based on|reasoning|analysis|consider\w*|above|explanations?|steps)\b"
     r"|\u7b54\u6848|\u7efc\u4e0a|\u603b\u7ed3|\u6700\u7ec8|\u7b54\u3048|\uc815\ub2f5",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?;:])[\s*_`\"')\]]{1,8}|\n+|(?<=[\u3002\uff01\uff1f\uff1b\uff1a])")
-_LIST_ITEM = re.compile(r"[\s*_>#-]{0,6}(?:\d{1,2}|[A-Ja-j])[.):][\s*_(]{0,6}(?:[A-J]\b|answer\b|the answer\b)", re.IGNORECASE)
+_LIST_ITEM = re.compile(
+    r"[\s*_>#-]{0,6}(?:\d{1,2}|[A-Ja-j])[.):][\s*_(]{0,6}(?:[A-J]\b|answer\b|the answer\b)", re.IGNORECASE
+)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _FORMULA = re.compile(r"[\w)}]\s{0,2}(?:=|\\approx|\u2248|\\times|\\cdot|[<>\u2264\u2265])\s{0,2}[-\\\w({$]")
@@ -55,7 +64,14 @@ def last_reasoned(text: str, claims: Sequence[Claim], end: int) -> Claim:
         repeated = set(claim.letters) == set(kept.letters)
         narrowed = bool(claim.letters) and set(claim.letters) < set(kept.letters)
         same_as_before = before is not kept and claim.letters == before.letters
-        if repeated or narrowed or not claim.letters or claim.letters in reasoned or _reasons(text, before, claim) or (not same_as_before and _explained(text, claim, following)):
+        if (
+            repeated
+            or narrowed
+            or not claim.letters
+            or claim.letters in reasoned
+            or _reasons(text, before, claim)
+            or (not same_as_before and _explained(text, claim, following))
+        ):
             kept = claim
             reasoned.add(claim.letters)
         before = claim

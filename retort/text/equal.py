@@ -27,7 +27,8 @@ def canonical(value: str, kind: AnswerType) -> str:
     """A key that answers of equal value share: 0.5, 1/2, .50 and 50 % are one answer, so are 1,000 and 1000.
 
     Exact: decimals are compared as fractions. "72 clips" and "x = 72" are the number that they state, for kind
-    number. A value of kind number or expression that is no number has a key of its normalised text. Equivalent expressions may still have different keys; `same_answer` compares those.
+    number. A value of kind number or expression that is no number has a key of its normalised text. Equivalent
+    expressions may still have different keys; `same_answer` compares those.
     """
     if kind == "choice":
         return value.strip().strip("()[]{}.*:` ").upper()

@@ -153,7 +153,11 @@ def _close(one: Any, other: Any) -> bool:
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
     numbers = {symbol: sympy.Rational(1000 + 37 * place, 701) for place, symbol in enumerate(symbols, start=1)}
     a, b = (sympy.N(value.subs(numbers), 30) for value in (one, other))
-    if not (a.is_number and b.is_number) or a.has(sympy.nan, sympy.zoo, sympy.oo) or b.has(sympy.nan, sympy.zoo, sympy.oo):
+    if (
+        not (a.is_number and b.is_number)
+        or a.has(sympy.nan, sympy.zoo, sympy.oo)
+        or b.has(sympy.nan, sympy.zoo, sympy.oo)
+    ):
         return True
     size = max(abs(a), abs(b))
     return bool(size == 0 or abs(a - b) <= size * sympy.Float("1e-12"))

@@ -84,10 +84,14 @@ _A_LINE = re.compile(r"^[ \t*]{0,4}A:[ \t*]{0,8}", re.MULTILINE)
 _STATEMENT = re.compile(
     r"\banswer[*_]{0,3}(?: to [^\n.:]{1,80}?)?(?:\s(?:is|was|equals|would be|will be|must be|should be|comes to)\b)"
     r"[ \t]{0,4}:?[*_]{0,3}[ \t]{0,4}"
-    r"|\b(?:la respuesta(?: final| correcta)? es|la r\u00e9ponse(?: finale| correcte)? est|die (?:endg\u00fcltige |richtige )?"
-    r"antwort (?:ist|lautet)|la risposta (?:finale |corretta )?\u00e8|a resposta (?:final |correta )?\u00e9|het antwoord is|"
-    r"(?:respuesta|r\u00e9ponse|antwort|risposta|resposta|antwoord|\u043e\u0442\u0432\u0435\u0442)(?: final| finale)?[*_]{0,3}\s?:)[*_ \t:]{0,6}"
-    r"|(?:\u7b54\u6848|\u7b54)(?:\u662f|\u4e3a|\u70ba|:|\uff1a)[*_ \t:]{0,4}|\u7b54\u3048(?:\u306f|:|\uff1a)[*_ \t:]{0,4}|(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\ub294|:)[*_ \t:]{0,4}",
+    r"|\b(?:la respuesta(?: final| correcta)? es|la r\u00e9ponse(?: finale| correcte)? est"
+    r"|die (?:endg\u00fcltige |richtige )?"
+    r"antwort (?:ist|lautet)|la risposta (?:finale |corretta )?\u00e8|a resposta (?:final |correta )?\u00e9"
+    r"|het antwoord is|"
+    r"(?:respuesta|r\u00e9ponse|antwort|risposta|resposta|antwoord|\u043e\u0442\u0432\u0435\u0442)(?: final"
+    r"| finale)?[*_]{0,3}\s?:)[*_ \t:]{0,6}"
+    r"|(?:\u7b54\u6848|\u7b54)(?:\u662f|\u4e3a|\u70ba|:|\uff1a)[*_ \t:]{0,4}|\u7b54\u3048(?:\u306f|:"
+    r"|\uff1a)[*_ \t:]{0,4}|(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\ub294|:)[*_ \t:]{0,4}",
     re.IGNORECASE,
 )
 _LABEL = re.compile(

@@ -22,16 +22,43 @@ _BASE = re.compile(r"\(?([0-9A-Fa-f]{1,60})\)?_\{?(?:\\text\{)?\s?(\d{1,2})\}{0,
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|mathbf|texttt)\s?\{([^{}]*)\}")
 _WORDS = re.compile(r"[^\W\d_][^\W\d_.'\u2019-]*(?:[\s,-]+[^\W\d_][^\W\d_.'\u2019-]*)*\.?", re.UNICODE)
 _UNIT = re.compile(
-    r"(?P<number>.*[\d)}\u03c0i!])\s*(?:\\(?:text|mathrm|textrm|mbox|rm)\s?\{\s*(?P<dressed>[A-Za-z\u00b5\u03bc\u00b0/ .^0-9-]{1,40})\}"
-    r"|\s(?P<bare>[A-Za-z]{2,20}(?:\s[a-z]{2,20})?)|(?P<degrees>\^\{?\s?\\circ\s?\}?|\u00b0|\\degree))(?P<power>\^\{?[23]\}?)?",
+    r"(?P<number>.*[\d)}\u03c0i!])\s*(?:\\(?:text|mathrm|textrm|mbox"
+    r"|rm)\s?\{\s*(?P<dressed>[A-Za-z\u00b5\u03bc\u00b0/ .^0-9-]{1,40})\}"
+    r"|\s(?P<bare>[A-Za-z]{2,20}(?:\s[a-z]{2,20})?)|(?P<degrees>\^\{?\s?\\circ\s?\}?|\u00b0"
+    r"|\\degree))(?P<power>\^\{?[23]\}?)?",
     re.DOTALL,
 )
 _NO_SOLUTION = re.compile(
-    r"(?:there (?:is|are) )?no (?:real |integer |such |possible )?(?:solutions?|values?|roots?|numbers?)|\\emptyset|\\varnothing|"
+    r"(?:there (?:is|are) )?no (?:real |integer |such |possible )?(?:solutions?|values?|roots?|numbers?)"
+    r"|\\emptyset|\\varnothing|"
     r"\\\{\s?\\\}|\u2205|none|empty set|the empty set|\\phi(?=\Z)"
 )
 _UNDEFINED = re.compile(r"undefined|does not exist|dne|not defined")
-_MATHS_WORDS = frozenset(["sin", "cos", "tan", "log", "ln", "exp", "sqrt", "pi", "mod", "max", "min", "lim", "det", "gcd", "lcm", "arcsin", "arccos", "arctan", "sec", "csc", "cot"])
+_MATHS_WORDS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "log",
+        "ln",
+        "exp",
+        "sqrt",
+        "pi",
+        "mod",
+        "max",
+        "min",
+        "lim",
+        "det",
+        "gcd",
+        "lcm",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sec",
+        "csc",
+        "cot",
+    ]
+)
 _FACTORS: dict[str, tuple[str, Fraction]] = {
     "mm": ("m", Fraction(1, 1000)), "cm": ("m", Fraction(1, 100)), "m": ("m", Fraction(1)), "km": ("m", Fraction(1000)),
     "mg": ("g", Fraction(1, 1000)), "g": ("g", Fraction(1)), "kg": ("g", Fraction(1000)),

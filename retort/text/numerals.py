@@ -36,14 +36,14 @@ _PLAIN = _plain_characters()
 SPACES = "\u00a0\u2007\u2008\u2009\u202f"
 """Spaces that do not break a line: between digits they are separators of groups."""
 _SEPARATOR = rf"\{{,\}}|\\!|\\,|\\[ ;:!]|\\thinspace[ ]?|[,.'_~ {SPACES}]"
-_GROUPS = re.compile(
-    rf"\d{{1,3}}+(?P<sep>{_SEPARATOR})\d{{3}}(?!\d)(?:(?P=sep)\d{{3}}(?!\d)){{0,18}}+", re.ASCII
-)
+_GROUPS = re.compile(rf"\d{{1,3}}+(?P<sep>{_SEPARATOR})\d{{3}}(?!\d)(?:(?P=sep)\d{{3}}(?!\d)){{0,18}}+", re.ASCII)
 _INDIAN = re.compile(r"\d{1,2}+(?:,\d{2}){1,8},\d{3}(?![\d,])", re.ASCII)
 _DIGITS = re.compile(r"\d++", re.ASCII)
 _DECIMALS = re.compile(r"(?P<point>[.,]|\{,\})(?P<digits>\d++)", re.ASCII)
 _MORE = re.compile(r"(?:[.,:]|\{,\})\d", re.ASCII)
-_REPEATS = re.compile(r"\\(?:overline|bar|dot)\{(?P<over>\d{1,20})\}|\((?P<round>\d{1,20})\)|(?P<dots>\.\.|\u2026)", re.ASCII)
+_REPEATS = re.compile(
+    r"\\(?:overline|bar|dot)\{(?P<over>\d{1,20})\}|\((?P<round>\d{1,20})\)|(?P<dots>\.\.|\u2026)", re.ASCII
+)
 _SEPARATED = re.compile(r"(?<![\d.,(\[])\d++(?:[.,]\d++){1,6}+(?![.,]\d|[)\]])", re.ASCII)
 _MOST_SEEN = 1000
 _MOST_DIGITS = 60
@@ -104,8 +104,8 @@ def read_numeral(prepared: Prepared, start: int, end: int) -> Numeral | None:
     """The numeral whose digits (or decimal point) begin at `start`; None where it cannot be read as one number."""
     text, style = prepared
     if text[start] == ".":
-        decimals = _DIGITS.match(text, start + 1, end)
-        return None if decimals is None else _checked("", decimals.group(), decimals.end(), text, end)
+        behind = _DIGITS.match(text, start + 1, end)
+        return None if behind is None else _checked("", behind.group(), behind.end(), text, end)
     indian = _INDIAN.match(text, start, end)
     if indian:
         return _with_decimals(text, re.sub(",", "", indian.group()), ",", indian.end(), end)
@@ -113,10 +113,13 @@ def read_numeral(prepared: Prepared, start: int, end: int) -> Numeral | None:
     if groups:
         whole, separator = _DIGITS.findall(groups.group()), groups["sep"]
         found = _grouped(style, whole, separator)
-        if found is None:
-            return None
-        if found:
-            return _with_decimals(text, "".join(whole), separator, groups.end(), end)
+        if found is not False:
+            return _with_decimals(text, "".join(whole), separator, groups.end(), end) if found else None
+    return _ungrouped(prepared, start, end)
+
+
+def _ungrouped(prepared: Prepared, start: int, end: int) -> Numeral | None:
+    text, style = prepared
     match = _DIGITS.match(text, start, end)
     assert match is not None, "a numeral begins with a digit"
     decimals = _DECIMALS.match(text, match.end(), end)

@@ -16,8 +16,9 @@ from retort.text.number_words import MAGNITUDES, SIGNS
 from retort.text.numerals import Prepared, read_numeral
 
 VULGAR = {
-    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5), "⅘": (4, 5),
-    "⅙": (1, 6), "⅚": (5, 6), "⅐": (1, 7), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9), "⅒": (1, 10),
+    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
+    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅐": (1, 7), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
+    "⅑": (1, 9), "⅒": (1, 10),
 }  # fmt: skip
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉", "0123456789-+0123456789")
 _UP = "⁰¹²³⁴⁵⁶⁷⁸⁹"
@@ -30,13 +31,20 @@ _WORD_SIGN = re.compile(r"(?:minus|negative)[ ]", re.IGNORECASE)
 _FRACTION = re.compile(r"\\[dt]?frac[ ]?(?:(?P<top>\d)[ ]?(?P<bottom>\d)(?!\d)|(?P<open>\{)|(?P<first>\d)[ ]?(?=\{))")
 _ROOT = re.compile(r"\\sqrt[ ]?(?:\[[ ]?(?P<degree>\d)[ ]?\])?[ ]?(?=\{|\d)|(?P<sign>[√∛∜])[ ]?")
 _ROOT_WORDS = re.compile(r"(?:the[ ])?(?P<word>square|cube)[ ]root[ ]of[ ]", re.IGNORECASE)
-_POWER = re.compile(rf"[ ]?\^[ ]?(?:\{{[ ]?(?P<braced>[-+]?\d{{1,4}})[ ]?\}}|(?P<bare>[-+]?\d{{1,4}}))|(?P<raised>[⁻⁺]?[{_UP}]{{1,4}})")
+_POWER = re.compile(
+    rf"[ ]?\^[ ]?(?:\{{[ ]?(?P<braced>[-+]?\d{{1,4}})[ ]?\}}|(?P<bare>[-+]?\d{{1,4}}))|(?P<raised>[⁻⁺]?[{_UP}]{{1,4}})"
+)
 _POWER_WORDS = re.compile(r"[ ](?P<word>squared|cubed)\b")
 _RAISED_FRACTION = re.compile(rf"[ ]?(?P<top>[{_UP}]{{1,6}})[/\u2044](?P<bottom>[₀₁₂₃₄₅₆₇₈₉]{{1,6}})")
-_MIXED = re.compile(r"(?:[ ]|[ ](?:and|&)[ ]|[ ]?\\,|[ ]?\\ )(?P<top>\d{1,6})[ ]?/[ ]?(?P<bottom>\d{1,6})(?!\d|[/.,]\d)", re.ASCII)
+_MIXED = re.compile(
+    r"(?:[ ]|[ ](?:and|&)[ ]|[ ]?\\,|[ ]?\\ )(?P<top>\d{1,6})[ ]?/[ ]?(?P<bottom>\d{1,6})(?!\d|[/.,]\d)", re.ASCII
+)
 _AND_A = re.compile(r"[ ]and[ ](?:a|one)[ -](?P<part>half|third|quarter)\b")
 _OVER = re.compile(r"[ ]?/[ ]?(?=[\d\\√.])(?!\\\))")
-_TIMES = re.compile(r"(?:[ ]?(?:×|·|⋅|∙|\\times|\\cdot|\\ast)[ ]?|[ ]?\*(?!\*)[ ]?|[ ][xX][ ](?=10[ ]?\^|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])|[xX](?=10\^)|(?P<divided>[ ]?(?:÷|\\div)[ ]?))(?=[-(\\√\d.])")
+_TIMES = re.compile(
+    r"(?:[ ]?(?:×|·|⋅|∙|\\times|\\cdot|\\ast)[ ]?|[ ]?\*(?!\*)[ ]?|[ ][xX][ ](?=10[ ]?\^|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])"
+    r"|[xX](?=10\^)|(?P<divided>[ ]?(?:÷|\\div)[ ]?))(?=[-(\\√\d.])"
+)
 _EXPONENT = re.compile(r"[eE](?P<exponent>[-+]?\d{1,3})(?!\w|\.\d)", re.ASCII)
 _FACTORIAL = re.compile(r"!(?=[.,;:)}\]\\$+*/^×·=-]|[ ]?[=+×*])(?!!)")
 _PERCENT = re.compile(r"[*_$ ]{0,3}(?:\\?%|percent\b|per[ ]cent\b|pct\b)")
@@ -47,6 +55,7 @@ _PRICE_LETTER = re.compile(r"[ ]?(?P<letter>[kKmMbBtT])(?![A-Za-z\d])")
 _MIL = re.compile(r"m(?=[ ](?:dollars|euros|pounds|people|users|inhabitants)\b)")
 _LETTERS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _SIGNS = re.compile(rf"[ ]?(?P<sign>[{''.join(SIGNS)}])(?![{''.join(SIGNS)}\d])")
+_DIGIT = re.compile(r"\.?\d", re.ASCII)
 _LARGEST = 10**120
 _DEEPEST = 3
 
@@ -79,7 +88,7 @@ def read_quantity(prepared: Prepared, start: int, end: int, depth: int = 0) -> Q
     found = _product(prepared, place, end, depth)
     if found is None:
         return None
-    found = _scaled(text, found, end, priced=priced)
+    found = _scaled(text, found._replace(integer=found.integer and not priced), end, priced=priced)
     percent = _PERCENT.match(text, found.end, end)
     if percent:
         found = found._replace(percent=True, end=percent.end())
@@ -169,20 +178,25 @@ def _atom(prepared: Prepared, start: int, end: int, depth: int) -> Quantity | No
         return None
     character = text[start]
     if character == "\\":
-        return _latex(prepared, start, end, depth)
-    if character in "√∛∜" or character in "tTsScC":
-        return _root(prepared, start, end, depth)
-    if character == "(":
-        return _in_brackets(prepared, start, "()", end, depth)
-    if character in VULGAR:
-        return _computed(Fraction(*VULGAR[character]), start + 1)
-    raised = _RAISED_FRACTION.match(text, start, end)
-    if raised:
-        return _computed(_ratio(raised), raised.end())
-    if not (character.isascii() and character.isdigit()) and not (
-        character == "." and text[start + 1 : start + 2].isdigit()
-    ):
-        return None
+        found = _latex(prepared, start, end, depth)
+    elif character in "√∛∜tTsScC":
+        found = _root(prepared, start, end, depth)
+    elif character == "(":
+        found = _in_brackets(prepared, start, "()", end, depth)
+    elif character in VULGAR:
+        found = _computed(Fraction(*VULGAR[character]), start + 1)
+    elif raised := _RAISED_FRACTION.match(text, start, end):
+        found = _computed(_ratio(raised), raised.end())
+    elif _DIGIT.match(text, start, end):
+        found = _number(prepared, start, end, depth)
+    else:
+        found = None
+    return found
+
+
+def _number(prepared: Prepared, start: int, end: int, depth: int) -> Quantity | None:
+    """A numeral with its exponent, or with the fraction of a mixed number."""
+    text = prepared.text
     numeral = read_numeral(prepared, start, end)
     if numeral is None:
         return None

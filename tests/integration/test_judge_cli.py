@@ -59,7 +59,9 @@ def test_a_length_controlled_win_rate_says_what_it_lacks(files):
     assert (without["length_controlled_win_rate"], without["length_control"]) == (None, None)
     assert without["length_control_lacks"] == ["difficulty", "anchors"]
     words = ["--difficulty", files / "difficulty.csv", "--anchor", files / "annotations.jsonl"]
-    assert json.loads(retort("judge", files / "annotations.jsonl", *words, "--json").stdout)["length_control_lacks"] == []
+    assert (
+        json.loads(retort("judge", files / "annotations.jsonl", *words, "--json").stdout)["length_control_lacks"] == []
+    )
     done = retort("judge", files / "annotations.jsonl", *words[:2])
     assert "without anchors" in next(line for line in done.stdout.splitlines() if line.startswith("length-controlled"))
 

@@ -1,4 +1,4 @@
-"""Numbers are read whole or not at all: the value that a reader of the text would name, or nothing; never another number."""
+"""Numbers are read whole or not at all: the value that a reader of the text would name, or nothing."""
 
 import pytest
 from hypothesis import assume, given, settings
@@ -36,7 +36,7 @@ STATED = [
     ("The answer is half a million.", "500000"),
     ("The answer is 3 hundred.", "300"),
     ("The answer is 50 percent.", "50%"),
-    ("The answer is ５０％.", "50%"),
+    ("The answer is \uff15\uff10\uff05.", "50%"),
     ("The answer is US$5.", "5"),
     ("The answer is 5 €.", "5"),
     ("The answer is £1,299.99.", "1299.99"),
@@ -111,7 +111,7 @@ STATED = [
     ("The answer is 5 x 10^3.", "5000"),
     ("The answer is 5x10^3.", "5000"),
     ("The answer is 15 — no more.", "15"),
-    ("The answer is ￥１，２３４．５.", "1234.5"),
+    ("The answer is \uffe5\uff11\uff0c\uff12\uff13\uff14\uff0e\uff15.", "1234.5"),
     ("The answer is \\sqrt[3]{27}.", "3"),
     ("The answer is ∛27.", "3"),
     ("The answer is ⅔.", "2/3"),
@@ -296,8 +296,11 @@ def test_magnitudes_multiply(marker, number, magnitude):
     assert equals(value_of(marker, f"{number}{word}"), number * 10**power)
 
 
-NOT_ONE = ["{0}x", "{0}x + {1}", "{0} or {1}", "{0} to {1}", "{0}-{1}", "{0} + {1}", "{0} - {1}", "{0}:{1:02d}", "{0}\\pi", "{0}_{{{1}}}",
-           "{0} hours and {1} minutes", "({0}, {1})", "not {0}", "{0} < x", "{0}th", "{0}/{1}/{0}", "\\log {0}", "{0} \\pm {1}"]  # fmt: skip
+NOT_ONE = [
+    "{0}x", "{0}x + {1}", "{0} or {1}", "{0} to {1}", "{0}-{1}", "{0} + {1}", "{0} - {1}", "{0}:{1:02d}", "{0}\\pi",
+    "{0}_{{{1}}}", "{0} hours and {1} minutes", "({0}, {1})", "not {0}", "{0} < x", "{0}th", "{0}/{1}/{0}", "\\log {0}",
+    "{0} \\pm {1}",
+]  # fmt: skip
 
 
 @BOUNDED
@@ -317,8 +320,11 @@ def test_any_tangle_is_read_alike_twice_and_lies_inside(marker, tangle):
         assert 0 <= answer.start < answer.end <= len(text)
 
 
-GOLD = ["72", "$72", "72 clips", "72 cm", r"\boxed{72}", r"So the total is $\boxed{72}$.", "The answer is 72", "Work...\nThe answer is: 72",
-        "1 072 - 1000 = 72", "= 72", "x = 72", "72.0", "so\n#### 72", "so\nA: 72", "**Answer:** 72 clips", "\uff17\uff12", "seventy-two"]  # fmt: skip
+GOLD = [
+    "72", "$72", "72 clips", "72 cm", r"\boxed{72}", r"So the total is $\boxed{72}$.", "The answer is 72",
+    "Work...\nThe answer is: 72", "1 072 - 1000 = 72", "= 72", "x = 72", "72.0", "so\n#### 72", "so\nA: 72",
+    "**Answer:** 72 clips", "\uff17\uff12", "seventy-two",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("gold", GOLD)
