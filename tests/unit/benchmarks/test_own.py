@@ -95,6 +95,6 @@ def test_a_row_that_does_not_fit_is_named(tmp_path, row, problem):
 
 
 def test_open_ended_answers_cannot_be_voted_on(config):
-    config.write_text(CONFIG.format(kind="open") + "judge: {type: folder, path: j}\n")
-    with pytest.raises(ConfigError):
+    config.write_text(CONFIG.format(kind="open") + "judge: {model: {type: recorded, path: j.jsonl}}\n")
+    with pytest.raises(ConfigError, match="open has no answer to read"):
         own_task(config)
