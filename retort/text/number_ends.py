@@ -23,7 +23,7 @@ BEGINS = _any(
 """What a quantity begins with, behind its sign and currency."""
 CLOSE = _any(r"[)}\]*_`$\"\u201d\u300d]", r"\\[)\],;! ]", "~", r"\\quad\b", r"\\right[)\]}]?")
 """Markup that may close behind a number."""
-_UNIT_LETTERS = frozenset("mglLshWVNJKCFAcpt")
+_UNIT_LETTERS = frozenset("mglLshWVNJKCFA")
 _UNITS = frozenset(
     [
         "kg",
@@ -107,6 +107,8 @@ _ATTACHED = re.compile(
         r"\*\*?(?=[\dA-Za-z(\\])(?<=[\d.)]\*)(?=[(\\]|[a-z](?![a-z])|\d)",
         r"['\u00b0:#]\d",  # 5'10, 3:30
         r"[-\u2013/.,]\d",
+        r"/[bcefi-knopqrtu-z](?![A-Za-z])",  # 1/x, where 18/h is 18 an hour
+        r"\*\*\d",
         r"\((?![A-Za-z]{3}|\$)",  # 5(x + 1)
         "!",
         r"!?\{",
@@ -176,6 +178,7 @@ _FORMULA = re.compile(
         r"-[ ]?(?=[(\\\u221a$]|[A-Za-z](?![A-Za-z']))",
         r"(?<=[ ])-[ ](?=\d)",
         r"(?<=[})$\\])-\d",
+        r"(?<=[)}])\((?=[\dA-Za-z\\])",
         r"(?<=[})$])\^(?!\{?\\circ)",
     )
 )
@@ -234,6 +237,8 @@ _JOIN = re.compile(
         "[ ]?[\u6216\u548c\u4e0e\u3068\u81f3\u5230\u3001][ ]?",
         "[ ]?(?:\u307e\u305f\u306f|\ub610\ub294)[ ]?",
         "[ ][&/][ ]",
+        r"[ ]and/or[ ]",
+        r"[ ]?\((?:or|and)[ ]",
     )
     + rf"[ ]?(?:[A-Za-z][ ]?=[ ]?)?(?={_NEXT})",
     re.ASCII | re.IGNORECASE,
@@ -241,8 +246,8 @@ _JOIN = re.compile(
 _BARE_JOIN = re.compile(
     rf"(?:{CLOSE}|\\?%){{0,6}}"
     + _any(
-        r"[ ]?(?:to|through|until|vs\.?|versus|out[ ]of|per|bis|\u00e0|a)[ ]",
-        r"[ ]?[\u2013\u2014~\u301c][ ]?",
+        r"[ ]?(?:to|through|until|vs\.?|versus|out[ ]of|per|by|bis|\u00e0|a)[ ]",
+        r"[ ]?(?:[\u2013\u2014~\u301c]|\.\.\.|\u2026)[ ]?",
         r"[ ]in[ ](?=\d{1,9}[.)*$]|\d{1,9}\Z)",
         r";[ ]?(?:[A-Za-z][ ]?=[ ]?)?",
         r",[ ]?(?:[A-Za-z][ ]?=[ ]?|(?=\\[dt]?frac))",

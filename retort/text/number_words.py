@@ -91,7 +91,8 @@ SIGNS = {
 }
 """Chinese, Japanese and Korean signs of magnitude, which stand right behind the digits."""
 _WORD = re.compile(r"[ \t]?-?[ \t]?(?P<word>[A-Za-z]++)")
-_SAYS_NO_NUMBER = re.compile(r"[ \t]+(?:of|or|and|to|more|less|out|way|thing|hand|plus|minus|times)\b")
+_GOES_ON = re.compile(r"[ \t]+(?:or|and|to|point|plus|minus|times)\b")
+_SAYS_NO_NUMBER = re.compile(r"[ \t]+(?:of|point|or|and|to|more|less|out|way|thing|hand|plus|minus|times)\b")
 _MOST_WORDS = 16
 
 
@@ -119,7 +120,8 @@ def read_words(text: str, start: int, end: int) -> Words | None:
         value = _value([word for word, _ in words])
         if value is not None:
             place = words[-1][1]
-            return None if _SAYS_NO_NUMBER.match(text, place, end) else Words(value, place)
+            other = (_SAYS_NO_NUMBER if value.denominator == 1 else _GOES_ON).match(text, place, end)
+            return None if other else Words(value, place)
         if words.pop()[0] in _SMALL:  # "five six" is not five
             return None
     return None

@@ -19,7 +19,7 @@ from retort.text.quantities import CURRENCY, Quantity, read_quantity
 
 _START = re.compile(
     r"(?<![A-Za-z0-9^])(?<![A-Za-z0-9]_)(?<!\d[.,:])(?<![\^_]\{)(?<![\^_]\{-)(?<!\^-)"
-    r"(?:(?<![\d)\]}%][ ])(?<![\d)\]}%])[-+\u2013]|(?<=[{$(=\[])-[ ]|(?<==[ ])-[ ])?"
+    r"(?:(?<![\d)\]}%][ ])(?<![\d)\]}%-])[-+\u2013]|(?<=[{$(=\[])-[ ]|(?<==[ ])-[ ])?"
     rf"(?:{CURRENCY}[ ]?-?)?(?={BEGINS})",
     re.ASCII,
 )
@@ -38,13 +38,15 @@ _NEGATIONS = (
     r"|[\u4e0d\u975e]\u662f?"
 )
 _COMPARED = (
-    r"\b(?:instead of|rather than|unlike|other than|except|(?:more|less|fewer|greater|higher|lower|larger"
+    r"\b(?:instead of|rather than|unlike|other than|anything but|but not|except|(?:more|less|fewer|greater|higher"
+    r"|lower|larger"
     r"|smaller) than|"
     r"over|under|below|above|beyond|between)|[\u2260\u2264\u2265\u00b1\u2213]|!=|\S[ ]?[<>]|\\(?:neq?|leq?|geq?"
     r"|[lg]t|pm|mp|not)"
 )
 _APPLIED = (
-    r"\b(?:log|ln|lg|sin|cos|tan|cot|sec|exp|twice|double|triple|half|half of|mod|base|root of|factor of|powers? of|"
+    r"--|\b(?:sqrt|cbrt|abs|floor|ceil|gcd|lcm|max|min)\(|\b(?:log|ln|lg|sin|cos|tan|cot|sec|exp|twice|double"
+    r"|triple|half|half of|mod|base|root of|factor of|powers? of|"
     r"multiples? of)|\\(?:log|ln|sin|cos|tan|exp)|(?<![A-Za-z])[A-Za-z]\("
     r"|[A-Za-z)}\]\u00b2\u00b3][ ]?[+*/\u00d7\u00b7\u00f7^][ ]?"
     r"|(?<![A-Za-z])[A-Za-z]\)?[ ]?-[ ]?|[+\u00d7\u00b7\u00f7/^]"
@@ -95,9 +97,11 @@ def find_number(text: str, start: int, end: int) -> Number | Unread | None:
     match = _BEFORE.match(prepared.text, start, min(end, start + _WINDOW))
     begin = match.end() if match else start
     limit = min(end, begin + LONGEST)
-    words = read_words(prepared.text, begin, limit)
+    sign = _NEGATIVE.match(prepared.text, begin, limit)
+    words = read_words(prepared.text, sign.end() if sign else begin, limit)
     if words is not None:
-        quantity: Quantity | None = Quantity(words.value, str(words.value), words.end)
+        value = -words.value if sign else words.value
+        quantity = Quantity(value, str(value), words.end)
         after = _MAGNITUDE_OF_WORDS.match(prepared.text, words.end, end)
         return Unread(begin, after.end()) if after else _whole(prepared, begin, quantity, end, running=False)
     found = _START.match(prepared.text, begin, limit)
@@ -108,6 +112,7 @@ def find_number(text: str, start: int, end: int) -> Number | Unread | None:
 
 
 _MAGNITUDE_OF_WORDS = re.compile(r"[ -]\d")
+_NEGATIVE = re.compile(r"(?:minus|negative)[ ]", re.IGNORECASE)
 _SPELT = re.compile(rf"(?:minus|negative)[ ](?={BEGINS})|(?:the )?(?:square|cube) root of ", re.IGNORECASE)
 
 
