@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from retort.text.claims import LETTER, TO_LETTER, Claim, letters_at, marked_claims
 from retort.text.conclusions import concluded, denied_before, named_options
-from retort.text.corrections import last_reasoned
+from retort.text.corrections import answers_in_a_row, declines_the_last, last_reasoned
 from retort.text.option_texts import echoed_option, option_text_claim
 from retort.text.spans import Span, bold_spans, last_paragraph
 
@@ -113,6 +113,9 @@ def _decide(text: str, claims: list[Claim], end: int) -> Claim | None:
             letters = "".join(dict.fromkeys("".join(claim.letters for claim in listed)))
             return listed[0]._replace(letters=letters)
         claims = alone
+    row = answers_in_a_row(text, claims)
+    if row > 2 and row == len(claims) and declines_the_last(text, max(0, claims[0].start - _LONGEST), end):
+        return None
     if len(claims) <= _LOOP:
         return last_reasoned(text, claims, end)
     letters, times = Counter(claim.letters for claim in claims).most_common(1)[0]

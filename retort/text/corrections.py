@@ -45,9 +45,34 @@ _LIST_ITEM = re.compile(
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _FORMULA = re.compile(r"[\w)}]\s{0,2}(?:=|\\approx|\u2248|\\times|\\cdot|[<>\u2264\u2265])\s{0,2}[-\\\w({$]")
+_DECLINES = re.compile(
+    r"(?:cannot|can't|can not|unable to|not possible to)\s(?:\w+\s){0,4}?(?:answer\w*|solution)\s(?:\w+\s){0,4}?"
+    r"(?:last|sixth|final|that|this|6)\b"
+    r"|answers? (?:for|to) (?:only )?(?:the )?(?:first|previous|other)(?: five| four)?(?: questions| are)?\b",
+    re.IGNORECASE,
+)
 _FEW_WORDS = 4
 _FEW_SIGNS = 8
 _LONGEST = 4000
+
+
+def answers_in_a_row(text: str, claims: Sequence[Claim]) -> int:
+    """How many claims follow each other from the first on with nothing but their own words between them.
+
+    Three or more with other letters each answer the questions of a prompt in their order, the last one being asked.
+    """
+    count = 1
+    while count < len(claims):
+        between = text[claims[count - 1].end : claims[count].start]
+        if len(_WORD.findall(between)) > _FEW_WORDS or not _ANNOUNCES.search(between):
+            break
+        count += 1
+    return count if len({claim.letters for claim in claims[:count]}) > 2 else 1
+
+
+def declines_the_last(text: str, start: int, end: int) -> bool:
+    """Whether a response says that it does not answer the last of several questions, which is the one asked."""
+    return _DECLINES.search(text, start, end) is not None
 
 
 def last_reasoned(text: str, claims: Sequence[Claim], end: int) -> Claim:
@@ -58,8 +83,9 @@ def last_reasoned(text: str, claims: Sequence[Claim], end: int) -> Claim:
         claims: At least one, in order.
         end: Where the part of the response ends that answers.
     """
-    kept, before, reasoned = claims[0], claims[0], {claims[0].letters}
-    for place, claim in enumerate(claims[1:], start=1):
+    first = answers_in_a_row(text, claims) - 1
+    kept, before, reasoned = claims[first], claims[first], {claims[first].letters}
+    for place, claim in enumerate(claims[first + 1 :], start=first + 1):
         following = claims[place + 1].start if place + 1 < len(claims) else end
         repeated = set(claim.letters) == set(kept.letters)
         narrowed = bool(claim.letters) and set(claim.letters) < set(kept.letters)
