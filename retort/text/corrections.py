@@ -18,7 +18,7 @@ _TAKES_BACK = re.compile(
     r"\b(?:wait|hmm+|oops|however|actually|apologi[sz]e|sorry|mistake|mistaken|misread|error|incorrect|wrong"
     r"|correction|"
     r"instead|rather|reconsider\w*|re-?check\w*|double-?check\w*|check(?:ing)? again|recalculat\w*|on second thought|"
-    r"second look|closer look|upon (?:further|closer)|further review|not correct|closest|most (?:accurate"
+    r"second look|closer look|upon (?:further|closer)|further review|not correct|not true|closest|most (?:accurate"
     r"|appropriate|precise|"
     r"likely|suitable|fitting)|but since|no,|nope|no option|none of|not (?:in|among) the|scratch that"
     r"|let me (?:re|check|verify)|pero|mais|aber|sin embargo|cependant|"
@@ -51,6 +51,15 @@ _DECLINES = re.compile(
     r"|answers? (?:for|to) (?:only )?(?:the )?(?:first|previous|other)(?: five| four)?(?: questions| are)?\b",
     re.IGNORECASE,
 )
+_SUMS_UP = re.compile(
+    r"\b(?:combin|summari[sz]|collect)\w*\b[^.\n]{0,60}\banswers?\b|\banswers?\b[^.\n]{0,30}\b(?:each|all"
+    r"|every)\b[^.\n]{0,20}"
+    r"\bquestions?\b|\u603b\u7ed3[^\n]{0,20}\u7b54\u6848|(?:\u6240\u6709|\u4ee5\u4e0a)[^\n]{0,10}\u7b54\u6848",
+    re.IGNORECASE,
+)
+"""What begins the answers to several questions; the first of them has been answered."""
+_OPTION_BEHIND = re.compile(r"[.:][*_]{0,2}[ \t][^\n]{0,600}\n")
+_OPTION_LINE = re.compile(r"^[ \t*_>-]{0,6}\(?[A-J][.):][*_]{0,2}[ \t][^\n]*$", re.MULTILINE)
 _FEW_WORDS = 4
 _FEW_SIGNS = 8
 _LONGEST = 4000
@@ -86,6 +95,8 @@ def last_reasoned(text: str, claims: Sequence[Claim], end: int) -> Claim:
     first = answers_in_a_row(text, claims) - 1
     kept, before, reasoned = claims[first], claims[first], {claims[first].letters}
     for place, claim in enumerate(claims[first + 1 :], start=first + 1):
+        if _SUMS_UP.search(text, before.end, claim.start):
+            break
         following = claims[place + 1].start if place + 1 < len(claims) else end
         repeated = set(claim.letters) == set(kept.letters)
         narrowed = bool(claim.letters) and set(claim.letters) < set(kept.letters)
@@ -107,14 +118,21 @@ def last_reasoned(text: str, claims: Sequence[Claim], end: int) -> Claim:
 def _reasons(text: str, before: Claim, claim: Claim) -> bool:
     """Whether anything between two claims speaks about the matter, or takes the first back."""
     between = text[before.end : claim.start][-_LONGEST:]
+    of_option = _OPTION_BEHIND.match(between)  # "The answer is H. cognitive": the option's text is no reason
+    own, between = (of_option.group(), between[of_option.end() :]) if of_option else ("", between)
+    between = _OPTION_LINE.sub(_unless_it_reasons, between)
     parts = [part for part in _SENTENCE.split(between) if part and part.strip()]
-    if not parts:
-        return False
-    own, rest = parts[0], parts[1:]
+    if not own and parts:
+        own, parts = parts[0], parts[1:]
+    rest = parts
     # what the first claim's own sentence goes on with is its reason, unless it takes the claim back
     if _TAKES_BACK.search(own) and len(_WORD.findall(own)) >= _FEW_WORDS:
         return True
     return any(_speaks(part) for part in rest) or (not rest and _TAKES_BACK.search(own) is not None)
+
+
+def _unless_it_reasons(line: re.Match[str]) -> str:
+    return line.group() if _TAKES_BACK.search(line.group()) or _REASON.search(line.group()) else "\n"
 
 
 def _speaks(sentence: str) -> bool:
