@@ -27,6 +27,7 @@ from retort.config.run import pick
 from retort.errors import ConfigError, RetortError
 from retort.io.files import write_text
 from retort.io.objects import Objects
+from retort.io.outages import patient
 from retort.io.stderr_tail import Tail
 from retort.modeling import preemption
 from retort.pod import lock_fragments
@@ -40,6 +41,9 @@ from retort.run.graph import BY_NAME, Stage, Task, expand, source_files, task_of
 from retort.run.workspace import link, task_yaml
 
 _log = logging.getLogger(__name__)
+
+_LAST_WORDS_S = 60.0
+"""How long a failed task waits for a store that is away, to keep what it has to say."""
 
 
 def settings(
@@ -89,7 +93,7 @@ def run(
         SystemExit: the task failed; with the exit code of the error's class.
     """
     task, told, started = task_of(BY_NAME[stage], item), json.loads(settings), time.monotonic()
-    with Tail() as tail:
+    with Tail() as tail, patient():
         try:
             with workspace(task, told, upstream) as root:
                 force = bool(os.environ.get("RETORT_FORCE"))
@@ -111,14 +115,16 @@ def run(
 def collect(settings: str, upstream: Sequence[str]) -> str:
     """Merge the fragments of a stage's tasks into one; return its name."""
     remote = json.loads(settings)["remote"]
-    return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
+    with patient():
+        return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
 
 
 def record(settings: str, upstream: Sequence[str]) -> None:
     """Keep the merged fragments of all tasks as the lock of this run."""
     remote = json.loads(settings)["remote"]
     if (records := Records.here(remote)) is not None:
-        records.keep_lock(lock_fragments.merge(upstream, remote))
+        with patient():
+            records.keep_lock(lock_fragments.merge(upstream, remote))
 
 
 def summarise(settings: str, *, state: str, message: str, page: str) -> None:
@@ -165,8 +171,8 @@ def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[st
     write_text(root / "dvc.yaml", task_yaml(config, task, told["reads"]))
     needs = {path.format(**task.values) for pattern in task.stage.deps for path in expand(config, task.stage, pattern)}
     merged: Fragment = lock_fragments.merge(upstream, told["remote"])
-    outs = (out for entry in merged.values() for out in entry.get("outs", []))
-    made = {out["path"]: out for out in outs if out["path"] in needs}
+    outs = ((address, out) for address, entry in merged.items() for out in entry.get("outs", []))
+    made = {out["path"]: out | {"meta": {"stage": address}} for address, out in outs if out["path"] in needs}
     behind = [file["path"] for file in told["files"] if file.get("behind") in needs]
     files = [
         {key: value for key, value in file.items() if key != "behind"}
@@ -213,7 +219,7 @@ def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:
 
 def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail) -> None:
     pod = os.environ.get("KFP_POD_NAME", "")
-    with contextlib.suppress(RetortError):  # a store that cannot be reached may be the very failure
+    with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
             records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines)))
 
@@ -226,9 +232,12 @@ def state_of(remote: str, inputs: Sequence[str]) -> Objects:
 @contextlib.contextmanager
 def resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
     """Keep the resume state where it outlives the pod, apart from that of runs with other inputs."""
+    os.environ["RETORT_KEEP_STATE"] = "1"  # what the stage made is not in the store when it ends
     if state := os.environ.get("RETORT_STATE"):
-        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key_of(inputs))
+        folder = Path(state).resolve() / key_of(inputs)
+        os.environ["RETORT_STATE"] = str(folder)
         yield
+        shutil.rmtree(folder, ignore_errors=True)
     else:
         with Mirror(root / ".retort/state", state_of(remote, inputs)):
             yield

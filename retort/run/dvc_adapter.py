@@ -4,36 +4,204 @@
 `tests/integration/test_dvc_adapter.py` holds DVC to what this module expects. DVC's command line would cost 2 to 7
 seconds a call.
 
+What is read is what was recorded: contents are fetched, checked and sent by `retort.run.contents`, DVC gets its hashes
+from `retort.run.true_hashes`, and a stage starts only on inputs that were read and found as recorded. A store that is
+away is waited for inside `retort.io.outages.patient`.
+
 DVC writes its log to stdout; here all of that goes to stderr, as stdout is for a command's data.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from retort.errors import RETRY, StageError, StorageError
+from retort.errors import RETRY, IntegrityError, RetortError, StageError, StorageError
 from retort.io.files import write_text
+from retort.io.outages import TIMEOUTS_S, explain, patiently
+from retort.run import kill, run_cache
+from retort.run.contents import Contents, Problem, Wanted, refusal
+from retort.run.true_hashes import TrueHashes, stamp_of
+
+_log = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
-"""What DVC records of one file or folder: path, md5, size, nfiles."""
+"""What DVC records of one file or folder: path, md5, size, nfiles; of an input, in `meta`, the stage that made it."""
 
 INPUTS = "inputs.dvc"
 """File that lists what a workspace receives from elsewhere by content hash."""
 
-_SIGNALLED = 128
-"""A shell gives a command that a signal ended this exit status plus the signal's number."""
-
 IGNORED = ("__pycache__", "*.pyc", ".retort")
 """Patterns of `.dvcignore` in workspaces that Retort makes."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace that DVC has opened."""
+
+    repo: Any
+    contents: Contents
+    hashes: TrueHashes
+    recorded: dict[str, Any] = field(default_factory=dict)
+    """Outputs of the workspace by path, as the lock has them now; DVC would read all its files again for each stage."""
+
+    def outs(self, paths: Sequence[str] = ()) -> list[Any]:
+        """What the workspace's lock names: all, or what lies at, in or around `paths`, or is of a `.dvc` file."""
+        found = [out for out in self.repo.index.outs if out.hash_info]
+        if not paths:
+            return found
+        wanted = [str(Path(path)) for path in paths]
+        chosen = [
+            out
+            for out in found
+            if any(_overlap(place, path) for path in wanted for place in (_place(out), out.stage.path_in_repo))
+        ]
+        for path in wanted:
+            if not any(_overlap(place, path) for out in chosen for place in (_place(out), out.stage.path_in_repo)):
+                raise StorageError(f"{path}: this workspace's lock knows no such file or folder.")
+        return chosen
+
+    def bring(self, outs: Sequence[Any]) -> None:
+        """Have `outs` in the workspace as recorded, from the cache or the remote.
+
+        Raises:
+            IntegrityError: something is missing or damaged.
+        """
+        wanted = [_wanted(out) for out in outs]
+        patiently(f"fetching {', '.join(one.path for one in wanted[:3])}", lambda: self.contents.fetch(wanted))
+        for out in outs:
+            with _cached(out):
+                out.obj = None  # DVC may have loaded a damaged list before
+                out.checkout(force=True)
+        wrong = [one for out, one in zip(outs, wanted, strict=True) if out.changed_checksum()]
+        if wrong:
+            raise refusal([Problem(one.path, one.oid, one.stage, "damaged", one.path) for one in wrong])
+
+    def send(self, outs: Sequence[Any], *, replace: bool = False) -> None:
+        """Send the contents of `outs` to the remote."""
+        wanted = [_wanted(out) for out in outs if out.use_cache]
+        what = f"sending {', '.join(one.path for one in wanted[:3])}"
+        patiently(what, lambda: self.contents.send(wanted, replace=replace))
+
+    def check_inputs(self, stage: Any) -> dict[str, tuple[int, int, int]]:
+        """Read what a stage is about to read; what each of these files looks like now.
+
+        Raises:
+            IntegrityError: an input is not what was recorded of it.
+        """
+        problems = []
+        for dep in stage.deps:
+            if not dep.def_path or dep.protocol != "local":
+                continue
+            for place, out in self.recorded.items():
+                if _overlap(place, _place(dep)) and (not out.exists or out.changed_checksum()):
+                    one = _wanted(out)
+                    kind: Literal["damaged", "missing"] = "damaged" if out.exists else "missing"
+                    problems.append(Problem(one.path, one.oid, one.stage, kind, str(out.fspath)))
+        if problems:
+            raise refusal(problems)
+        return self._stamps(stage)
+
+    def _stamps(self, stage: Any) -> dict[str, tuple[int, int, int]]:
+        deps = [dep.fspath for dep in stage.deps if dep.def_path and dep.protocol == "local"]
+        files = [file for dep in deps for file in (self.repo.fs.find(dep) if os.path.isdir(dep) else [dep])]
+        return {str(file): stamp_of(str(file)) for file in files if "__pycache__" not in str(file)}
+
+    def reproduce_stage(self, stage: Any, **kwargs: Any) -> Any:
+        """DVC's way of bringing one stage up to date, on inputs that were read first and did not change meanwhile."""
+        from dvc.repo.reproduce import _reproduce_stage
+
+        run, command = stage.run, stage._run_stage
+
+        def strictly(*args: Any, **options: Any) -> Any:
+            with self.hashes.strict():
+                return run(*args, **options)
+
+        def checked(*args: Any, **options: Any) -> Any:
+            before = self.check_inputs(stage)
+            command(*args, **options)
+            if changed := sorted(path for path, stamp in self._stamps(stage).items() if before.get(path) != stamp):
+                raise StorageError(
+                    f"{', '.join(changed)}: changed while stage {stage.addressing} ran, so nobody knows what it read, "
+                    "and nothing is recorded of it. Run it again, and leave its inputs alone meanwhile."
+                )
+
+        if not self.recorded:
+            self.recorded.update({_place(out): out for out in self.repo.index.outs if out.hash_info})
+        self._mend_cache(stage)
+        stage.run, stage._run_stage = strictly, checked
+        try:
+            ran = _reproduce_stage(stage, **kwargs)
+        finally:
+            del stage.run, stage._run_stage
+        self.recorded.update({_place(out): out for out in stage.outs})
+        return ran
+
+    def _mend_cache(self, stage: Any) -> None:
+        """Put a stage's outputs back into the cache where only the workspace has them right: it need not run again."""
+        for out in stage.outs:
+            if out.use_cache and out.hash_info and out.exists and not out.changed_checksum() and out.changed_cache():
+                _log.warning("%s: was damaged in the local cache or missing there; put back", _place(out))
+                out.save()
+                out.commit()
+
+    def copy_runs(self, stage: Any, *, push: bool) -> list[dict[str, Any]]:
+        """Copy the records of runs equal to `stage` between this workspace and its remote; return them."""
+        from dvc.stage.cache import _can_hash, _get_stage_hash
+
+        if not push:
+            stage.save_deps()
+        if not _can_hash(stage):
+            return []
+        key = _get_stage_hash(stage)
+        source, target = (self.runs_here, self.runs_there) if push else (self.runs_there, self.runs_here)
+        return patiently(
+            f"records of runs of {stage.addressing}",
+            lambda: run_cache.copy(source, target, key, parse_record),
+        )
+
+    @property
+    def runs_here(self) -> run_cache.Place:
+        """Records of runs in the cache."""
+        return run_cache.Place(self.repo.cache.legacy)
+
+    @property
+    def runs_there(self) -> run_cache.Place:
+        """Records of runs in the remote."""
+        return run_cache.Place(self.repo.cloud.get_remote_odb(None, "run cache", hash_name="md5-dos2unix"))
+
+    def restore(self, stage: Any) -> bool:
+        """Fetch the outputs of a run equal to `stage`, where there is one; whether there is.
+
+        One whose outputs are missing or damaged is forgotten here, with a warning, so that the stage runs.
+        """
+        self.copy_runs(stage, push=False)
+        while (record := self.repo.stage_cache._load(stage)) is not None:
+            outs = [Wanted(out["path"], out["md5"], stage.addressing) for out in record["outs"]]
+            try:
+                patiently(f"fetching what stage {stage.addressing} made", lambda outs=outs: self.contents.fetch(outs))  # type: ignore[misc]
+            except IntegrityError as error:
+                _log.warning("a run equal to %s is on record, but cannot be used: %s", stage.addressing, error)
+                self._forget(record)
+            else:
+                return True
+        return False
+
+    def _forget(self, record: dict[str, Any]) -> None:
+        from dvc.stage.cache import _get_cache_hash
+
+        key = _get_cache_hash(copy.deepcopy(record), key=True)
+        self.runs_here.remove(key, _get_cache_hash(record))
 
 
 def init(root: Path, *, remote: str, cache: Path | None = None, site_cache: Path | None = None) -> None:
@@ -49,9 +217,12 @@ def init(root: Path, *, remote: str, cache: Path | None = None, site_cache: Path
     lines += [f"    site_cache_dir = {site_cache.resolve()}"] if site_cache else []
     lines += ["[cache]", f"    dir = {cache.resolve()}"] if cache else []
     url = remote if "://" in remote else str(Path(remote).resolve())
-    lines += ["['remote \"store\"']", f"    url = {url}"]
-    if (endpoint := os.environ.get("AWS_ENDPOINT_URL")) and url.startswith("s3://"):
-        lines.append(f"    endpointurl = {endpoint}")
+    # For those who call DVC itself: without it, DVC takes what it fetches on trust.
+    lines += ["['remote \"store\"']", f"    url = {url}", "    verify = true"]
+    if url.startswith("s3://"):
+        lines += [f"    {name} = {seconds}" for name, seconds in TIMEOUTS_S.items()]
+        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+            lines.append(f"    endpointurl = {endpoint}")
     write_text(root / ".dvc/config", "\n".join(lines) + "\n")
     write_text(root / ".dvcignore", "\n".join(IGNORED) + "\n")
 
@@ -61,10 +232,11 @@ def reproduce(root: Path) -> list[str]:
 
     Raises:
         StageError: a stage failed; it has said why on stderr.
+        IntegrityError: an input of a stage is not what was recorded.
         StorageError: DVC itself failed.
     """
-    with _opened(root) as repo:
-        return [stage.addressing for stage in repo.reproduce()]
+    with opened(root) as here:
+        return [stage.addressing for stage in here.repo.reproduce(repro_fn=here.reproduce_stage)]
 
 
 def reproduce_one(root: Path, address: str, *, force: bool = False) -> None:
@@ -72,76 +244,77 @@ def reproduce_one(root: Path, address: str, *, force: bool = False) -> None:
 
     `Repo.reproduce(pull=True)` would copy the run cache of all that the remote ever saw, twice; here only what
     equals this stage's command, inputs and parameters is asked for, and only its own record is sent. With `force` the
-    stage runs whatever is on record.
+    stage runs whatever is on record, and what it makes replaces what the remote has.
 
     Raises:
         StageError: the stage failed; it has said why on stderr.
-        StorageError: an input is not in the remote, or DVC itself failed.
+        IntegrityError: an input is missing or damaged.
+        StorageError: the remote is away, or DVC itself failed.
     """
-    with _opened(root) as repo:
-        stage = _with_inputs(repo, address)
+    with opened(root) as here:
+        stage = _with_inputs(here, address)
         if not force:
-            _copy_runs(repo, stage, push=False)
-        repo.stage_cache.pull = lambda _remote: []
-        repo.reproduce(address, single_item=True, pull=True, force=force)
-        repo.push([address])
-        _copy_runs(repo, repo.stage.collect(address)[0], push=True)
+            here.restore(stage)
+        here.repo.reproduce(address, single_item=True, force=force, repro_fn=here.reproduce_stage)
+        stage = here.repo.stage.collect(address)[0]
+        here.send(stage.outs, replace=force)
+        here.copy_runs(stage, push=True)
 
 
 def fetch_inputs(root: Path, address: str) -> None:
     """Fetch what one stage reads, by hash.
 
     Raises:
-        StorageError: an input is not in the remote.
+        IntegrityError: an input is missing or damaged.
     """
-    with _opened(root) as repo:
-        _with_inputs(repo, address)
+    with opened(root) as here:
+        _with_inputs(here, address)
 
 
 def recorded(root: Path, address: str) -> bool:
-    """Whether a run equal to this stage, inputs and parameters is on record; fetches the inputs to tell.
+    """Whether a run equal to this stage, inputs and parameters is on record, its outputs whole; fetches both to tell.
 
     Raises:
-        StorageError: an input is not in the remote.
+        IntegrityError: an input is missing or damaged.
     """
-    with _opened(root) as repo:
-        stage = _with_inputs(repo, address)
-        _copy_runs(repo, stage, push=False)
-        return repo.stage_cache._load(stage) is not None
+    with opened(root) as here:
+        return here.restore(_with_inputs(here, address))
 
 
 def fetch(root: Path, paths: Sequence[str] = ()) -> None:
     """Fetch and check out `paths`, or everything that the workspace's lock names.
 
     Raises:
-        StorageError: something is not in the remote.
+        IntegrityError: something is missing in the remote, or damaged there.
+        StorageError: the remote is away.
     """
-    with _opened(root) as repo:
-        repo.pull(list(paths) or None)
+    with opened(root) as here:
         # DVC leaves metrics that are kept in git to git; those of a run elsewhere are in its remote alone.
-        for out in () if paths else repo.index.outs:
-            if not out.use_cache and out.hash_info and out.changed_checksum():
-                out.use_cache = True
-                repo.cloud.pull([out.hash_info])
-                out.checkout(force=True)
+        here.bring([out for out in here.outs(paths) if out.use_cache or (not out.exists or out.changed_checksum())])
 
 
 def remote(root: Path) -> str:
     """Folder or address of the workspace's remote."""
-    with _opened(root) as repo:
-        return str(repo.config["remote"][repo.config["core"]["remote"]]["url"])
+    with opened(root) as here:
+        return str(here.repo.config["remote"][here.repo.config["core"]["remote"]]["url"])
 
 
 def push(root: Path) -> None:
-    """Send everything that the workspace's lock names to the remote, with the records of runs."""
-    with _opened(root) as repo:
-        repo.push(run_cache=True)
+    """Send everything that the workspace's lock names to the remote, with the records of runs.
+
+    Raises:
+        IntegrityError: something is missing in the cache, or damaged there.
+    """
+    with opened(root) as here:
+        here.send(here.outs())
+        for key in sorted({key for key, _ in here.runs_here.names()}):
+            run_cache.copy(here.runs_here, here.runs_there, key, parse_record)
 
 
 def status(root: Path) -> dict[str, Any]:
     """What differs from the lock, by stage; empty when the workspace is up to date."""
-    with _opened(root) as repo:
-        changed: dict[str, Any] = repo.status()
+    with opened(root) as here:
+        changed: dict[str, Any] = here.repo.status()
         return changed
 
 
@@ -151,14 +324,14 @@ def store(root: Path, names: Iterable[str]) -> dict[str, Entry]:
     from dvc_data.hashfile.transfer import transfer
 
     entries: dict[str, Entry] = {}
-    with _opened(root) as repo:
-        cache = repo.cache.local
+    with opened(root) as here:
+        cache = here.repo.cache.local
         for name in names:
             tree: Any
             staging, meta, tree = build(cache, str(Path(name).resolve()), cache.fs, "md5")
             transfer(staging, cache, {tree.hash_info}, shallow=False)
-            contents = [found for _, _, found in tree] if tree.hash_info.isdir else []
-            repo.cloud.push([tree.hash_info, *contents])
+            wanted = [Wanted(name, tree.hash_info.value)]
+            patiently(f"sending {name}", lambda wanted=wanted: here.contents.send(wanted))  # type: ignore[misc]
             entries[name] = {"path": name, "hash": "md5", "md5": tree.hash_info.value, "size": meta.size}
             entries[name] |= {"nfiles": meta.nfiles} if meta.nfiles is not None else {}
     return entries
@@ -184,57 +357,130 @@ def write_lock(root: Path, stages: dict[str, Entry]) -> None:
     write_text(root / "dvc.lock", text)
 
 
-def _with_inputs(repo: Any, address: str) -> Any:
+def parse_record(key: str, value: str, content: bytes) -> dict[str, Any] | None:
+    """A record of a run as DVC reads it; None where it is not what its names, hashes of what it says, call it."""
+    from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
+    from dvc.stage.cache import _get_cache_hash
+    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
+    from voluptuous import Invalid
+
+    try:
+        record: dict[str, Any] = COMPILED_LOCK_FILE_STAGE_SCHEMA(parse_yaml(content.decode("utf-8"), value))
+        names = _get_cache_hash(copy.deepcopy(record)), _get_cache_hash(copy.deepcopy(record), key=True)
+    except (UnicodeDecodeError, YAMLFileCorruptedError, Invalid, KeyError, TypeError, AttributeError):
+        return None
+    return record if names == (value, key) else None
+
+
+def _with_inputs(here: Workspace, address: str) -> Any:
     """The stage, when what it reads is here."""
-    stage = repo.stage.collect(address)[0]
-    if any(dep.def_path and not dep.exists for dep in stage.deps):
-        repo.pull([INPUTS])  # of single files, DVC would look for each in every file of the workspace
+    stage = here.repo.stage.collect(address)[0]
+    if (Path(here.repo.root_dir) / INPUTS).exists():
+        here.bring(here.outs([INPUTS]))
     return stage
 
 
-def _copy_runs(repo: Any, stage: Any, *, push: bool) -> None:
-    """Copy the records of runs equal to `stage` between this workspace and its remote."""
-    from dvc.stage.cache import _can_hash, _get_stage_hash
+def _place(out: Any) -> str:
+    """Path of an output or input from the workspace's root."""
+    return str(os.path.relpath(out.fs_path, out.repo.root_dir))
 
-    if not push:
-        stage.save_deps()
-    if not _can_hash(stage):
-        return
-    key = _get_stage_hash(stage)
-    local, remote = repo.cache.legacy, repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name="md5-dos2unix")
-    source, target = (local, remote) if push else (remote, local)
-    folder = source.fs.join(source.path, "runs", key[:2], key)
-    if not source.fs.exists(folder):
-        return
-    for file in source.fs.find(folder):
-        place = target.fs.join(target.path, "runs", key[:2], key, source.fs.name(file))
-        with source.fs.open(file, "rb") as stream:
-            content = stream.read()
-        target.fs.makedirs(target.fs.parent(place), exist_ok=True)
-        target.fs.pipe_file(place, content)
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one path is the other, lies in it or holds it."""
+    return one == other or one.startswith(other + os.sep) or other.startswith(one + os.sep)
+
+
+def _wanted(out: Any) -> Wanted:
+    stage = str(out.stage.addressing) if out.stage.cmd else str((out.annot.meta or {}).get("stage", ""))
+    return Wanted(_place(out), str(out.hash_info.value), stage)
 
 
 @contextlib.contextmanager
-def _opened(root: Path) -> Iterator[Any]:
+def _cached(out: Any) -> Iterator[None]:
+    """`out` as one that DVC keeps in its cache."""
+    before, out.use_cache = out.use_cache, True
+    try:
+        yield
+    finally:
+        out.use_cache = before
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator[Workspace]:
+    """The workspace at `root`, with DVC's mistakes and those of its stores explained."""
     from dvc.exceptions import DvcException, ReproductionError
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    # DVC has handlers of its own; the root logger's, such as Kubeflow's, would show every line again.
-    logging.getLogger("dvc").propagate = False
     git = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
     # A source archive has the checkout's .dvc folder but no git.
     settings = None if git else {"core": {"no_scm": True}}
     try:
-        with contextlib.chdir(root), stdout_on_stderr(), Repo(".", config=settings) as repo:
+        with contextlib.chdir(root), stdout_on_stderr(), _quiet_log(), Repo(".", config=settings) as repo:
             _connect_once(repo)
-            yield repo
+            yield _truthful(repo)
     except ReproductionError as error:
         raise _explained(error) from error
     except LockError as error:
         raise StorageError(f"{root}: another DVC process works here. Wait for it, or end it. ({error})") from error
+    except RetortError:
+        raise
     except DvcException as error:
-        raise StorageError(f"{root}: DVC: {_causes(error)}") from error
+        raise explain(str(root), error) or StorageError(f"{root}: DVC: {_causes(error)}") from error
+    except Exception as error:
+        if isinstance(error, OSError | ValueError) or (known := explain(str(root), error)) is None:
+            raise
+        raise known from error
+
+
+def _truthful(repo: Any) -> Workspace:
+    """Let DVC know hashes by reading alone, and take nothing in its cache on trust."""
+    from dvc_data.hashfile.cache import HashesCache
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.meta import Meta
+    from dvc_objects.errors import ObjectFormatError
+
+    def made(info: dict[str, Any], value: str) -> tuple[Any, Any]:
+        return Meta.from_info(info), HashInfo("md5", value)
+
+    kept = HashesCache(str(Path(repo.tmp_dir) / "retort-hashes")) if repo.tmp_dir else None
+    hashes = TrueHashes(made, kept=kept, links=repo.state)
+    cache = repo.cache.local
+    contents = Contents(cache, lambda: repo.cloud.get_remote_odb(None, "fetch"), hashes)
+
+    def check(oid: str, check_hash: bool = True, _info: Any = None) -> Any:
+        info = cache.fs.info(cache.oid_to_path(oid))
+        if check_hash and not contents.in_cache(oid):
+            raise ObjectFormatError(f"{oid} is damaged in the cache")
+        return Meta.from_info(info)
+
+    cache.check = check
+    repo.state = cache.state = repo.cache.legacy.state = hashes
+    return Workspace(repo, contents, hashes)
+
+
+@contextlib.contextmanager
+def _quiet_log() -> Iterator[None]:
+    """DVC's log without its tracebacks, of 300 lines each: what failed is one line, and raised."""
+
+    def short(record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            error = record.exc_info[1]
+            record.msg, record.args = f"{record.getMessage()}: {error}", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+    names = ("dvc", "dvc_data", "dvc_objects")
+    # DVC has handlers of its own; the root logger's, such as Kubeflow's, would show every line again.
+    logging.getLogger("dvc").propagate = False
+    handlers = {handler for name in (*names, "") for handler in logging.getLogger(name).handlers}
+    for handler in handlers:
+        handler.addFilter(short)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(short)
 
 
 def _connect_once(repo: Any) -> None:
@@ -250,14 +496,24 @@ def _connect_once(repo: Any) -> None:
     repo.cloud.get_remote = get_remote
 
 
-def _explained(error: Exception) -> StageError | StorageError:
+def _explained(error: Exception) -> Exception:
+    """What DVC's failure to reproduce a stage means; a mistake in Retort stays what it is."""
+    from dvc.exceptions import DvcException
+
+    cause = error.__cause__
+    if isinstance(cause, RetortError):
+        return cause
+    if isinstance(cause, Exception) and not isinstance(cause, DvcException):
+        return explain("DVC", cause) or cause
     task = re.search(r"'([^']+)'", str(error))
-    code = re.search(r"failed to run: .*, exited with (-?\d+)$", str(error.__cause__), re.DOTALL)
+    code = re.search(r"failed to run: .*, exited with (-?\d+)$", str(cause), re.DOTALL)
     if task is None or code is None:
-        return StorageError(f"DVC: {_causes(error)}")
+        return explain("DVC", error) or StorageError(f"DVC: {_causes(error)}")
     status = int(code[1])
+    if (number := kill.signal_of(status)) is None:
+        return StageError(task[1], status)
     # A stage ended by a signal (out of memory, eviction) can be tried again.
-    return StageError(task[1], RETRY if status < 0 or status > _SIGNALLED else status)
+    return StageError(task[1], RETRY, kill.words(number))
 
 
 def _causes(error: BaseException | None) -> str:

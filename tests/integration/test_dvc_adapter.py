@@ -10,7 +10,7 @@ import yaml
 from dvc.data_cloud import DataCloud
 
 from retort.config import load_config
-from retort.errors import RETRY, StageError, StorageError
+from retort.errors import DO_NOT_RETRY, RETRY, IntegrityError, StageError, StorageError
 from retort.pod import lock_fragments, task
 from retort.run import dvc_adapter
 from retort.run.graph import BY_NAME, STAGES, tasks
@@ -88,14 +88,15 @@ def test_another_machine_fetches_everything_that_was_pushed(toy):
     ).read_bytes()
 
 
-def test_what_is_not_in_the_remote_is_a_storage_error(toy):
+def test_what_is_not_in_the_remote_is_named_with_the_stage_that_makes_it(toy):
     made = toy()
     root = workspace(made)
     dvc_adapter.reproduce(root)
     other = workspace(made, "other")
     dvc_adapter.write_lock(other, dvc_adapter.read_lock(root))
-    with pytest.raises(StorageError):
+    with pytest.raises(IntegrityError, match=r"outputs/prompts \(which stage prompts made\) is missing: /") as refused:
         dvc_adapter.fetch(other)
+    assert refused.value.exit_code == DO_NOT_RETRY
 
 
 def test_a_pod_fetches_what_its_stage_reads_and_connects_to_the_store_once(toy, monkeypatch):
