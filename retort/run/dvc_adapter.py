@@ -79,11 +79,12 @@ class Workspace:
         """
         wanted = [_wanted(out) for out in outs]
         patiently(f"fetching {', '.join(one.path for one in wanted[:3])}", lambda: self.contents.fetch(wanted))
-        for out in outs:
-            with _cached(out):
-                out.obj = None  # DVC may have loaded a damaged list before
-                out.checkout(force=True)
-        wrong = [one for out, one in zip(outs, wanted, strict=True) if out.changed_checksum()]
+        with self.hashes.strict():
+            for out in outs:
+                with _cached(out):
+                    out.obj = None  # DVC may have loaded a damaged list before
+                    out.checkout(force=True)
+            wrong = [one for out, one in zip(outs, wanted, strict=True) if out.changed_checksum()]
         if wrong:
             raise refusal([Problem(one.path, one.oid, one.stage, "damaged", one.path) for one in wrong])
 
@@ -91,7 +92,8 @@ class Workspace:
         """Send the contents of `outs` to the remote."""
         wanted = [_wanted(out) for out in outs if out.use_cache]
         what = f"sending {', '.join(one.path for one in wanted[:3])}"
-        patiently(what, lambda: self.contents.send(wanted, replace=replace))
+        with self.hashes.strict():
+            patiently(what, lambda: self.contents.send(wanted, replace=replace))
 
     def check_inputs(self, stage: Any) -> dict[str, tuple[int, int, int]]:
         """Read what a stage is about to read; what each of these files looks like now.

@@ -57,6 +57,8 @@ class Place:
         """Forget a record."""
         with explained(self.path(key, value)), contextlib.suppress(FileNotFoundError):
             self.odb.fs.rm_file(self.path(key, value))
+            if self.odb.fs.protocol == "local" and not self.odb.fs.ls(self.path(key)):
+                self.odb.fs.rmdir(self.path(key))  # DVC takes a folder for a record
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Key and value of every record."""

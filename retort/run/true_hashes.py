@@ -52,7 +52,7 @@ class TrueHashes:
         self,
         made: Callable[[dict[str, Any], str], tuple[Any, Any]],
         *,
-        kept: MutableMapping[str, Any] | None = None,
+        kept: MutableMapping[str, str] | None = None,
         links: Any = None,
     ):
         self._made, self._kept, self._links = made, kept if kept is not None else {}, links
@@ -105,13 +105,13 @@ class TrueHashes:
             return here[1]
         if self._is_strict:
             return None
-        kept = self._kept.get(path)
-        return str(kept[-1]) if kept is not None and tuple(kept[:-1]) == stamp else None
+        *numbers, value = (self._kept.get(path) or "-").split()
+        return value if numbers == [str(number) for number in stamp] else None
 
     def _keep(self, path: str, stamp: _Stamp, value: str) -> None:
         self._here[path] = (stamp, value)
         self._read.add(value)
-        self._kept[path] = [*stamp, value]
+        self._kept[path] = " ".join(map(str, (*stamp, value)))
 
     # What DVC calls. It saves hashes of two kinds: those it computed, which `get` has given it, and those it assumes.
 

@@ -1,0 +1,265 @@
+"""What is read is what was recorded: damaged and missing contents, wherever they lie, are refused or mended."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from retort.config import load_config
+from retort.errors import DO_NOT_RETRY, IntegrityError, StorageError
+from retort.pod import lock_fragments, task
+from retort.pod.run_records import Records
+from retort.run import dvc_adapter
+from retort.run.graph import BY_NAME
+from retort.run.workspace import create
+
+VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet", "outputs/teacher_responses/shard-1.parquet")
+"""What stage `votes` reads."""
+MAKERS = {VOTES[0]: "prompts", VOTES[1]: "teacher_responses@0", VOTES[2]: "teacher_responses@1"}
+
+
+def flipped(content):
+    return bytes([content[0] ^ 1]) + content[1:]
+
+
+DAMAGES = {
+    "right length": flipped,
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "longer": lambda content: content + b"x",
+    "missing": None,
+}
+
+
+def damage(file, how):
+    """Damage a file in place, write-protected or not, and leave its times and rights as they were."""
+    status = file.stat()
+    file.chmod(0o644)
+    if DAMAGES[how] is None:
+        file.unlink()
+        return
+    file.write_bytes(DAMAGES[how](file.read_bytes()))
+    file.chmod(status.st_mode)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def place(store, oid):
+    """File of a content in a folder remote or a cache."""
+    return Path(store) / "files/md5" / oid[:2] / oid[2:]
+
+
+def members(store, oid):
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(place(store, oid).read_text())}
+
+
+class Store:
+    """A folder remote with the upstream outputs of stage `votes`, as a run left them there."""
+
+    def __init__(self, toy):
+        self.toy = toy
+        self.root = toy.home / "runs/submit"
+        create(self.root, toy.config, home=toy.home, remote=str(self.root / "remote"), cache=self.root / "cache")
+        for path in VOTES:
+            file = self.root / path
+            file = file if file.suffix else file / "train.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"what {path} says")
+        self.entries = dvc_adapter.store(self.root, VOTES)
+        self.remote = dvc_adapter.remote(self.root)
+        made = {MAKERS[path]: {"outs": [entry]} for path, entry in self.entries.items()}
+        self.upstream = lock_fragments.save(made, self.remote)
+
+    def run(self, stage="votes", *upstream):
+        told = task.settings(self.toy.config, BY_NAME[stage], {}, remote=self.remote)
+        return task.run(stage, told, [self.upstream, *upstream])
+
+    def object(self, path, member=""):
+        oid = self.entries[path]["md5"]
+        return place(self.remote, members(self.remote, oid)[member] if member else oid)
+
+    def records(self):
+        return sorted(Path(self.remote).glob("runs/??/*/*"))
+
+    def workspace(self, name, lock):
+        """Another workspace on the same store, in which `lock` is known."""
+        root = Path("runs") / name
+        create(root, load_config(self.toy.file), home=Path(), remote=self.remote, cache=Path(f"runs/.cache-{name}"))
+        dvc_adapter.write_lock(root, lock)
+        return root
+
+
+@pytest.fixture
+def store(toy):
+    return Store(toy())
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize(
+    ("path", "member"), [(VOTES[1], ""), (VOTES[0], "train.parquet"), (VOTES[0], "")], ids=["file", "member", "dir"]
+)
+def test_a_pod_refuses_an_input_that_is_not_what_was_recorded(store, path, member, how, caplog, monkeypatch):
+    monkeypatch.setenv("RETORT_RUN", "run-1")
+    damage(store.object(path, member), how)
+    with pytest.raises(SystemExit) as ended:
+        store.run()
+    assert ended.value.code == DO_NOT_RETRY
+    assert store.toy.ran() == []
+    assert store.records() == []
+    (failure,) = Records.of(store.remote, "run-1").failures()
+    kind = "missing" if how == "missing" else "damaged"
+    named = f"{path}/{member}" if member else path
+    maker = MAKERS[path]
+    assert f"{named} (which stage {maker} made) is {kind}: {store.object(path) if not member else ''}" in failure.message
+    assert f"`retort rerun RUN --from {maker.partition('@')[0]}`" in failure.message
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["right length", "missing"])
+def test_the_remedy_works_a_stage_made_again_replaces_what_is_damaged(store, how, monkeypatch):
+    votes = store.run()
+    entry = lock_fragments.load(votes, store.remote)["votes"]
+    (out,) = [out for out in entry["outs"] if out["path"] == "outputs/votes"]
+    (file,) = members(store.remote, out["md5"]).values()
+    right = place(store.remote, file).read_bytes()
+    damage(place(store.remote, file), how)
+    monkeypatch.setenv("RETORT_FORCE", "1")
+    assert store.run() == votes
+    assert place(store.remote, file).read_bytes() == right
+
+
+def test_an_equal_run_whose_outputs_are_damaged_is_not_used_and_its_objects_are_replaced(store, caplog):
+    votes = store.run()
+    entry = lock_fragments.load(votes, store.remote)["votes"]
+    (out,) = [out for out in entry["outs"] if out["path"] == "outputs/votes"]
+    (file,) = members(store.remote, out["md5"]).values()
+    right = place(store.remote, file).read_bytes()
+    damage(place(store.remote, file), "right length")
+    store.toy.ran()
+    assert store.run() == votes
+    assert store.toy.ran() == ["votes"]
+    assert "on record, but cannot be used" in caplog.text
+    assert place(store.remote, file).read_bytes() == right
+    assert store.run() == votes
+    assert store.toy.ran() == []  # the record is used again
+
+
+@pytest.mark.parametrize("how", ["right length", "cut", "empty"])
+def test_a_damaged_record_of_an_equal_run_is_passed_over(store, how, caplog):
+    votes = store.run()
+    (record,) = store.records()
+    right = record.read_bytes()
+    damage(record, how)
+    store.toy.ran()
+    assert store.run() == votes
+    assert store.toy.ran() == ["votes"]
+    assert "this record of an equal run is damaged" in caplog.text
+    assert record.read_bytes() == right
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_fragment_of_a_lock_is_refused(store, how):
+    damage(Path(store.remote) / "fragments" / store.upstream.removeprefix("sha256:"), how)
+    with pytest.raises(IntegrityError, match="rerun RUN --from prompts"):
+        lock_fragments.load(store.upstream, store.remote)
+    with pytest.raises(SystemExit) as ended:
+        store.run()
+    assert ended.value.code == DO_NOT_RETRY
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("path", ["outputs/votes", "metrics/votes.json"])
+def test_what_a_run_made_is_fetched_as_recorded_or_not_at_all(store, path, how):
+    lock = lock_fragments.load(store.run(), store.remote)
+    (out,) = [out for out in lock["votes"]["outs"] if out["path"] == path]
+    whole = store.workspace("whole", lock)
+    dvc_adapter.fetch(whole, [path])
+    assert (whole / path).exists()
+    member = next(iter(members(store.remote, out["md5"]).values())) if out["md5"].endswith(".dir") else out["md5"]
+    damage(place(store.remote, member), how)
+    other = store.workspace("other", lock)
+    with pytest.raises(IntegrityError, match=f"{path}.*stage votes made"):
+        dvc_adapter.fetch(other, [path])
+    assert not (other / path).exists()
+    assert not place("runs/.cache-other", member).exists()
+    dvc_adapter.fetch(whole, [path])  # what a machine has, it need not fetch
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("link", ["copy", "symlink", "hardlink"])
+def test_a_damaged_cache_is_mended_from_the_remote_before_it_is_read(store, link, how):
+    lock = lock_fragments.load(store.run(), store.remote)
+    root = store.workspace("linked", lock)
+    config = root / ".dvc/config"
+    config.write_text(config.read_text().replace("[cache]", f"[cache]\n    type = {link}"))
+    dvc_adapter.fetch(root)
+    (out,) = [out for out in lock["votes"]["outs"] if out["path"] == "outputs/votes"]
+    (name, file), *_ = members(store.remote, out["md5"]).items()
+    right = place(store.remote, file).read_bytes()
+    damage(place("runs/.cache-linked", file), how)
+    dvc_adapter.fetch(root)
+    assert (root / "outputs/votes" / name).read_bytes() == right
+    assert place("runs/.cache-linked", file).read_bytes() == right
+    assert dvc_adapter.status(root).get("votes", []) == [] or "outs" not in str(dvc_adapter.status(root)["votes"])
+
+
+def test_a_damaged_shared_cache_is_never_sent(store):
+    lock = lock_fragments.load(store.run(), store.remote)
+    root = store.workspace("sender", lock)
+    dvc_adapter.fetch(root)
+    (out,) = [out for out in lock["votes"]["outs"] if out["path"] == "outputs/votes"]
+    (file,) = members(store.remote, out["md5"]).values()
+    damage(place("runs/.cache-sender", file), "right length")
+    place(store.remote, file).unlink()
+    with pytest.raises(IntegrityError, match="outputs/votes/content.txt"):
+        dvc_adapter.push(root)
+    assert not place(store.remote, file).exists()
+
+
+def test_an_input_that_changes_while_its_stage_runs_is_not_recorded(store, monkeypatch, caplog):
+    command = store.toy.log.parent / "bin/retort"
+    text = command.read_text()
+    change = "pathlib.Path('outputs/prompts/train.parquet').write_text('another')"
+    command.write_text(text.replace("seen = hashlib.sha256()", f"{change}\nseen = hashlib.sha256()"))
+    with pytest.raises(SystemExit):
+        store.run()
+    assert "changed while stage votes ran" in caplog.text
+    assert store.records() == []
+
+
+def test_a_local_run_does_not_read_an_output_that_rotted_in_place(toy, monkeypatch):
+    """Same size, same times: nothing but reading tells."""
+    made = toy()
+    root = Path("runs/toy")
+    create(root, made.config, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
+    monkeypatch.setenv("TOY_FAIL", "votes:65")
+    with pytest.raises(Exception, match="votes"):
+        dvc_adapter.reproduce(root)
+    monkeypatch.delenv("TOY_FAIL")
+    file = root / "outputs/prompts/content.txt"
+    right = file.read_bytes()
+    damage(file, "right length")
+    made.ran()
+    with pytest.raises(IntegrityError, match=r"outputs/prompts \(which stage prompts made\) is damaged"):
+        dvc_adapter.reproduce(root)
+    assert made.ran() == []
+    monkeypatch.setenv("TOY_FAIL", "sft:65")
+    with pytest.raises(Exception, match="sft"):
+        dvc_adapter.reproduce(root)  # the same command puts it right
+    assert file.read_bytes() == right
+    assert made.ran() == ["votes", "sft"]
+
+
+def test_a_folder_that_lists_a_file_outside_itself_is_refused(store):
+    lists = json.dumps([{"md5": "0" * 32, "relpath": "../../escape"}]).encode()
+    import hashlib
+
+    oid = hashlib.md5(lists).hexdigest() + ".dir"
+    place(store.remote, oid).parent.mkdir(parents=True, exist_ok=True)
+    place(store.remote, oid).write_bytes(lists)
+    outs = [{"path": VOTES[0], "hash": "md5", "md5": oid, "size": 1, "nfiles": 1}]
+    root = store.workspace("evil", {"prompts": {"cmd": "retort stage prompts", "outs": outs}})
+    with pytest.raises((IntegrityError, StorageError)):
+        dvc_adapter.fetch(root, [VOTES[0]])
+    assert not (root / "escape").exists()
