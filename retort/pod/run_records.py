@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from retort.errors import RETRY, InputError
@@ -26,6 +26,8 @@ class Failure:
     """What went wrong and what to do about it."""
     lines: list[str]
     """The last lines that the stage said."""
+    upstream: list[str] = field(default_factory=list)
+    """Names of the fragments that it read from."""
 
 
 @dataclass(frozen=True)

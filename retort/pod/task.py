@@ -108,7 +108,7 @@ def run(
                 return lock_fragments.save({task.address: entry}, told["remote"])
         except RetortError as error:
             _log.error("retort: %s", error)
-            _keep_failure(told["remote"], task, error, tail)
+            _keep_failure(told["remote"], task, error, tail, upstream)
             raise SystemExit(error.exit_code) from error
 
 
@@ -217,11 +217,11 @@ def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:
         records.keep_timing(json.loads(file.read_text(encoding="utf-8")) | whole)
 
 
-def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail) -> None:
+def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail, upstream: Sequence[str]) -> None:
     pod = os.environ.get("KFP_POD_NAME", "")
     with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
-            records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines)))
+            records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines), list(upstream)))
 
 
 def state_of(remote: str, inputs: Sequence[str]) -> Objects:

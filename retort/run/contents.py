@@ -152,7 +152,7 @@ class Contents:
             files |= {inner: (f"{path}/{name}", stage) for name, inner in self.listing(oid).items()}
         self._require(files)
         for group in (files, lists):
-            _side_by_side(lambda oid: self._send_one(oid, replace=replace), group)
+            _side_by_side(lambda oid: self._send_from(oid, self._cache.oid_to_path(oid), replace=replace), group)
 
     def remote_problem(self, oid: str, folder: Path) -> Literal["", "missing", "damaged"]:
         """What is wrong with a content in the remote; it is read whole, into `folder` where the remote is elsewhere."""
@@ -162,7 +162,7 @@ class Contents:
             with explained(place):
                 if remote.fs.protocol == "local":
                     return "" if md5_of(place) == oid.partition(".")[0] else "damaged"
-                file = folder / oid
+                file = folder / f"{oid}.{threading.get_ident()}"
                 remote.fs.get_file(place, str(file))
         except StoreAwayError:
             raise
@@ -173,6 +173,27 @@ class Contents:
         wrong = md5_of(str(file)) != oid.partition(".")[0]
         file.unlink()
         return "damaged" if wrong else ""
+
+    def fetch_one(self, oid: str, *, replace: bool = False) -> None:
+        """Have one content in the cache, anew with `replace`.
+
+        Raises:
+            IntegrityError: the remote lacks it, or has it damaged.
+        """
+        if (replace or not self.in_cache(oid)) and (kind := self._fetch_one(oid)):
+            raise refusal([Problem(oid, oid, "", kind, self.address(oid))])
+
+    def put(self, oid: str, file: Path) -> None:
+        """Send a content from a file that has just been read and found right, whatever the remote has.
+
+        Raises:
+            StorageError: the remote cannot be reached or does not take it.
+        """
+        self._send_from(oid, str(file), replace=True)
+
+    def address(self, oid: str) -> str:
+        """Where the remote has a content."""
+        return _address(self._remote(), oid)
 
     def _remote(self) -> Any:
         with self._connecting:
@@ -229,9 +250,9 @@ class Contents:
         self.damaged.add(oid)
         return "damaged"
 
-    def _send_one(self, oid: str, *, replace: bool) -> None:
+    def _send_from(self, oid: str, source: str, *, replace: bool) -> None:
         remote = self._remote()
-        source, target = self._cache.oid_to_path(oid), remote.oid_to_path(oid)
+        target = remote.oid_to_path(oid)
         size = os.path.getsize(source)
         with explained(_address(remote, oid)):
             if not (replace or oid in self.damaged) and self._is_stored(oid, size):

@@ -41,6 +41,9 @@ Entry = dict[str, Any]
 INPUTS = "inputs.dvc"
 """File that lists what a workspace receives from elsewhere by content hash."""
 
+CODE = "retort"
+"""Folder of the package in a workspace: dependencies of stages, but no contents of a store."""
+
 IGNORED = ("__pycache__", "*.pyc", ".retort")
 """Patterns of `.dvcignore` in workspaces that Retort makes."""
 

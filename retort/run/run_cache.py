@@ -41,6 +41,15 @@ class Place:
             files = [str(file) for file in self.odb.fs.find(folder)]
             return {self.odb.fs.name(file): self.odb.fs.cat_file(file) for file in files}
 
+    def read_one(self, key: str, value: str) -> bytes | None:
+        """A record; None where it is not there."""
+        with explained(self.path(key, value)):
+            try:
+                content: bytes = self.odb.fs.cat_file(self.path(key, value))
+            except FileNotFoundError:
+                return None
+        return content
+
     def write(self, key: str, value: str, content: bytes) -> None:
         """Keep a record; it is there whole or not at all."""
         file = self.path(key, value)

@@ -6,13 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from retort_pipelines.runs.locks import recorded
+from typer.testing import CliRunner
 
+from retort.cli import app
 from retort.config import load_config
 from retort.errors import DO_NOT_RETRY, IntegrityError, StorageError
 from retort.pod import lock_fragments, task
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter
 from retort.run.graph import BY_NAME
+from retort.run.verify import verify
 from retort.run.workspace import create
 
 VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet", "outputs/teacher_responses/shard-1.parquet")
@@ -263,3 +267,108 @@ def test_a_folder_that_lists_a_file_outside_itself_is_refused(store):
     with pytest.raises((IntegrityError, StorageError)):
         dvc_adapter.fetch(root, [VOTES[0]])
     assert not (root / "escape").exists()
+
+
+def pulled(store, name="whole"):
+    """A workspace with all that stage `votes` made and read, its lock, and where its vote lies."""
+    lock = lock_fragments.load(store.run(), store.remote)
+    root = store.workspace(name, lock)
+    dvc_adapter.fetch(root)
+    (out,) = [out for out in lock["votes"]["outs"] if out["path"] == "outputs/votes"]
+    (oid,) = members(store.remote, out["md5"]).values()
+    return root, lock, oid
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_verify_finds_a_damaged_object_and_puts_it_back_from_a_good_copy(store, how):
+    root, lock, oid = pulled(store)
+    right = place(store.remote, oid).read_bytes()
+    assert verify(root, lock).findings == []
+    damage(place(store.remote, oid), how)
+    findings = verify(root, lock, stored=True).findings
+    kind = "missing" if how == "missing" else "damaged"
+    assert ("outputs/votes/content.txt", "votes", kind) in [(one.path, one.stage, one.kind) for one in findings]
+    assert all("retort " in one.remedy for one in findings)
+    if how != "missing":  # records that name it are suspect
+        assert {one.kind for one in findings} == {kind, "unusable record"}
+    report = verify(root, lock, stored=True, repair=True)
+    assert report.findings
+    assert report.open == []
+    assert place(store.remote, oid).read_bytes() == right
+    assert verify(root, lock, stored=True).findings == []
+
+
+def test_verify_leaves_what_no_good_copy_exists_of_and_names_the_stage_to_run_again(store):
+    root, lock, oid = pulled(store)
+    for folder in (store.remote, "runs/.cache-whole"):
+        damage(place(folder, oid), "right length")
+    damage(root / "outputs/votes/content.txt", "right length")
+    (lost, *_) = verify(root, lock, stored=True, repair=True).open
+    assert (lost.path, lost.stage, lost.place) == ("outputs/votes/content.txt", "votes", str(place(store.remote, oid)))
+    assert "retort rerun RUN --from votes" in lost.remedy
+
+
+def test_verify_removes_a_damaged_cache_copy_and_mends_the_workspace(store):
+    root, lock, oid = pulled(store)
+    right = place(store.remote, oid).read_bytes()
+    damage(place("runs/.cache-whole", oid), "right length")
+    damage(root / "outputs/votes/content.txt", "cut")
+    assert len(verify(root, lock).open) == 2
+    assert verify(root, lock, repair=True).open == []
+    assert (root / "outputs/votes/content.txt").read_bytes() == right
+    assert verify(root, lock).findings == []
+
+
+def test_verify_finds_a_record_that_was_made_of_a_damaged_input(store):
+    """What was recorded before inputs were verified: the right hash, the size of the damaged file."""
+    root, lock, _ = pulled(store)
+    (record,) = store.records()
+    text = record.read_text()
+    size = next(dep["size"] for dep in lock["votes"]["deps"] if dep["path"] == VOTES[1])
+    record.write_text(text.replace(f"size: {size}", f"size: {size - 7}", 1))
+    findings = verify(root, lock).findings
+    assert [one.kind for one in findings] == ["unusable record"]
+    assert VOTES[1] in findings[0].path
+    assert verify(root, lock, repair=True).open == []
+    assert store.records() == []
+
+
+@pytest.mark.parametrize("how", ["right length", "empty"])
+def test_verify_finds_and_removes_a_damaged_record(store, how):
+    root, lock, _ = pulled(store)
+    (record,) = store.records()
+    damage(record, how)
+    assert [one.kind for one in verify(root, lock).findings] == ["unusable record"]
+    assert verify(root, lock, repair=True).open == []
+    assert not record.exists()
+
+
+def test_a_run_of_this_machine_that_was_never_sent_is_whole(store):
+    root, lock, oid = pulled(store)
+    for file in Path(store.remote).rglob("*"):
+        if file.is_file():
+            file.unlink()
+    report = verify(root, lock)
+    assert report.findings == []
+    assert report.unsent > 0
+
+
+def test_the_verb_says_what_is_wrong_and_exits_with_65(store, capsys):
+    root, _, oid = pulled(store)
+    shown = CliRunner().invoke(app, ["verify", "--workspace", str(root)])
+    assert shown.exit_code == 0, shown.output
+    damage(place(store.remote, oid), "cut")
+    shown = CliRunner().invoke(app, ["verify", "whole", "--json"])
+    assert shown.exit_code == DO_NOT_RETRY
+    assert "outputs/votes/content.txt" in [one["path"] for one in json.loads(shown.stdout)["findings"]]
+    assert CliRunner().invoke(app, ["verify", "whole", "--repair"]).exit_code == 0
+    assert CliRunner().invoke(app, ["verify", "whole"]).exit_code == 0
+
+
+def test_a_failed_run_is_verified_as_far_as_it_came(store, monkeypatch):
+    monkeypatch.setenv("RETORT_RUN", "run-2")
+    damage(store.object(VOTES[1]), "cut")
+    with pytest.raises(SystemExit):
+        store.run()
+    lock = recorded(store.remote, Records.of(store.remote, "run-2"))
+    assert {"prompts", "teacher_responses@0", "teacher_responses@1"} <= set(lock)
