@@ -195,6 +195,11 @@ class Contents:
         """Where the remote has a content."""
         return _address(self._remote(), oid)
 
+    def remote_size(self, oid: str) -> int:
+        """Bytes of a content in the remote."""
+        with explained(self.address(oid)):
+            return int(self._remote().fs.info(self._remote().oid_to_path(oid))["size"])
+
     def _remote(self) -> Any:
         with self._connecting:
             self._connection = self._connection or self._connect()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from retort.errors import IntegrityError
 from retort.run import dvc_adapter, run_cache
 from retort.run.contents import Wanted
 from retort.run.dvc_adapter import Entry, Workspace
@@ -71,8 +72,9 @@ def verify(root: Path, lock: Mapping[str, Entry], *, stored: bool = False, repai
     Raises:
         StorageError: the store cannot be reached.
     """
+    home = root.resolve()  # DVC works in the workspace, from which a relative path leads elsewhere
     with dvc_adapter.opened(root) as here, tempfile.TemporaryDirectory(prefix="retort-") as folder:
-        examination = _Examination(here, root.resolve(), Path(folder), stored=stored, repair=repair)
+        examination = _Examination(here, home, Path(folder), stored=stored, repair=repair)
         examination.contents(_named(lock))
         examination.run_records()
         return examination.report
@@ -112,6 +114,11 @@ class _Examination:
         self.report.contents = len(every)
         for one, there in zip(every, states, strict=True):
             self._examine(one, there)
+        for one in lists:  # a record gives a folder the size of all its files
+            inner = self._here.contents.listing(one.oid).values() if self._is_listed(one.oid) else ["unknown"]
+            self._sizes.pop(one.oid, None)
+            if all(oid in self._sizes for oid in inner):
+                self._sizes[one.oid] = sum(self._sizes[oid] for oid in inner)
 
     def _states(self, wanted: list[Wanted]) -> list[State]:
         """What the store has of each, read whole."""
@@ -139,6 +146,8 @@ class _Examination:
         here = self._state_of(str(file), one.oid) if file.is_file() else "missing"
         if local == "right":
             self._sizes[one.oid] = os.path.getsize(cached)
+        elif there == "right":
+            self._sizes[one.oid] = self._here.contents.remote_size(one.oid)
         copy = cached if local == "right" else str(file) if here == "right" else ""
         if there == "damaged":
             self._bad[one.oid] = one
@@ -223,10 +232,17 @@ class _Examination:
         )
 
     def _listed_in(self, oid: str, inner: str) -> bool:
-        cached = self._cache_path(oid)
-        if not oid.endswith(".dir") or self._state_of(cached, oid) != "right":
-            return oid.endswith(".dir")
+        if not oid.endswith(".dir"):
+            return False
+        if not self._is_listed(oid):
+            try:
+                self._here.contents.fetch_one(oid, replace=True)
+            except IntegrityError:
+                return True
         return inner in self._here.contents.listing(oid).values()
+
+    def _is_listed(self, oid: str) -> bool:
+        return self._state_of(self._cache_path(oid), oid) == "right"
 
     def _cache_path(self, oid: str) -> str:
         return str(self._here.repo.cache.local.oid_to_path(oid))
