@@ -18,7 +18,20 @@ app = typer.Typer(
     help="Distil a large language model into a small one by transferring its responses and its rewards.",
 )
 
-_HERE = ("run", "stage", "report", "score", "vote", "judge", "compare", "plan", "doctor", "verify", "promote", "champion")
+_HERE = (
+    "run",
+    "stage",
+    "report",
+    "score",
+    "vote",
+    "judge",
+    "compare",
+    "plan",
+    "doctor",
+    "verify",
+    "promote",
+    "champion",
+)
 
 
 def _add_verbs() -> None:

@@ -146,4 +146,5 @@ def _options(remote: str, credentials: Mapping[str, str]) -> dict[str, Any]:
     client = {"AWS_ENDPOINT_URL": "endpoint_url", "AWS_REGION": "region_name"}
     if given := {client[key]: value for key, value in credentials.items() if key in client}:
         options["client_kwargs"] = given
-    return options | {"config_kwargs": dict(TIMEOUTS_S)}
+    # s3fs tries again itself.
+    return options | {"config_kwargs": {**TIMEOUTS_S, "retries": {"total_max_attempts": 2}}}

@@ -26,7 +26,7 @@ PATIENCE_S = 600.0
 TIMEOUTS_S = {"connect_timeout": 10, "read_timeout": 30}
 """Of requests to S3: botocore's 60 seconds, tried 25 times, would wait for a silent store for half an hour."""
 
-_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 
 _LIBRARIES = ("botocore", "aiobotocore", "s3fs", "aiohttp", "urllib3", "requests", "gcsfs", "google", "azure", "adlfs")
 """Packages whose errors are a store's, whatever their class."""
@@ -42,8 +42,11 @@ _AGAIN = {403, 408, 409, 425, 429}
 """Statuses below 500 that may be gone a minute later: a secret that is being replaced, a limit of requests."""
 _AGAIN_CODES = {"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "InvalidDigest"}
 """Codes of status 400 that say that a body was damaged or cut on its way."""
-_NEVER = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError", "NoRegionError")
-"""Errors of botocore before anything was sent."""
+_OF_BOTOCORE = {
+    *("HTTPClientError", "ConnectionError", "ResponseParserError", "IncompleteReadError", "FlexibleChecksumError"),
+    *("CredentialRetrievalError", "MetadataRetrievalError", "TokenRetrievalError"),
+}
+"""Classes of botocore that say that a request was not answered; its others say that none was made."""
 
 _patience: ContextVar[float] = ContextVar("patience", default=0.0)
 
@@ -70,7 +73,7 @@ def patiently(what: str, call: Callable[[], _Result]) -> _Result:
     Raises:
         StoreAwayError: the store was away for the whole of `patient`.
     """
-    pause, attempts, began = 1.0, 0, 0.0
+    pause, attempts, began = _FIRST_PAUSE_S, 0, 0.0
     while True:
         attempts += 1
         try:
@@ -155,13 +158,20 @@ def _of_library(error: BaseException) -> bool:
 
 
 def _is_away(error: BaseException) -> bool:
-    if isinstance(error, FileNotFoundError | ImportError) or type(error).__name__ in _NEVER:
-        return False
     if isinstance(response := getattr(error, "response", None), dict):  # botocore's ClientError
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= 500 or status in _AGAIN or response.get("Error", {}).get("Code") in _AGAIN_CODES
+        return _is_for_now(status) or response.get("Error", {}).get("Code") in _AGAIN_CODES
+    if isinstance(error, FileNotFoundError | ImportError | ValueError):
+        return False
     if isinstance(error, ConnectionError | TimeoutError):
         return True
-    if isinstance(error, OSError) and not _of_library(error):
-        return error.errno in _CONNECTION
-    return _of_library(error) and not isinstance(error, ValueError)
+    if type(error).__module__.startswith("botocore."):
+        return bool(_OF_BOTOCORE & {kind.__name__ for kind in type(error).__mro__})
+    if _of_library(error):
+        status = getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
+        return not isinstance(status, int) or _is_for_now(status)
+    return isinstance(error, OSError) and error.errno in _CONNECTION
+
+
+def _is_for_now(status: int) -> bool:
+    return status >= 500 or status in _AGAIN

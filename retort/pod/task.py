@@ -221,7 +221,8 @@ def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail, upstr
     pod = os.environ.get("KFP_POD_NAME", "")
     with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
-            records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines), list(upstream)))
+            said = str(error), list(tail.lines), list(upstream)
+            records.keep_failure(Failure(task.address, pod, error.exit_code, *said))
 
 
 def state_of(remote: str, inputs: Sequence[str]) -> Objects:
@@ -250,6 +251,7 @@ def _environment() -> Iterator[None]:
     # DVC starts the stage in this shell. Bash becomes the stage; Debian's sh stays between them, ends at SIGTERM at
     # once, and the pod with it, before the stage has saved its checkpoint.
     os.environ["SHELL"] = shutil.which("bash") or "/bin/sh"
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs tries again as well, five times: silence would last too long
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
     try:
         yield

@@ -19,7 +19,8 @@ from typing import Any, Literal
 from retort.errors import IntegrityError
 from retort.run import dvc_adapter, run_cache
 from retort.run.contents import Wanted
-from retort.run.dvc_adapter import Entry, Workspace
+from retort.run.dvc_adapter import Entry
+from retort.run.dvc_workspace import Workspace, opened, parse_record
 from retort.run.true_hashes import md5_of
 
 _WORKERS = 8
@@ -73,7 +74,7 @@ def verify(root: Path, lock: Mapping[str, Entry], *, stored: bool = False, repai
         StorageError: the store cannot be reached.
     """
     home = root.resolve()  # DVC works in the workspace, from which a relative path leads elsewhere
-    with dvc_adapter.opened(root) as here, tempfile.TemporaryDirectory(prefix="retort-") as folder:
+    with opened(root) as here, tempfile.TemporaryDirectory(prefix="retort-") as folder:
         examination = _Examination(here, home, Path(folder), stored=stored, repair=repair)
         examination.contents(_named(lock))
         examination.run_records()
@@ -213,7 +214,7 @@ class _Examination:
     def _unusable(self, place: run_cache.Place, key: str, value: str) -> tuple[str, str] | None:
         """Why a record of a run is not to be used, and its stage; None where it may be."""
         content = place.read_one(key, value)
-        record = dvc_adapter.parse_record(key, value, content) if content is not None else None
+        record = parse_record(key, value, content) if content is not None else None
         if record is None:
             return "the record itself is damaged", ""
         stage = str(record.get("cmd", "")).removeprefix("retort stage ")

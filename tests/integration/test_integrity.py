@@ -1,7 +1,7 @@
 """What is read is what was recorded: damaged and missing contents, wherever they lie, are refused or mended."""
 
+import hashlib
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -99,9 +99,11 @@ def store(toy):
     return Store(toy())
 
 
-@pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize(
-    ("path", "member"), [(VOTES[1], ""), (VOTES[0], "train.parquet"), (VOTES[0], "")], ids=["file", "member", "dir"]
+    ("path", "member", "how"),
+    [(VOTES[0], "train.parquet", how) for how in DAMAGES]
+    + [(VOTES[1], "", how) for how in ("right length", "missing")]
+    + [(VOTES[0], "", how) for how in ("right length", "empty", "missing")],
 )
 def test_a_pod_refuses_an_input_that_is_not_what_was_recorded(store, path, member, how, caplog, monkeypatch):
     monkeypatch.setenv("RETORT_RUN", "run-1")
@@ -115,7 +117,9 @@ def test_a_pod_refuses_an_input_that_is_not_what_was_recorded(store, path, membe
     kind = "missing" if how == "missing" else "damaged"
     named = f"{path}/{member}" if member else path
     maker = MAKERS[path]
-    assert f"{named} (which stage {maker} made) is {kind}: {store.object(path) if not member else ''}" in failure.message
+    assert (
+        f"{named} (which stage {maker} made) is {kind}: {store.object(path) if not member else ''}" in failure.message
+    )
     assert f"`retort rerun RUN --from {maker.partition('@')[0]}`" in failure.message
     assert "Traceback" not in caplog.text
 
@@ -172,8 +176,10 @@ def test_a_damaged_fragment_of_a_lock_is_refused(store, how):
     assert ended.value.code == DO_NOT_RETRY
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("path", ["outputs/votes", "metrics/votes.json"])
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [("outputs/votes", how) for how in DAMAGES] + [("metrics/votes.json", how) for how in ("right length", "missing")],
+)
 def test_what_a_run_made_is_fetched_as_recorded_or_not_at_all(store, path, how):
     lock = lock_fragments.load(store.run(), store.remote)
     (out,) = [out for out in lock["votes"]["outs"] if out["path"] == path]
@@ -190,8 +196,10 @@ def test_what_a_run_made_is_fetched_as_recorded_or_not_at_all(store, path, how):
     dvc_adapter.fetch(whole, [path])  # what a machine has, it need not fetch
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("link", ["copy", "symlink", "hardlink"])
+@pytest.mark.parametrize(
+    ("link", "how"),
+    [(link, "right length") for link in ("copy", "symlink", "hardlink")] + [("copy", "missing"), ("hardlink", "cut")],
+)
 def test_a_damaged_cache_is_mended_from_the_remote_before_it_is_read(store, link, how):
     lock = lock_fragments.load(store.run(), store.remote)
     root = store.workspace("linked", lock)
@@ -205,7 +213,6 @@ def test_a_damaged_cache_is_mended_from_the_remote_before_it_is_read(store, link
     dvc_adapter.fetch(root)
     assert (root / "outputs/votes" / name).read_bytes() == right
     assert place("runs/.cache-linked", file).read_bytes() == right
-    assert dvc_adapter.status(root).get("votes", []) == [] or "outs" not in str(dvc_adapter.status(root)["votes"])
 
 
 def test_a_damaged_shared_cache_is_never_sent(store):
@@ -216,7 +223,7 @@ def test_a_damaged_shared_cache_is_never_sent(store):
     (file,) = members(store.remote, out["md5"]).values()
     damage(place("runs/.cache-sender", file), "right length")
     place(store.remote, file).unlink()
-    with pytest.raises(IntegrityError, match="outputs/votes/content.txt"):
+    with pytest.raises(IntegrityError, match=r"outputs/votes/content\.txt"):
         dvc_adapter.push(root)
     assert not place(store.remote, file).exists()
 
@@ -257,9 +264,7 @@ def test_a_local_run_does_not_read_an_output_that_rotted_in_place(toy, monkeypat
 
 def test_a_folder_that_lists_a_file_outside_itself_is_refused(store):
     lists = json.dumps([{"md5": "0" * 32, "relpath": "../../escape"}]).encode()
-    import hashlib
-
-    oid = hashlib.md5(lists).hexdigest() + ".dir"
+    oid = hashlib.md5(lists, usedforsecurity=False).hexdigest() + ".dir"
     place(store.remote, oid).parent.mkdir(parents=True, exist_ok=True)
     place(store.remote, oid).write_bytes(lists)
     outs = [{"path": VOTES[0], "hash": "md5", "md5": oid, "size": 1, "nfiles": 1}]
@@ -344,7 +349,7 @@ def test_verify_finds_and_removes_a_damaged_record(store, how):
 
 
 def test_a_run_of_this_machine_that_was_never_sent_is_whole(store):
-    root, lock, oid = pulled(store)
+    root, lock, _ = pulled(store)
     for file in Path(store.remote).rglob("*"):
         if file.is_file():
             file.unlink()
