@@ -115,7 +115,7 @@ def run(
 def collect(settings: str, upstream: Sequence[str]) -> str:
     """Merge the fragments of a stage's tasks into one; return its name."""
     remote = json.loads(settings)["remote"]
-    with patient():
+    with _ended(), patient():
         return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
 
 
@@ -123,8 +123,18 @@ def record(settings: str, upstream: Sequence[str]) -> None:
     """Keep the merged fragments of all tasks as the lock of this run."""
     remote = json.loads(settings)["remote"]
     if (records := Records.here(remote)) is not None:
-        with patient():
+        with _ended(), patient():
             records.keep_lock(lock_fragments.merge(upstream, remote))
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    """An error ends the task with its message and exit code."""
+    try:
+        yield
+    except RetortError as error:
+        _log.error("retort: %s", error)
+        raise SystemExit(error.exit_code) from error
 
 
 def summarise(settings: str, *, state: str, message: str, page: str) -> None:

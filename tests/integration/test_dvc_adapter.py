@@ -72,6 +72,7 @@ def test_a_stage_ended_by_a_signal_may_be_tried_again(toy):
     with pytest.raises(StageError) as failure:
         dvc_adapter.reproduce(workspace(made))
     assert failure.value.exit_code == RETRY
+    assert "killed by signal 9 (SIGKILL)" in str(failure.value)
 
 
 def test_another_machine_fetches_everything_that_was_pushed(toy):

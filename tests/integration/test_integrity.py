@@ -377,3 +377,23 @@ def test_a_failed_run_is_verified_as_far_as_it_came(store, monkeypatch):
         store.run()
     lock = recorded(store.remote, Records.of(store.remote, "run-2"))
     assert {"prompts", "teacher_responses@0", "teacher_responses@1"} <= set(lock)
+
+
+@pytest.mark.parametrize("how", ["right length", "cut", "empty"])
+def test_a_damaged_lock_of_a_run_is_refused(store, how):
+    records = Records.of(store.remote, "run-3")
+    records.keep_lock({"votes": {"cmd": "retort stage votes", "outs": [{"path": "outputs/votes", "md5": "0" * 32}]}})
+    file = Path(store.remote) / "runs/run-3/lock.json"
+    if how == "right length":
+        file.write_text(file.read_text().replace("0" * 32, "0" * 31 + "1"))
+    else:
+        damage(file, how)
+    with pytest.raises(IntegrityError, match=r"lock\.json"):
+        records.lock()
+
+
+def test_merging_a_damaged_fragment_ends_the_task_with_65(store):
+    damage(Path(store.remote) / "fragments" / store.upstream.removeprefix("sha256:"), "right length")
+    with pytest.raises(SystemExit) as ended:
+        task.collect(json.dumps({"remote": store.remote}), [store.upstream])
+    assert ended.value.code == DO_NOT_RETRY
