@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -189,7 +190,7 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
         write_json(context.paths.metrics(context.name), metrics)
     write_json(context.paths.timing(context.name), {"task": task.address, "seconds": time.monotonic() - started})
     team().wait()  # nobody needs the state any more
-    if is_rank_zero():
+    if is_rank_zero() and not os.environ.get("RETORT_KEEP_STATE"):  # a pod keeps it until the outputs are stored
         shutil.rmtree(context.paths.state(context.name), ignore_errors=True)
     return metrics
 
