@@ -16,7 +16,7 @@ from retort_pipelines.runs.client import Kubeflow
 from retort_pipelines.runs.status import BOOKS, StageStatus, stage_statuses
 
 from retort.config import RetortConfig
-from retort.errors import ConfigError, StorageError
+from retort.errors import ConfigError, RetortError, StorageError
 from retort.io.files import write_json
 from retort.pod.run_records import Failure, Records
 from retort.run import dvc_adapter, workspace
@@ -102,7 +102,7 @@ def failures(run: Any) -> list[Failure]:
         return Records.of(remote, run.run_id).failures()
     except ConfigError:
         return []
-    except StorageError as error:
+    except RetortError as error:
         _log.warning("What failed stages said cannot be read: %s", error)
         return []
 

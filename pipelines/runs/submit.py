@@ -203,7 +203,8 @@ def experiment(kubeflow: Kubeflow) -> str:
     """Id of the experiment in which all runs and schedules are kept; it is made with the first."""
 
     def ask() -> str:
-        made = kubeflow.ask(lambda client: client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace))
+        with dvc_adapter.stdout_on_stderr():  # kfp prints where it is
+            made = kubeflow.ask(lambda client: client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace))
         return str(made.experiment_id)
 
     try:

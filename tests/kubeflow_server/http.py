@@ -74,7 +74,7 @@ class StandIn:
         """`METHOD path` of every request, in order."""
         self.faults: list[Fault] = []
         self.before: list[tuple[str, Callable[[], None]]] = []
-        """What happens just before a request is answered, once: a pattern and a call."""
+        """What happens just before a request is answered: a pattern and a call, the first that fits, once."""
         self.lock = threading.RLock()
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
@@ -138,9 +138,9 @@ class StandIn:
         """The answer to a request."""
         line = f"{request.method} {request.path}"
         with self.lock:
-            for one in [one for one in self.before if re.search(one[0], line)]:
-                self.before.remove(one)
-                one[1]()
+            if (first := next((one for one in self.before if re.search(one[0], line)), None)) is not None:
+                self.before.remove(first)
+                first[1]()
             self.asked.append(line)
             for fault in self.faults:
                 if fault.left and re.search(fault.pattern, line):

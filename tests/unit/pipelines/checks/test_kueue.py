@@ -9,7 +9,7 @@ from kubernetes.client import ApiException, CustomObjectsApi
 from retort_pipelines.checks import kueue
 from retort_pipelines.profiles import WITH_MODELS, Profile, load_profile
 from retort_pipelines.profiles.quantities import quantity
-from retort_pipelines.runs.runs import _trouble
+from retort_pipelines.runs.waiting import _trouble
 
 from retort.run.graph import BY_NAME
 
@@ -165,6 +165,9 @@ def test_what_may_be_borrowed_or_cannot_be_read_is_not_refused(said):
     assert said(big, status=403).status == "OK"
 
 
+CONTAINERS = ("init_container_statuses", "container_statuses")
+
+
 def test_a_gated_pod_says_why_in_kueues_words(monkeypatch):
     waiting = {
         "metadata": {"name": "w", "ownerReferences": [{"name": "a"}]},
@@ -175,6 +178,7 @@ def test_a_gated_pod_says_why_in_kueues_words(monkeypatch):
     gate = SimpleNamespace(type="PodScheduled", status="False", reason="SchedulingGated", message="non-empty gates")
     for name, words in (("a", "insufficient unused quota for nvidia.com/gpu"), ("b", "non-empty gates")):
         pod = SimpleNamespace(
-            metadata=SimpleNamespace(name=name), status=SimpleNamespace(container_statuses=None, conditions=[gate])
+            metadata=SimpleNamespace(name=name),
+            status=SimpleNamespace(**dict.fromkeys(CONTAINERS), conditions=[gate]),
         )
-        assert _trouble(pod, told) == f"{name}: SchedulingGated: {words}"
+        assert _trouble(pod, told) == f"SchedulingGated: {words}"

@@ -5,7 +5,9 @@ import pytest
 from retort.pod.run_records import Failure, Records
 from tests.kubeflow_server.cluster import STORE
 
-LOOP = "teacher-responses-tasks(0).for-loop-1(0).iteration-iterations({0}:{0})(0).iteration-item(0).teacher-responses(0)"
+LOOP = (
+    "teacher-responses-tasks(0).for-loop-1(0).iteration-iterations({0}:{0})(0).iteration-item(0).teacher-responses(0)"
+)
 
 
 @pytest.fixture
@@ -13,7 +15,7 @@ def run(cluster):
     """A run with two shards of the teacher, a failed attempt at SFT and another one."""
     run = cluster.submitted()
     for item in ("0", "1"):
-        node = f"{LOOP.format(item)}.executor(0)"
+        node = f"{LOOP.format(item)}.teacher-responses(0).executor(0)"
         cluster.pod(run, f"teacher-{item}", node, item=item, said=[f"shard {item}\n".encode(), b"done\n"])
     cluster.pod(run, "sft-0", "sft(0).executor(0)", said=[b"first\n"])
     cluster.pod(run, "sft-1", "sft(0).executor(1)", said=[b"one\n", b"two\n", b"three\n"])
@@ -58,18 +60,20 @@ def test_a_log_is_written_as_it_comes_and_never_held_whole(cluster, run):
 def test_follow_shows_pods_that_start_later_and_ends_with_the_run(cluster, run):
     def another():
         cluster.pod(run, "sft-2", "sft(0).executor(2)", said=[b"again\n"])
-        cluster.kubeflow.before.append(("GET /apis/v2beta1/runs/", lambda: cluster.end(run)))
+        cluster.kubeflow.before.append((LOOK, lambda: cluster.end(run)))
 
-    cluster.kubeflow.before += [("GET /apis/v2beta1/runs/", lambda: None)] * 2 + [("GET .*runs/", another)]
+    cluster.kubeflow.before += [(LOOK, lambda: None)] * 2 + [(LOOK, another)]
     out, err = cluster.retort("logs", "a", "sft", "--follow")
     assert out == "first\none\ntwo\nthree\nagain\n"
     assert err.count("--- ") == 3
 
 
 def test_follow_waits_for_a_stage_that_has_not_begun(cluster, run):
-    cluster.kubeflow.before += [("GET /apis/v2beta1/runs/", lambda: None)] * 3 + [
-        ("GET .*runs/", lambda: (cluster.pod(run, "ppo", "ppo(0).executor(0)", said=[b"hello\n"]), cluster.end(run)))
-    ]
+    def begins():
+        cluster.pod(run, "ppo", "ppo(0).executor(0)", said=[b"hello\n"])
+        cluster.end(run)
+
+    cluster.kubeflow.before += [(LOOK, lambda: None)] * 3 + [(LOOK, begins)]
     assert cluster.retort("logs", "a", "ppo", "--follow")[0] == "hello\n"
 
 
@@ -87,7 +91,7 @@ def test_a_followed_log_that_breaks_off_is_gone_on_with(cluster, run):
         raise BrokenPipeError  # the connection is closed without an end
 
     cluster.kubernetes.logs["sft-0"] = broken()
-    cluster.kubeflow.before += [("GET /apis/v2beta1/runs/", lambda: None)] * 2 + [("GET .*", lambda: cluster.end(run))]
+    cluster.kubeflow.before += [(LOOK, lambda: None)] * 2 + [(LOOK, lambda: cluster.end(run))]
     out, err = cluster.retort("logs", "a", "sft", "--follow")
     assert out.startswith("begin\nrest\n")
     assert "the log broke off" in err
@@ -100,7 +104,9 @@ def test_when_pods_are_gone_a_failed_stages_last_words_are_shown(cluster):
         Records.of(STORE, run).keep_failure(Failure(task, f"pod-{task}", 65, f"why {task}", ["last line"]))
     out, err = cluster.retort("logs", "a", "sft")
     assert (out, err) == ("last line\nwhy sft\n", "--- pod-sft (last lines)\n")
-    assert cluster.retort("logs", "a", "evaluate", "--item", "ppo-heldout")[0] == "last line\nwhy evaluate@ppo-heldout\n"
+    assert (
+        cluster.retort("logs", "a", "evaluate", "--item", "ppo-heldout")[0] == "last line\nwhy evaluate@ppo-heldout\n"
+    )
     _, err = cluster.retort("logs", "a", "ppo", code=69)
     assert "no pod of stage ppo is left in retort" in err
 
