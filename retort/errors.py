@@ -89,6 +89,12 @@ class ClusterError(RetortError):
     exit_code = 69
 
 
+class UnknownOutcomeError(RetortError):
+    """Kubeflow stopped answering while a run was watched: whether it ended, and how, is not known; ask again."""
+
+    exit_code = 74
+
+
 class MissingToolError(RetortError):
     """Something that this command needs is not installed on this machine."""
 
