@@ -66,13 +66,7 @@ class Mirror:
         self._thread = threading.Thread(target=self._watch, name="resume-state", daemon=True)
 
     def __enter__(self) -> Self:
-        try:
-            self.restore()
-        except StoreAwayError:
-            raise  # starting over would throw away what the store has
-        except (StorageError, IntegrityError) as error:
-            _log.warning("the resume state cannot be fetched, so the task starts over: %s", error)
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self.resume()
         self._thread.start()
         return self
 
@@ -90,6 +84,20 @@ class Mirror:
         else:
             with patient(_LAST_COPY_S):
                 self._save()
+
+    def resume(self) -> None:
+        """Fetch the copy, if there is one; where it is not whole, the task starts over, with a warning.
+
+        Raises:
+            StoreAwayError: the store is away; starting over would throw away what it has.
+        """
+        try:
+            self.restore()
+        except StoreAwayError:
+            raise
+        except (StorageError, IntegrityError) as error:
+            _log.warning("the resume state cannot be fetched, so the task starts over: %s", error)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def restore(self) -> None:
         """Fetch the copy, if there is one.

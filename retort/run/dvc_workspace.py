@@ -88,14 +88,20 @@ class Workspace:
         for dep in stage.deps:
             if not dep.def_path or dep.protocol != "local":
                 continue
-            for place, out in self.recorded.items():
-                if _overlap(place, _place(dep)) and (not out.exists or out.changed_checksum()):
+            for out in self._recorded_at(_place(dep)):
+                if not out.exists or out.changed_checksum():
                     one = _wanted(out)
                     kind: Literal["damaged", "missing"] = "damaged" if out.exists else "missing"
                     problems.append(Problem(one.path, one.oid, one.stage, kind, str(out.fspath)))
         if problems:
             raise refusal(problems)
         return self._stamps(stage)
+
+    def _recorded_at(self, place: str) -> list[Any]:
+        """Outputs at, around or in a path; of a source file there are none."""
+        if (exact := self.recorded.get(place)) is not None:
+            return [exact]
+        return [out for path, out in self.recorded.items() if _overlap(path, place)]
 
     def _stamps(self, stage: Any) -> dict[str, tuple[int, int, int]]:
         deps = [dep.fspath for dep in stage.deps if dep.def_path and dep.protocol == "local"]
@@ -170,8 +176,10 @@ class Workspace:
 
         One whose outputs are missing or damaged is forgotten here, with a warning, so that the stage runs.
         """
+        from dvc.stage.cache import _can_hash
+
         self.copy_runs(stage, push=False)
-        while (record := self.repo.stage_cache._load(stage)) is not None:
+        while _can_hash(stage) and (record := self.repo.stage_cache._load(stage)) is not None:
             outs = [Wanted(out["path"], out["md5"], stage.addressing) for out in record["outs"]]
             try:
                 patiently(f"fetching what stage {stage.addressing} made", lambda outs=outs: self.contents.fetch(outs))  # type: ignore[misc]
@@ -259,6 +267,7 @@ def opened(root: Path) -> Iterator[Workspace]:
 
 def _truthful(repo: Any) -> Workspace:
     """Let DVC know hashes by reading alone, and take nothing in its cache on trust."""
+    from dvc.stage.cache import _get_stage_hash
     from dvc_data.hashfile.cache import HashesCache
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
@@ -278,6 +287,22 @@ def _truthful(repo: Any) -> Workspace:
             raise ObjectFormatError(f"{oid} is damaged in the cache")
         return Meta.from_info(info)
 
+    def load(key: str, value: str) -> dict[str, Any] | None:
+        file = Path(repo.stage_cache._get_cache_path(key, value))
+        if not file.exists():
+            return None
+        if (record := parse_record(key, value, file.read_bytes())) is None:
+            _log.warning("%s: this record of an equal run is damaged, so it is removed", file)
+            file.unlink()
+        return record
+
+    def newest(stage: Any) -> dict[str, Any] | None:
+        key = _get_stage_hash(stage)
+        files = Path(repo.stage_cache._get_cache_dir(key)).glob("*")
+        found = (load(key, file.name) for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True))
+        return next((record for record in found if record), None)
+
+    repo.stage_cache._load_cache, repo.stage_cache._load = load, newest
     cache.check = check
     repo.state = cache.state = repo.cache.legacy.state = hashes
     return Workspace(repo, contents, hashes)

@@ -15,6 +15,7 @@ from retort.errors import DO_NOT_RETRY, IntegrityError, StorageError
 from retort.pod import lock_fragments, task
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter
+from retort.run.dvc_workspace import opened
 from retort.run.graph import BY_NAME
 from retort.run.verify import verify
 from retort.run.workspace import create
@@ -397,3 +398,26 @@ def test_merging_a_damaged_fragment_ends_the_task_with_65(store):
     with pytest.raises(SystemExit) as ended:
         task.collect(json.dumps({"remote": store.remote}), [store.upstream])
     assert ended.value.code == DO_NOT_RETRY
+
+
+def cut_at_an_output(text):
+    """A record without its last output: still YAML, and still what DVC expects of one."""
+    return text[: text.rindex("- path:")]
+
+
+@pytest.mark.parametrize("how", ["cut at an output", "right length", "empty"])
+def test_dvc_does_not_get_to_see_a_damaged_record_in_the_local_cache(store, how):
+    lock = lock_fragments.load(store.run(), store.remote)
+    root = store.workspace("local", lock)
+    dvc_adapter.fetch(root)
+    (record,) = store.records()
+    place_here = Path("runs/.cache-local") / record.relative_to(store.remote)
+    place_here.parent.mkdir(parents=True)
+    text = record.read_text()
+    place_here.write_text(cut_at_an_output(text) if how == "cut at an output" else text)
+    if how != "cut at an output":
+        damage(place_here, how)
+    with opened(root) as here:
+        key, value = place_here.parent.name, place_here.name
+        assert here.repo.stage_cache._load_cache(key, value) is None
+    assert not place_here.exists()
