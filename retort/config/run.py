@@ -244,7 +244,7 @@ class RetortConfig(Strict):
     # What entries mean
 
     def method(self, student: str) -> Any:
-        """The training method of a student (`retort.trainers.method.Method`)."""
+        """The training method of a student (`retort.plugins.Method`)."""
         return self._methods[student]
 
     def settings(self, student: str) -> Any:
@@ -256,7 +256,7 @@ class RetortConfig(Strict):
         return method.config.model_validate({**section.model_dump(), **entry.overrides})
 
     def reward_type(self, name: str) -> Any:
-        """The type of a reward (`retort.rewards.protocol.RewardType`)."""
+        """The type of a reward (`retort.plugins.RewardType`)."""
         return self._reward_types[name]
 
     def reward_settings(self, name: str) -> Any:
