@@ -13,6 +13,7 @@ from retort.io.files import content_hash
 from retort.modeling.loading import load_model
 from retort.run.paths import Paths
 from retort.run.stage import read_task, run_stage
+from tests.conftest import write_responses
 
 TOY = """
 import dataclasses, shutil
@@ -108,6 +109,7 @@ ROUNDS = {
 def test_a_second_round_trains_against_a_reward_that_reads_the_first_one_s_responses(with_reward):
     root = with_reward(**ROUNDS)
     paths = Paths(root)
+    write_responses(paths, range(20))  # to held-out prompts too
     run_stage("ppo", {"student": "ppo"}, root)
     for student in ("sft", "ppo"):
         run_stage("student_responses", {"student": student, "shard": "0"}, root)
