@@ -129,8 +129,8 @@ def train(
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from retort.modeling.chat import prompt_ids, response_ids
     from retort.modeling.batch import pad_batch
+    from retort.modeling.chat import prompt_ids, response_ids
 
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)

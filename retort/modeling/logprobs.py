@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from retort.modeling.abilities import abilities_of, text_config
 from retort.modeling.batch import TokenBatch, pad_batch
 from retort.modeling.packing import pack
 
@@ -44,7 +45,11 @@ def token_logprobs(
     places, which = packed.places(rows, columns).unique(return_inverse=True)
     keep = torch.zeros_like(packed.ids_RW, dtype=torch.bool)
     keep.view(-1)[places] = True  # the model gives the scores of these places in their order
-    logits_SV = model(**packed.inputs(), logits_to_keep=keep).logits
+    logits_SV = (
+        model(**packed.inputs(), logits_to_keep=keep).logits
+        if abilities_of(model).keeps
+        else model(**packed.inputs()).logits[keep]
+    )
     found, spread = chosen_logprobs(
         logits_SV, batch.ids_BT[rows, columns + 1], which, temperature=temperature, entropy=entropy
     )
@@ -144,7 +149,7 @@ def length_sorted_batches(
 
 def scoring_tokens(model: PreTrainedModel) -> int:
     """Tokens of a forward pass without gradient whose scores over the vocabulary fit in memory."""
-    return MOST_SCORES // int(model.config.vocab_size)
+    return MOST_SCORES // int(text_config(model).vocab_size)
 
 
 @torch.inference_mode()

@@ -12,8 +12,10 @@ from torch import Tensor
 from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
 from retort.modeling.batch import TokenBatch, pad_batch
+from retort.modeling.chat import response_text
 from retort.modeling.logprobs import length_sorted_batches, scoring_tokens, token_logprobs
 from retort.modeling.process_group import team
+from retort.modeling.turns import end_ids
 from retort.rewards.learned.features import prefix_features
 
 if TYPE_CHECKING:
@@ -55,6 +57,11 @@ class Parts:
     def shared_judges(self) -> list[str]:
         """The reward model's judges that see the very tokens that the policy writes."""
         return [name for name, judge in self.reward.judges.items() if judge.reads_like(self.tokenizer)]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end a response."""
+        return end_ids(self.tokenizer, self.policy)
 
     @property
     def device(self) -> torch.device:
@@ -144,8 +151,6 @@ def respond(
     parts: Parts, prompts: Sequence[Prompt], config: PPOConfig, *, temperature: float, seed: int
 ) -> list[Sample]:
     """The policy's responses, one to each prompt given; each process of a team samples its share."""
-    eos = parts.tokenizer.eos_token_id
-    assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
     workers = team()
     mine = workers.share(len(prompts))
     # Drawn for all prompts by every process: a response does not depend on how many processes there are.
@@ -156,7 +161,7 @@ def respond(
             [prompt.ids for prompt in prompts[mine]],
             temperature=temperature,
             max_new_tokens=config.max_new_tokens,
-            eos_token_id=eos,
+            eos_token_id=parts.ends,
             pad_token_id=_pad(parts),
             generator=None,
             uniforms=uniforms[mine],
@@ -169,7 +174,7 @@ def _scores(
     parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, judged: dict[str, Tensor]
 ) -> Tensor:
     """The reward model's probability of agreement for each response, shape (B,), on the CPU."""
-    texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
     mask = batch.response_mask_BT.bool()
     known = {
         name: [row[keep].cpu() for row, keep in zip(logprobs_BT, mask, strict=True)]

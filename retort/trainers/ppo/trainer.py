@@ -17,6 +17,7 @@ from retort.config.data import AnswerType
 from retort.config.training import PPOConfig
 from retort.io.progress import Progress
 from retort.modeling import preemption
+from retort.modeling.chat import response_text
 from retort.modeling.checkpoint import Checkpoints
 from retort.modeling.curves import Curves
 from retort.modeling.fsdp import gathered, load_optimizer, placed, whole
@@ -198,7 +199,7 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     with gathered(parts.policy), precision(config, parts.device):
         samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     load_weights(parts.policy, trained)
-    texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
     if (agree := parts.agree) is not None:
         agreeing = team().from_first(lambda: agree(parts.held_out, texts))
     else:
