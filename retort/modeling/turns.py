@@ -98,7 +98,11 @@ def rendered(
     given = [{**one, "content": [{"type": "text", "text": one["content"]}]} if parts else dict(one) for one in messages]
     try:
         text = tokenizer.apply_chat_template(
-            given, add_generation_prompt=ask, continue_final_message=go_on, tokenize=False, strftime_now=_DAY.strftime
+            given,
+            add_generation_prompt=ask,
+            continue_final_message=go_on,
+            tokenize=False,
+            chat_template=_dated(tokenizer),
         )
     except Exception as error:  # a template is a program of somebody else's: anything may come of it
         raise ModelError(
@@ -107,6 +111,21 @@ def rendered(
         ) from error
     assert isinstance(text, str), "text was asked for"
     return text
+
+
+def _dated(tokenizer: PreTrainedTokenizerFast) -> str:
+    """The chat template, with a date that does not change if it writes one."""
+    template: str = tokenizer.get_chat_template()
+    if "strftime_now" not in template:
+        return template
+    # A macro hides the function that the library gives templates; one cannot be handed to them from outside.
+    codes = "".join(f" | replace('%{code}', '{_DAY.strftime('%' + code)}')" for code in _CODES)
+    macro = "{%- macro strftime_now(format) -%}{{- format" + codes + " -}}{%- endmacro -%}"
+    return macro + template
+
+
+_CODES = ("-d", "-m", "-H", "d", "m", "y", "Y", "b", "B", "a", "A", "H", "M", "S", "j", "Z")
+"""What of a date templates write."""
 
 
 def _find(tokenizer: PreTrainedTokenizerFast) -> Turn:
@@ -124,7 +143,7 @@ def _find(tokenizer: PreTrainedTokenizerFast) -> Turn:
         if longer is not None and _ANSWERED in longer and _AGAIN in longer:
             between = longer[longer.rindex(_ANSWERED) + len(_ANSWERED) : longer.rindex(_AGAIN)]
         # A template that heeds no flag may end in an opening of the next turn: only what both have ends this one.
-        closing_text = _common(after, between) if plain == prompt and longer is not None else after
+        closing_text = _both(tokenizer, after, between) if plain == prompt and longer is not None else after
         written = whole[: whole.rindex(_ANSWERED)]
         if plain == prompt and written.startswith(prompt) and written[len(prompt) :].strip():
             opening = written[len(prompt) :]
@@ -215,9 +234,11 @@ def _context(tokenizer: PreTrainedTokenizerFast, prompt: str) -> str:
 def _additions(tokenizer: PreTrainedTokenizerFast, prompt: str, heading: str, parts: bool) -> list[str]:
     """What a template adds to a prompt and takes from it."""
     found = []
-    before = prompt[: prompt.index(_ASKED)].removeprefix(tokenizer.bos_token or "")
-    heading = heading.removeprefix(tokenizer.bos_token or "")
-    if heading.strip() and before.endswith(heading) and (extra := before.removesuffix(heading)).strip():
+    before = prompt[: prompt.index(_ASKED)]
+    if not before.endswith(heading):  # where every user's turn begins with the token that begins a text, this one does
+        heading = heading.removeprefix(tokenizer.bos_token or "")
+    extra = before.removesuffix(heading)
+    if heading.strip() and extra != before and extra.strip() and extra != tokenizer.bos_token:
         found.append(f"it begins every conversation with {extra!r}")
     if "strftime_now" in str(tokenizer.chat_template):
         found.append(f"it writes the date, which is always {_DAY:%d %b %Y} here")
@@ -226,6 +247,16 @@ def _additions(tokenizer: PreTrainedTokenizerFast, prompt: str, heading: str, pa
     if spaced not in text:
         found.append("it trims what is said")
     return found
+
+
+def _both(tokenizer: PreTrainedTokenizerFast, one: str, other: str) -> str:
+    """What both texts begin with, in whole tokens or, without special ones, in whole lines: no half of an opening."""
+    ids = [tokenizer(text, add_special_tokens=False).input_ids if text else [] for text in (one, other)]
+    count = next((at for at, pair in enumerate(zip(*ids, strict=False)) if pair[0] != pair[1]), min(map(len, ids)))
+    text = str(tokenizer.decode(ids[0][:count], clean_up_tokenization_spaces=False))
+    if not one.startswith(text):  # a tokenizer that adds a space in front
+        text = _common(one, other)
+    return text if _added(tokenizer, text) else "".join(text.partition("\n")[:2]) if "\n" in text else ""
 
 
 def _common(one: str, other: str) -> str:

@@ -87,7 +87,7 @@ def train_sft(
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             callbacks=[_log(curves, progress)],
-            peft_config=adapter_settings(config.lora),
+            peft_config=adapter_settings(config.lora, model),
         )
         trainer.remove_callback(PrinterCallback)  # it prints every figure to stdout
         with explain_writes(state, kept="training goes on from its last checkpoint"):
