@@ -75,8 +75,8 @@ class Rollout:
     """Episodes of one iteration; B episodes of T positions, on the policy's device."""
 
     batch: TokenBatch
-    logprobs_BT: Tensor
-    """Log-probability of each response token when it was sampled."""
+    sampled_BT: Tensor
+    """Log-probability of each response token by the sampler, whose rounding is another than the training passes'."""
     reference_BT: Tensor
     """The same under the reference."""
     features_BTF: Tensor
@@ -118,7 +118,7 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     reference, features, values, scores = (workers.gather_rows(part) for part in scored)
     return Rollout(
         batch=batch,
-        logprobs_BT=logprobs,
+        sampled_BT=logprobs,
         reference_BT=reference,
         features_BTF=features,
         values_BT=values,

@@ -186,7 +186,8 @@ def _watch(config: PPOConfig, state: PPOState, figures: Figures) -> None:
 def _flops_per_token(parts: Parts, config: PPOConfig, iteration: int) -> float:
     """2 x parameters a forward pass, 6 x a training pass (Kaplan et al. 2020, §2.1), of every model that sees it."""
     policy, critic = model_size(parts.policy), model_size(parts.critic.trunk)
-    forward = policy + model_size(parts.reference) + critic + model_size(parts.reward.trunk)
+    # The policy reads twice: to sample, and for the log-probabilities that the update starts from.
+    forward = 2 * policy + model_size(parts.reference) + critic + model_size(parts.reward.trunk)
     forward += sum(model_size(judge.model) for judge in parts.reward.judges.values())
     epochs = config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs
     return 2.0 * forward + 6.0 * epochs * (policy + critic)
