@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from retort.engines.sampler import Sample
 
 
+_POOL = 4
+"""Batches' worth of requests that are sampled in one go, finished rows making place for waiting ones, and logged
+together: a killed task repeats at most as many."""
+
+
 class LocalEngine:
     """Runs the model of a folder (or what its `reference.json` names) on the GPU, or on the CPU without one."""
 
@@ -67,7 +72,7 @@ class LocalEngine:
                 prompt_id=prompt_id,
                 file=self._file,
             )
-        for batch in _batches(requests, ids, sampling.batch_size):
+        for batch in _batches(requests, ids, _POOL * sampling.batch_size):
             if not all(request.key in done for request in batch):
                 yield self._answer(batch, [ids[request.prompt_id] for request in batch], sampling)
 
@@ -146,7 +151,7 @@ class LocalEngine:
 
 
 def _batches(requests: Sequence[Request], ids: dict[str, list[int]], size: int) -> Iterator[list[Request]]:
-    """Batches of one temperature, longest prompts first, responses to one prompt together."""
+    """Requests of one temperature, at most `size` together, longest prompts first, responses to one prompt together."""
     order = sorted(
         requests,
         key=lambda one: (one.temperature, -len(ids[one.prompt_id]), ids[one.prompt_id], one.prompt_id, one.sample),
