@@ -47,6 +47,8 @@ class Abilities:
     """Rows can be taken out of its cache, copied in it and joined to it."""
     keeps: bool
     """It gives the scores of some places alone (`logits_to_keep`)."""
+    splits: bool
+    """The scores of its places can be computed in parts from its last hidden states (`scores_of`)."""
 
     def missing(self) -> list[str]:
         """Names of what it cannot do."""
@@ -60,6 +62,7 @@ _SLOWER = {
     "pads": "prompts of one length together",
     "selects": "finished rows computed to a batch's end",
     "keeps": "scores of prompts too",
+    "splits": "scores of all places at once",
 }
 """What the lack of each ability means, in words."""
 
@@ -79,6 +82,23 @@ def layers_of(model: Any) -> Any:
     base = model.base_model
     # Llama 4 names a place for them where none are, and then `base_model` is the model itself.
     return base if base is not model else model.model
+
+
+def scores_of(model: Any, hidden: Tensor) -> Tensor:
+    """Scores over the vocabulary from last hidden states, (..., vocabulary), as known architectures compute them.
+
+    `Abilities.splits` says whether they are the model's own.
+    """
+    head, config = causal_of(model).get_output_embeddings(), text_config(model)
+    scores: Tensor = head(hidden.to(head.weight.dtype))
+    for name, divides in (("logit_scale", False), ("lm_head_multiplier", False), ("logits_scaling", True)):
+        if (factor := getattr(config, name, None)) is not None:
+            scores = scores / factor if divides else scores * factor
+    if (
+        cap := getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
+    ) is not None:
+        scores = (scores / cap).tanh() * cap
+    return scores
 
 
 def check_abilities(model: PreTrainedModel, name: str) -> Abilities:
@@ -111,7 +131,7 @@ def abilities_of(model: Any) -> Abilities:
 def _find(model: Any) -> Abilities:
     packs, shares = _may_pack(model), _may_share(model)
     if model.device.type == "meta":
-        return Abilities(packs, shares, caches=True, pads=True, selects=True, keeps=True)
+        return Abilities(packs, shares, caches=True, pads=True, selects=True, keeps=True, splits=True)
     training = model.training
     model.eval()
     try:
@@ -124,6 +144,7 @@ def _find(model: Any) -> Abilities:
                 pads=caches and _tried(_pads, model),
                 selects=caches and _tried(_selects, model),
                 keeps=_tried(_keeps, model),
+                splits=_tried(_splits, model),
             )
     finally:
         model.train(training)
@@ -315,6 +336,21 @@ def _selects(model: Any) -> bool:
     mask = torch.cat([torch.nn.functional.pad(mask, (3, 0)), more])
     expected = _scores(model, [[*row, token] for row, token in zip((one, two, three), then, strict=True)])
     return _all_near(_decode(model, cache, mask, then), expected, model.dtype)
+
+
+def _splits(model: Any) -> bool:
+    row = [_ids(model, 6, 1)]
+    seen: list[Tensor] = []
+    watch = layers_of(model).register_forward_hook(lambda _module, _inputs, out: seen.append(out.last_hidden_state))
+    try:
+        expected = model(input_ids=torch.tensor(row, device=model.device), use_cache=False).logits
+    finally:
+        watch.remove()
+    found = scores_of(model, seen[-1])  # OPT's layers are called past the place where they are known
+    # Far below what another factor or cap would make of it.
+    return bool(
+        torch.allclose(found.float(), expected.float(), rtol=2e-2 if model.dtype not in _NEAR else 1e-4, atol=1e-2)
+    )
 
 
 def _keeps(model: Any) -> bool:

@@ -10,6 +10,7 @@ import torch
 from retort.config.training import LoraConfig
 from retort.engines.sampler import sample
 from retort.errors import ModelError
+from retort.modeling import logprobs
 from retort.modeling.abilities import abilities_of, check_abilities, text_config
 from retort.modeling.batch import pad_batch
 from retort.modeling.loading import check_folder, context_length, load_model
@@ -51,9 +52,9 @@ def check_sampled(model, tolerance=1e-3):
         batch_size=4,
     )
     for prompt, one in zip(PROMPTS, drawn, strict=True):
-        logprobs = alone(model, prompt, one.ids)
-        assert one.ids == logprobs.argmax(-1).tolist()
-        expected = logprobs.gather(1, torch.tensor(one.ids)[:, None]).squeeze(1)
+        each = alone(model, prompt, one.ids)
+        assert one.ids == each.argmax(-1).tolist()
+        expected = each.gather(1, torch.tensor(one.ids)[:, None]).squeeze(1)
         torch.testing.assert_close(torch.tensor(one.logprobs), expected, atol=tolerance, rtol=0)
         assert one.finished == (one.ids[-1] in ENDS)
         assert not set(one.ids[:-1]) & set(ENDS)
@@ -66,12 +67,33 @@ def check_logprobs(model):
         torch.testing.assert_close(one, expected, atol=1e-3, rtol=0)
 
 
+def check_parts(model):
+    """Scores of a few places at a time, with the numbers and gradients of all at once."""
+    whole, results = pad_batch(PROMPTS, RESPONSES, 0), []
+    for most in (logprobs.PART_SCORES, 5 * VOCABULARY):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(logprobs, "PART_SCORES", most)
+            found, entropies = token_logprobs(model, whole, temperature=0.8, entropy=True)
+        found.sum().backward()
+        results.append((found.detach(), entropies, [weight.grad for weight in model.parameters()]))
+        model.zero_grad()
+    (one, first, gradients), (other, second, again) = results
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+    for expected, found in zip(gradients, again, strict=True):
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-2)
+
+
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_family_is_sampled_scored_saved_and_adapted(family, tmp_path):
     model = model_of(family)
     # Zamba 2's scan over a text and its steps are the least alike: 2e-3 between transformers' own two ways.
     check_sampled(model, tolerance=1e-2 if family == "Zamba 2" else 1e-3)
     check_logprobs(model)
+    check_parts(model)
+    assert abilities_of(model).splits == (family != "OPT")
     config = text_config(model)
     assert scoring_tokens(model) == 2**30 // VOCABULARY
     whole = pad_batch(PROMPTS, RESPONSES, 0)
