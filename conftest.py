@@ -14,7 +14,7 @@ import dvc.logger  # noqa: F401
 import pytest
 
 from retort.config import RetortConfig, load_config
-from retort.run.graph import BY_NAME, STAGES, expand, source_files, task_of, tasks
+from retort.run.tasks import graph
 
 _TOY_COMMAND = """#!{python} -S
 import hashlib, json, os, pathlib, sys
@@ -30,8 +30,10 @@ if failing == address:
 values = yaml.safe_load(pathlib.Path("params.yaml").read_text())
 seen = hashlib.sha256()
 for key in params:
-    section, _, name = key.partition(".")
-    seen.update(json.dumps(values[section][name] if name else values[section], sort_keys=True).encode())
+    value = values
+    for part in key.split("."):
+        value = value[part]
+    seen.update(json.dumps(value, sort_keys=True).encode())
 for path in map(pathlib.Path, reads):
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         seen.update(file.read_bytes() if file.is_file() else b"")
@@ -81,11 +83,15 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toy]:
             (home / "data" / folder / "config.json").write_text(json.dumps({"model": folder}))
         (home / "data/prompts.jsonl").write_text('{"prompt": "1+1?"}\n')
         values = {
-            "teacher": {"type": "transformers", "model": "data/teacher"},
-            "student": {"model": "data/student"},
+            "models": {"teacher": {"source": "data/teacher"}, "base": {"source": "data/student"}},
+            "students": {
+                "sft": {"method": "sft", "from": "base"},
+                "ppo": {"method": "ppo", "from": "sft"},
+                "sft_more": {"method": "sft", "from": "base", "compute_of": "ppo"},
+            },
+            "rewards": {"learned": {"type": "model"}},
             "prompts": {"sources": [{"path": "data/prompts.jsonl"}]},
             "teacher_responses": {"shards": [0, 1]},
-            "evaluate": {"models": ["teacher", "base", "sft", "ppo", "sft_equal_compute"]},
             **sections,
         }
         file = home / "toy.yaml"
@@ -102,13 +108,15 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toy]:
 def _command(config: RetortConfig, home: Path, folder: Path) -> Path:
     import yaml
 
-    table: dict[str, Any] = {}
-    for stage in STAGES:
-        for task in tasks(config, stage):
-            reads = [path.format(**task.values) for need in stage.deps for path in expand(config, stage, need)]
-            reads += source_files(config, stage, home)
-            writes = [path.format(**task.values) for path in stage.written]
-            table[task.command.removeprefix("retort ")] = (task.address, stage.params, reads, writes)
+    table = {
+        task.command.removeprefix("retort "): (
+            task.address,
+            task.params,
+            [*task.deps, *task.sources],
+            task.written,
+        )
+        for task in graph(config, home)
+    }
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "toy.json").write_text(json.dumps(table))
     command = folder / "bin/retort"
@@ -142,43 +150,34 @@ class PodCheck:
 
     toy: Toy
 
-    def check(self, component: Any, **item: str) -> None:
-        """Run `component` twice: the stage's command runs once, and both give the same fragment of its outputs."""
+    def check(self, component: Any, address: str) -> None:
+        """Run `component` for a task twice: its command runs once, and both give the same fragment of its outputs."""
         from retort.pod import lock_fragments
-        from retort.pod.task import settings
+        from retort.pod.settings import settings
         from retort.run import dvc_adapter
         from retort.run.workspace import create
 
-        stage = BY_NAME[component.name.replace("-", "_")]
-        task = task_of(stage, item.get("item", ""))
+        made = graph(self.toy.config, self.toy.home)
+        task = made.by_address[address]
         root = self.toy.home / "runs/submit"
         create(root, self.toy.config, home=self.toy.home, remote=str(root / "remote"), cache=root / "cache")
-        needs = [path.format(**task.values) for need in stage.deps for path in expand(self.toy.config, stage, need)]
-        for path in map(root.__truediv__, needs):
+        for path in map(root.__truediv__, task.deps):
             file = path if path.suffix else path / "content.txt"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f'"{path.name}"')
-        sources = source_files(self.toy.config, stage, self.toy.home)
-        models = ["data/teacher", "data/student"]
-        entries = dvc_adapter.store(root, {*needs, *sources, *models})
+        entries = dvc_adapter.store(root, {*task.deps, *made.sources})
         remote = dvc_adapter.remote(root)
-        made = lock_fragments.save({"upstream": {"outs": [entries[path] for path in needs]}}, remote)
-        names = set(component.component_spec.inputs) - {"settings", "item"}
+        upstream = lock_fragments.save({"upstream": {"outs": [entries[path] for path in task.deps]}}, remote)
         shown = {name: Shown(root / name) for name in set(component.component_spec.outputs) - {"Output"}}
-        told = settings(self.toy.config, stage, entries, remote=remote, root=self.toy.home)
-        call = {"settings": told, **item, **dict.fromkeys(names, made), **shown}
+        told = settings(self.toy.config, made.groups[task.group], entries, remote=remote).to_json()
+        call = {"settings": told, "item": task.item, "upstream": [upstream], **shown}
         first, second = (lock_fragments.load(component.python_func(**call), remote) for _ in range(2))
         assert first == second
-        assert {out["path"] for out in first[task.address]["outs"]} == {
-            path.format(**task.values) for path in stage.written
-        }
-        assert self.toy.ran() == [task.address]
+        assert {out["path"] for out in first[address]["outs"]} == set(task.written)
+        assert self.toy.ran() == [address]
         for artifact in shown.values():
-            if stage.metrics:
-                assert (
-                    artifact.metadata.items()
-                    >= {out["path"]: out["md5"] for out in first[task.address]["outs"]}.items()
-                )
+            if task.metrics:
+                assert artifact.metadata.items() >= {out["path"]: out["md5"] for out in first[address]["outs"]}.items()
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """The paper's claim on the embedded task: `python -m bench.claim [--seeds 0 1 2] [--json] [--write]`.
 
-Runs the whole pipeline of params.yaml once a seed, each in a workspace of its own under runs/, and prints accuracy on
-the held-out test prompts with paired 95 % intervals. A seed's run is skipped where nothing has changed. The teacher and
-the base student are the same in every run; sampling, training and evaluation of each seed are its own. `--write`
-puts the table into README.md.
+Runs the whole pipeline of params.yaml once a seed, each in a workspace of its own under runs/, with one student more:
+SFT that is given PPO's compute as well. Prints accuracy on the held-out test prompts with paired 95 % intervals. A
+seed's run is skipped where nothing has changed. The teacher and the base student are the same in every run; sampling,
+training and evaluation of each seed are its own. `--write` puts the table into README.md.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MODELS = ("base", "teacher", "sft", "sft_equal_compute", "ppo")
-EVALUATED = ("teacher", "base", "sft", "ppo", "sft_equal_compute")
-PAIRS = ("ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_sft_equal_compute")
+from retort.config import RetortConfig, load_config
+from retort.config.students import DEFAULT_STUDENTS
+
+CONFIG = Path("params.yaml")
+BASELINE = {"method": "sft", "from": "base", "compute_of": "ppo", "label": "SFT, equal compute"}
+"""The student that the demonstration has no time for."""
 MARKS = ("<!-- claim:begin (written by `python -m bench.claim`) -->", "<!-- claim:end -->")
 
 
@@ -30,49 +33,65 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     arguments = parser.parse_args()
     runs = {seed: run(seed) for seed in arguments.seeds}
-    table = markdown(runs)
+    table = markdown(runs, load_config(CONFIG, changes=changes(arguments.seeds[0])))
     if arguments.write:
         write_readme(Path("README.md"), table)
     print(json.dumps({"commit": commit(), "seeds": runs}, sort_keys=True) if arguments.json else table)
 
 
+def changes(seed: int) -> list[str]:
+    """What the run of one seed changes in the configuration."""
+    students = DEFAULT_STUDENTS | {"sft_equal_compute": BASELINE}
+    return [f"seed={seed}", f"students={json.dumps(students)}", "evaluate.models=all"]
+
+
 def run(seed: int) -> dict[str, Any]:
-    """The metrics of the run of one seed, with the baseline that the demonstration has no time for."""
-    changes = [f"seed={seed}", "sft_equal_compute.enabled=true", f"evaluate.models=[{','.join(EVALUATED)}]"]
-    command = [
-        sys.executable,
-        "-m",
-        "retort",
-        "run",
-        "--config",
-        "params.yaml",
-        "--name",
-        f"claim-seed-{seed}",
-        "--json",
-    ]
-    flags = [part for change in changes for part in ("--set", change)]
+    """The metrics of the run of one seed."""
+    command = [sys.executable, "-m", "retort", "run", "--config", str(CONFIG), "--name", f"claim-seed-{seed}", "--json"]
+    flags = [part for change in changes(seed) for part in ("--set", change)]
     done = subprocess.run([*command, *flags], stdout=subprocess.PIPE, text=True, check=True)
     metrics: dict[str, Any] = json.loads(done.stdout)
     return metrics
 
 
-def markdown(runs: dict[int, dict[str, Any]]) -> str:
+def markdown(runs: dict[int, dict[str, Any]], config: RetortConfig) -> str:
     """The runs as one Markdown table a benchmark, under a sentence that says what they are."""
-    first = next(iter(runs.values()))
+    models, result = config.evaluated(), config.final_student()
+    pairs = [pair for pair in config.comparisons() if pair[0] == result]
+    n = next(iter(next(iter(runs.values()))["models"].values()))["n"]
+    baselines = [
+        f"'{short(config, name)}' is given {short(config, entry.compute_of)}'s compute as well. "
+        for name, entry in config.students.items()
+        if entry.compute_of is not None
+    ]
     lines = [
-        f"Accuracy on {first['models']['ppo']['n']:,} held-out problems of the embedded task, {len(runs)} seeds of the "
-        "pipeline on two CPU cores, paired 95 % intervals in points. 'SFT =' is SFT given PPO's compute as well. "
+        f"Accuracy on {n:,} held-out problems of the embedded task, {len(runs)} seeds "
+        f"of the pipeline on two CPU cores, paired 95 % intervals in points. {''.join(baselines)}"
         f"`python -m bench.claim`, commit {commit()}.",
     ]
-    for name, words in (("heldout", "sampled at temperature 1"), ("heldout_greedy", "greedy")):
-        heads = ["seed", "base", "teacher", "SFT", "SFT =", "**PPO**", "PPO − SFT", "PPO − teacher", "PPO − SFT ="]
-        lines += ["", f"{words[0].upper()}{words[1:]}:", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    heads = ["seed", *(bold(short(config, name), name == result) for name in models)]
+    heads += [f"{short(config, one)} − {short(config, other)}" for one, other in pairs]
+    for benchmark in config.evaluate.benchmarks:
+        how = f"Sampled at temperature {benchmark.temperature:g}" if benchmark.temperature else "Greedy"
+        lines += ["", f"{how}:", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for seed, metrics in runs.items():
-            found = metrics["benchmarks"][name]
-            shares = [share(found["models"].get(model)) for model in MODELS]
-            pairs = [interval(found["paired"].get(pair)) for pair in PAIRS]
-            lines.append(f"| {seed} | {' | '.join([*shares[:-1], f'**{shares[-1]}**', *pairs])} |")
-    return "\n".join(lines)
+            found = metrics["benchmarks"][benchmark.name]
+            cells = [bold(share(found["models"].get(name)), name == result) for name in models]
+            cells += [interval(found["paired"].get(f"{one}_minus_{other}")) for one, other in pairs]
+            lines.append(f"| {seed} | {' | '.join(cells)} |")
+    notices = [f"- Seed {seed}: {notice}" for seed, metrics in runs.items() for notice in metrics["notices"]]
+    return "\n".join([*lines, *([""] if notices else []), *notices])
+
+
+def short(config: RetortConfig, name: str) -> str:
+    """A model in a column's head: `PPO`, `teacher`."""
+    label = config.label(name).removesuffix(" student")
+    return label if name in config.students else label.lower()
+
+
+def bold(cell: str, wanted: bool) -> str:
+    """A cell that is to be seen first."""
+    return f"**{cell}**" if wanted else cell
 
 
 def share(score: dict[str, float] | None) -> str:

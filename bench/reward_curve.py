@@ -27,7 +27,7 @@ from retort.run.stage import Context
 
 def main() -> None:
     """Train on every part and print what came out."""
-    from retort.report.reward_section import HEAD, reward_rows
+    from retort.report.reward import HEAD, reward_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path, help="a finished run, such as runs/demo")

@@ -146,6 +146,7 @@ def _write_shard(path: Path, prompts: list[tuple[dict[str, Any], int]], response
         "prompt_tokens": [0] * count,
         "response_tokens": [0] * count,
         "mean_logprob": [None] * count,
+        "reasoning": [None] * count,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns, schema=RESPONSES), path)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from retort_components import stages
+from retort_components.stages import folders
 
 FOLDER = Path(__file__).parent
 
@@ -38,13 +38,15 @@ def readme(component: Any) -> str:
     ]
     lines += ["", "## Outputs", "", *([*_HEAD, *rows] if rows else ["None."])]
     lines.append("")
-    return "\n".join([*lines, "Made by `python -m retort_components.generate` from the docstring in `component.py`.", ""])
+    return "\n".join(
+        [*lines, "Made by `python -m retort_components.generate` from the docstring in `component.py`.", ""]
+    )
 
 
 def main() -> None:
     """Write every README."""
-    for name in stages.__all__:
-        (FOLDER / name / "README.md").write_text(readme(getattr(stages, name)), encoding="utf-8")
+    for name, component in folders().items():
+        (FOLDER / name / "README.md").write_text(readme(component), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
-from retort import errors
+from retort import errors, plugins
 from retort.config import RetortConfig
+from retort.config.models import EngineConfig
+from retort.config.training import RewardConfig
 from retort.io import tables
 
 FOLDER = Path(__file__).parent / "reference"
@@ -47,7 +49,19 @@ def configuration() -> str:
         "with `extends: FILE`. Keys that do not exist are refused. A dash marks a key without a default.\n",
         _section("Top level", RetortConfig),
     ]
-    parts += [_section(f"`{place}`", model) for place, model in _models(RetortConfig, "")]
+    kinds = [(place, model) for place, model in _models(RetortConfig, "") if model is not EngineConfig]
+    parts += [_section(f"`{place}`", model) for place, model in kinds]
+    for group, title in (
+        ("method", "`{}`, and what entries of `students` with `method: {}` may say"),
+        ("reward", "`rewards.NAME` with `type: {}`"),
+        ("engine", "`engine` with `type: {}`"),
+    ):
+        for name in plugins.names(group):
+            model = plugins.load(group, name).config
+            if model is RewardConfig:
+                continue  # the section `reward` above
+            parts.append(_section(title.format(name, name), model))
+            parts += [_section(f"`{place}`", inner) for place, inner in _models(model, f"{name}.")]
     return "\n".join(parts)
 
 
@@ -92,7 +106,7 @@ def _is_list(annotation: Any) -> bool:
 def _section(title: str, model: type[BaseModel]) -> str:
     rows = [
         _row(
-            f"`{name}`",
+            f"`{field.alias or name}`",
             _kind(field.annotation) + _limits(field),
             _default(field),
             _cell(field.description or _TYPE_WORDS.get(name, "")),

@@ -56,6 +56,10 @@ class EngineError(RetortError):
     exit_code = RETRY
 
 
+class BudgetError(RetortError):
+    """What a model behind an endpoint may cost is spent; what was paid for is kept, and a larger budget goes on."""
+
+
 class StorageError(RetortError):
     """A file could not be written or fetched (disk full, no permission, remote away); nothing half-written remains."""
 

@@ -9,8 +9,8 @@ def collect(settings: str, fragments: list) -> str:
     """Merge the fragments of several tasks into one.
 
     Args:
-        settings: Settings of any stage of the run; they say where the object store is (`retort.pod.task`).
-        fragments: Names of the fragments of the shards of a stage, or of several stages.
+        settings: Settings of any task of the run; they say where the object store is (`retort.pod.settings`).
+        fragments: Names of the fragments of several tasks.
 
     Returns:
         Name of one fragment that names all their outputs.

@@ -5,16 +5,18 @@ from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def models(settings: str, metrics: dsl.Output[dsl.Metrics]) -> str:
+def models(settings: str, metrics: dsl.Output[dsl.Metrics], upstream: list = [], item: str = "") -> str:  # noqa: B006
     """Check teacher and base student, and pin what they are.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
-        metrics: The stage's figures, and the hashes of its outputs.
+        settings: Parameters, code hash, source files and object store of the tasks, as JSON (`retort.pod.settings`).
+        metrics: The task's figures, and the hashes of its outputs.
+        upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
+        item: Which of the tasks that read the same, by its matrix values; empty where there is one.
 
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod.task import run
 
-    return run("models", settings, metrics=metrics)
+    return run(settings, upstream, item, metrics=metrics)

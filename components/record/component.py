@@ -6,11 +6,11 @@ from retort_components.images import TRAIN
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
 def record(settings: str, fragments: list, schedule: str = "", plan: str = ""):
-    """Keep the merged fragments of all stages as the lock of the run, which `retort pull` writes into a checkout.
+    """Keep the merged fragments of all tasks as the lock of the run, which `retort pull` writes into a checkout.
 
     Args:
-        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.task`).
-        fragments: Names of the fragments of all stages.
+        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.settings`).
+        fragments: Names of the fragments of all tasks.
         schedule: Name of the schedule that the run belongs to, if it does.
         plan: Hash of what that schedule runs, its data aside.
     """

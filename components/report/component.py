@@ -5,17 +5,18 @@ from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def report(settings: str, upstream: str, page: dsl.Output[dsl.HTML]) -> str:
+def report(settings: str, page: dsl.Output[dsl.HTML], upstream: list = [], item: str = "") -> str:  # noqa: B006
     """Write the run's report, numbers and model card.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
-        upstream: Name of the merged fragments of every stage before it: their outputs by content hash.
+        settings: Parameters, code hash, source files and object store of the task, as JSON (`retort.pod.settings`).
         page: The report, for Kubeflow's interface.
+        upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
+        item: Empty: there is one report.
 
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod.task import run
 
-    return run("report", settings, [upstream], page=page.path)
+    return run(settings, upstream, item, page=page.path)

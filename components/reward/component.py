@@ -5,19 +5,18 @@ from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def reward(settings: str, models: str, sft: str, reward_data: str, metrics: dsl.Output[dsl.Metrics]) -> str:
+def reward(settings: str, metrics: dsl.Output[dsl.Metrics], upstream: list = [], item: str = "") -> str:  # noqa: B006
     """Train the pointwise reward model and measure it against its gate.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the stage, as JSON (`retort.pod.task`).
-        models: Name of the fragment of `models`: its outputs by content hash.
-        sft: Name of the fragment of `sft`: its outputs by content hash.
-        reward_data: Name of the fragment of `reward_data`: its outputs by content hash.
-        metrics: The stage's figures, and the hashes of its outputs.
+        settings: Parameters, code hash, source files and object store of the tasks, as JSON (`retort.pod.settings`).
+        metrics: The task's figures, and the hashes of its outputs.
+        upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
+        item: Which of the tasks that read the same, by its matrix values; empty where there is one.
 
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod.task import run
 
-    return run("reward", settings, [models, sft, reward_data], metrics=metrics)
+    return run(settings, upstream, item, metrics=metrics)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from retort_pipelines.checks.base import Cluster
-from retort_pipelines.profiles import WITH_MODELS, Needs, Profile
+from retort_pipelines.profiles import Needs, Profile
 from retort_pipelines.profiles.quantities import quantity
 
 from retort.run.doctor import Check
-from retort.run.graph import BY_NAME
+from retort.run.tasks import known_stages
 
 
 def gpus(cluster: Cluster) -> Check:
@@ -31,10 +31,10 @@ def gpus(cluster: Cluster) -> Check:
 def distinct(profile: Profile) -> Iterator[tuple[str, Needs]]:
     """A stage for each different need."""
     seen: list[Needs] = []
-    for stage in (*WITH_MODELS, *BY_NAME):
+    for stage in sorted(known_stages().values(), key=lambda stage: stage.uses):
         if (needs := profile.needs(stage)) not in seen:
             seen.append(needs)
-            yield stage, needs
+            yield stage.name, needs
 
 
 def _takes(node: Any, needs: Needs) -> bool:

@@ -7,14 +7,14 @@ from retort_pipelines.graph.trainjob import RUNTIME
 
 from retort.pod.trainjob import GROUP, VERSION
 from retort.run.doctor import Check
-from retort.run.graph import TRAINING
+from retort.run.tasks import known_stages
 
 
 def trainer(cluster: Cluster) -> Check:
     """Kubeflow's Trainer and our runtime are there, where the profile asks for several nodes."""
     from kubernetes.client import CustomObjectsApi
 
-    stages = [stage for stage in TRAINING if cluster.profile.nodes(stage) > 1]
+    stages = [stage.name for stage in known_stages().values() if cluster.profile.nodes(stage) > 1]
     if not stages:
         return Check("trainer", "OK", "no stage asks for several nodes")
     api, name = CustomObjectsApi(cluster.api), cluster.profile.namespace

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from retort_pipelines.graph.distil import build
+from retort_pipelines.graph.distil import CONFIGURATION, build, parameter_of
 from retort_pipelines.profiles import Profile
 
-from retort.config import RetortConfig
-from retort.pod.task import settings
+from retort.config import RetortConfig, resolved
+from retort.pod.settings import settings
 from retort.run.dvc_adapter import Entry
-from retort.run.graph import STAGES
+from retort.run.tasks import graph
 
 
-def compile(config: RetortConfig, profile: Profile, path: Path, *, forced: Collection[str] = ()) -> None:  # noqa: A001
-    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow; `forced` stages run anyway."""
+def compile(  # noqa: A001
+    config: RetortConfig, profile: Profile, path: Path, *, forced: Collection[str] = (), root: Path = Path()
+) -> None:
+    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow; `forced` tasks run anyway."""
     from kfp import compiler
 
-    compiler.Compiler().compile(build(config, profile, forced=forced), str(path))
+    compiler.Compiler().compile(build(config, profile, forced=forced, root=root), str(path))
 
 
 def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path()) -> dict[str, str]:
@@ -30,4 +33,8 @@ def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], 
         files: DVC's entries of the run's source files, which must be in that store (`retort.run.dvc_adapter.store`).
         root: Folder that the configuration's paths start from.
     """
-    return {f"{stage.name}_settings": settings(config, stage, files, remote=remote, root=root) for stage in STAGES}
+    given = {
+        parameter_of(name): settings(config, tasks, files, remote=remote).to_json()
+        for name, tasks in graph(config, root).groups.items()
+    }
+    return given | {CONFIGURATION: json.dumps({"config": resolved(config), "remote": remote})}

@@ -20,10 +20,12 @@ from retort.config import RetortConfig, load_config
 from retort.errors import StageError, StorageError
 from retort.io.files import write_json
 from retort.pod.run_records import Records
+from retort.pod.settings import OPERATION, operation
 from retort.run import dvc_adapter
-from retort.run.code_hash import PACKAGE
 from retort.run.dvc_adapter import Entry
-from retort.run.graph import STAGES, source_files, tasks
+from retort.run.embedded import is_embedded
+from retort.run.graph import Graph
+from retort.run.tasks import graph
 
 
 def run_locally(root: Path) -> list[str]:
@@ -36,15 +38,13 @@ def run_locally(root: Path) -> list[str]:
         StageError: a task failed; it has said why on stderr.
         StorageError: the pipeline ended but is not whole.
     """
-    config = load_config(root / "params.yaml")
-    names = {name for stage in STAGES for name in source_files(config, stage, root)}
-    shipped = sorted(name for name in names if not name.startswith(f"{PACKAGE.name}/"))
-    files = dvc_adapter.store(root, shipped)
+    config = load_config(root / "params.yaml", root=root)
+    made = graph(config, root)
+    files = dvc_adapter.store(root, [name for name in made.sources if not is_embedded(name, root)])
     given = arguments(config, remote=dvc_adapter.remote(root), files=files, root=root)
     before = dvc_adapter.read_lock(root)
-    lock = _run(config, given, (root / ".retort").resolve(), dvc_adapter.remote(root))
-    expected = {task.address for stage in STAGES for task in tasks(config, stage)}
-    if lost := expected.symmetric_difference(lock):
+    lock = _run(config, made, given, root, dvc_adapter.remote(root))
+    if lost := {task.address for task in made}.symmetric_difference(lock):
         # kfp.local ends with success when it skips what it cannot evaluate.
         raise StorageError(f"{root}: the pipeline ended, but these tasks did not run: {', '.join(sorted(lost))}.")
     changed = [address for address, entry in lock.items() if before.get(address) != entry]
@@ -80,9 +80,9 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str) -> dict[str, Entry]:
+def _run(config: RetortConfig, made: Graph, given: dict[str, str], root: Path, remote: str) -> dict[str, Entry]:
     """Run the pipeline; return the lock of the whole run."""
-    local = _kfp_local()
+    local, private = _kfp_local(), (root / ".retort").resolve()
     run = f"local-{uuid.uuid4().hex[:12]}"
     records = Records.of(remote, run)
     local.init(
@@ -91,15 +91,15 @@ def _run(config: RetortConfig, given: dict[str, str], private: Path, remote: str
         workspace_root=str(private / "kfp"),
         enable_caching=True,
     )
-    told = _environment(RETORT_STATE=str(private / "state"), RETORT_RUN=run)
+    told = _environment(RETORT_STATE=str(private / "state"), RETORT_RUN=run, **{OPERATION: operation(config, made)})
     with told, dvc_adapter.stdout_on_stderr(), warnings.catch_warnings():
         # kfp.local warns that it starts no image and grants no resources; that is its nature.
         warnings.filterwarnings("ignore", message="You may be attemping")
         try:
             # A local failure is shown at once: its cause will not go away by waiting.
-            build(config, _profile())(**given)
+            build(config, _profile(), root=root)(**given)
             for timing in records.timings():
-                write_json(private / "timings" / f"{timing['task'].replace('@', '-')}.json", timing)
+                write_json(private / "timings" / f"{timing['task']}.json", timing)
             return records.lock()
         except RuntimeError as error:
             if failures := records.failures():

@@ -13,7 +13,8 @@ from retort_pipelines.profiles import Needs, Profile
 from retort_pipelines.profiles.profile import MODEL_KEYS, STORE_KEYS
 from retort_pipelines.profiles.quantities import quantity
 
-from retort.run.graph import TRAINING
+from retort.pod.settings import OPERATION
+from retort.run.graph import Task
 
 USER = 65532
 """Numeric user of the images; a namespace of Pod Security Standard "restricted" admits no root."""
@@ -24,8 +25,8 @@ SCRATCH = "/scratch"
 RUN_LABEL = "pipeline/runid"
 """Label in which Kubeflow tells a pod its run."""
 
-OF_THE_RUN = ("record", "refresh", "summary")
-"""Tasks about the run rather than its contents: never cached."""
+NEVER_CACHED = ("record", "refresh", "summary")
+"""Tasks about the run rather than its contents."""
 
 _TRAINING_LABEL = "retort/training"
 _QUEUE_LABEL, _PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
@@ -36,40 +37,43 @@ class Placement:
     """Places the tasks of one pipeline."""
 
     profile: Profile
-    vllm: bool = False
-    """Whether the teacher needs the image with vLLM."""
+    operation: str = "{}"
+    """Values of the configuration that decide only how tasks are computed (`retort.pod.settings.operation`)."""
     forced: frozenset[str] = frozenset()
-    """Stages that run again though nothing about them changed."""
+    """Groups of tasks that run again though nothing about them changed."""
 
-    def __call__(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        """Place a task by the name of its component."""
-        stage = task.component_spec.name.replace("-", "_")
-        needs = self.profile.needs(stage)
-        if self.profile.nodes(stage) > 1:
-            task.set_env_variable("RETORT_TRAINJOB", json.dumps(self._train_job(stage, needs)))
+    def __call__(self, task: dsl.PipelineTask, does: Task | None = None) -> dsl.PipelineTask:
+        """Place a pod: of the task `does` of the graph, or of one that keeps the books of the run."""
+        stage = task.component_spec.name.replace("-", "_") if does is None else does.stage.name
+        image, trains = ("train", False) if does is None else (does.image, does.stage.trains)
+        needs = self.profile.tables if does is None else self.profile.needs(does.stage)
+        if trains and needs.nodes > 1:
+            task.set_env_variable("RETORT_TRAINJOB", json.dumps(self._train_job(image, needs)))
             needs = self.profile.tables  # of the pod that waits for the nodes
-        task.set_container_image(self._image(stage))
+        if does is not None and does.operation:
+            task.set_env_variable(OPERATION, self.operation)
+        task.set_container_image(self._image(image))
         self._resources(task, needs)
-        self._node(task, stage, needs)
+        self._node(task, needs, trains=trains)
         self._identity(task)
         if self.profile.retries:
             # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
             task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
         task.set_env_variable("RETORT_STATE_INTERVAL", f"{self.profile.state_interval_s:g}")
-        if stage in self.forced:
+        # The tasks of a loop are forced together: one description is compiled for all of them.
+        forced = does is not None and does.group in self.forced
+        if forced:
             task.set_env_variable("RETORT_FORCE", "1")
-        return task.set_caching_options(enable_caching=stage not in (*OF_THE_RUN, *self.forced))
+        return task.set_caching_options(enable_caching=not forced and stage not in NEVER_CACHED)
 
-    def _train_job(self, stage: str, needs: Needs) -> dict[str, Any]:
+    def _train_job(self, image: str, needs: Needs) -> dict[str, Any]:
         names = self.profile.secrets
         secrets = {names.store: STORE_KEYS, names.models: MODEL_KEYS}
-        return manifest(self.profile, needs, image=self._image(stage), secrets=secrets, scratch=SCRATCH)
+        return manifest(self.profile, needs, image=self._image(image), secrets=secrets, scratch=SCRATCH)
 
-    def _image(self, stage: str) -> str:
+    def _image(self, role: str) -> str:
         images = self.profile.images
-        if self.vllm and stage == "teacher_responses" and images.generate:
-            return images.generate
-        return images.train
+        return images.generate if role == "generate" and images.generate else images.train
 
     def _resources(self, task: dsl.PipelineTask, needs: Needs) -> None:
         # Without a limit a library counts all cores of the node, and starts as many threads.
@@ -93,12 +97,12 @@ class Placement:
         if needs.timeout_hours:
             kubernetes.set_timeout(task, round(needs.timeout_hours * 3600))
 
-    def _node(self, task: dsl.PipelineTask, stage: str, needs: Needs) -> None:
+    def _node(self, task: dsl.PipelineTask, needs: Needs, *, trains: bool) -> None:
         for key, value in needs.node_selector.items():
             kubernetes.add_node_selector(task, key, value)
         for toleration in needs.tolerations:
             kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
-        training = "true" if stage in TRAINING else None
+        training = "true" if trains else None
         labels = {_QUEUE_LABEL: needs.queue, _PRIORITY_LABEL: needs.priority, _TRAINING_LABEL: training}
         for label, value in labels.items():
             if value:

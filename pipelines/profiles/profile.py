@@ -12,9 +12,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from retort.config.base import Strict
-from retort.config.run import read_yaml
+from retort.config.load import read_yaml
 from retort.errors import ConfigError
-from retort.run.graph import BY_NAME, TRAINING
+from retort.run.graph import Stage
+from retort.run.tasks import known_stages
 
 FOLDER = Path(__file__).parent
 
@@ -26,9 +27,6 @@ STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 
 MODEL_KEYS = ("HF_TOKEN", "OPENAI_API_KEY")
 """Keys of the secret with which models are downloaded or asked."""
-
-WITH_MODELS = ("teacher_responses", "student_responses", "sft", "reward", "ppo", "sft_equal_compute", "evaluate")
-"""Stages that run or train a model."""
 
 
 class Toleration(Strict):
@@ -120,22 +118,23 @@ class Profile(Strict):
     def _stages_differ_from_their_kind(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("stages", {}), dict):
             return values
-        if unknown := sorted(set(values.get("stages", {})) - set(BY_NAME)):
-            raise ValueError(f"stages names {', '.join(unknown)}; the stages are {', '.join(BY_NAME)}")
+        known = known_stages()
+        if unknown := sorted(set(values.get("stages", {})) - set(known)):
+            raise ValueError(f"stages names {', '.join(unknown)}; the stages are {', '.join(known)}")
         merged = {}
         for stage, given in values.get("stages", {}).items():
-            kind = "models" if stage in WITH_MODELS else "tables"
+            kind = known[stage].uses
             base = values.get(kind, cls.model_fields[kind].default.model_dump())
             merged[stage] = {**base, **given} if isinstance(given, dict) and isinstance(base, dict) else given
         return {**values, "stages": merged}
 
-    def needs(self, stage: str) -> Needs:
-        """What the pods of `stage` ask for; of anything that is no stage, what tables need."""
-        return self.stages.get(stage, self.models if stage in WITH_MODELS else self.tables)
+    def needs(self, stage: Stage) -> Needs:
+        """What the pods of `stage` ask for."""
+        return self.stages.get(stage.name, self.models if stage.uses == "models" else self.tables)
 
-    def nodes(self, stage: str) -> int:
+    def nodes(self, stage: Stage) -> int:
         """Nodes that `stage` runs on."""
-        return self.needs(stage).nodes if stage in TRAINING else 1
+        return self.needs(stage).nodes if stage.trains else 1
 
 
 def names() -> list[str]:

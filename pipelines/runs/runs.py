@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retort_pipelines.checks import kueue
+from retort_pipelines.graph.distil import CONFIGURATION
 from retort_pipelines.graph.placement import RUN_LABEL
 from retort_pipelines.runs.client import Kubeflow, explained, kubernetes_api
 from retort_pipelines.runs.status import StageStatus, stage_statuses
@@ -149,14 +150,10 @@ def config_of(given: dict[str, str]) -> tuple[RetortConfig, str]:
     Raises:
         ConfigError: it is no run of Retort.
     """
-    told = [json.loads(value) for name, value in given.items() if name.endswith("_settings")]
-    if not told:
-        raise ConfigError("this run is none of Retort's: it has no settings of stages.")
-    merged: dict[str, Any] = {}
-    for one in told:
-        for section, values in one["params"].items():
-            merged[section] = {**merged.get(section, {}), **values} if isinstance(values, dict) else values
-    return RetortConfig.model_validate(merged), told[0]["remote"]
+    if CONFIGURATION not in given:
+        raise ConfigError("this run is none of this version of Retort: it has no configuration among its arguments.")
+    told = json.loads(given[CONFIGURATION])
+    return RetortConfig.model_validate(told["config"]), told["remote"]
 
 
 def pull(run: Any, *, home: Path = Path()) -> Path:
@@ -176,7 +173,7 @@ def pull(run: Any, *, home: Path = Path()) -> Path:
     dvc_adapter.write_lock(root, lock)
     dvc_adapter.fetch(root)
     for timing in records.timings():
-        write_json(root / ".retort/timings" / f"{timing['task'].replace('@', '-')}.json", timing)
+        write_json(root / ".retort/timings" / f"{timing['task']}.json", timing)
     if differs := dvc_adapter.status(root):
         raise StorageError(
             f"{root}: everything is fetched, but differs from what the run recorded: {', '.join(sorted(differs))}. "

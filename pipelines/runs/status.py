@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from retort.run.graph import BY_NAME
+from retort.run.tasks import known_stages
 
 BOOKS = ("refresh", "collect", "record", "summary")
 """Tasks that are no stages."""
@@ -21,7 +21,7 @@ _ATTEMPT = re.compile(r"\(\d+\)(?=\.|$)")
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage of a run; several tasks where it has shards."""
+    """One group of tasks of a run: a stage, or a student's or reward's part of it; several where it has shards."""
 
     stage: str
     states: tuple[str, ...]
@@ -84,8 +84,21 @@ def stage_statuses(nodes: Mapping[str, Mapping[str, Any]], now: datetime) -> lis
             )
     found: dict[str, list[_Task]] = {}
     for name, task in tasks.items():
-        found.setdefault(name.rpartition(".")[2].replace("-", "_"), []).append(task)
-    return [_summed(stage, found[stage], now) for stage in (*BY_NAME, *BOOKS) if stage in found]
+        found.setdefault(group_of(name.rpartition(".")[2]), []).append(task)
+    order = [*known_stages(), *BOOKS]
+    place = {group: (order.index(stage) if (stage := group.partition("-")[0]) in order else 0) for group in found}
+    return [_summed(group, found[group], now) for group in sorted(found, key=lambda group: (place[group], group))]
+
+
+def group_of(name: str) -> str:
+    """The group of tasks that Kubeflow calls `name`, with dashes alone: `student_responses-sft_more`."""
+    for stage in sorted((*known_stages(), *BOOKS), key=len, reverse=True):
+        dashed = stage.replace("_", "-")
+        if name == dashed:
+            return stage
+        if name.startswith(f"{dashed}-"):
+            return f"{stage}-{name.removeprefix(f'{dashed}-').replace('-', '_')}"
+    return name
 
 
 def _summed(stage: str, tasks: list[_Task], now: datetime) -> StageStatus:

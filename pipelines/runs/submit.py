@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from retort_pipelines.runs import runs
 from retort_pipelines.runs.client import Kubeflow, explained, kubernetes_api
 
 from retort.config import RetortConfig
+from retort.config.base import unknown
 from retort.errors import ConfigError
 from retort.run import dvc_adapter, workspace
-from retort.run.code_hash import PACKAGE
-from retort.run.graph import STAGES, source_files
+from retort.run.embedded import is_embedded
+from retort.run.tasks import graph
 
 EXPERIMENT = "retort"
 LONGEST_NAME = 63
@@ -39,7 +40,7 @@ class Submission:
     remote: str
     """The object store, as pods reach it."""
     forced: frozenset[str] = frozenset()
-    """Stages that run again though nothing about them changed."""
+    """Groups of tasks that run again though nothing about them changed."""
     home: Path = Path()
     """Folder that the configuration's paths start from."""
 
@@ -80,11 +81,9 @@ def check_name(name: str) -> None:
 def name_of(config: Path, loaded: RetortConfig, profile: Profile) -> str:
     """Default name of a run: the same configuration on the same code is the same run."""
     seen = json.dumps([loaded.model_dump(mode="json"), profile.model_dump(mode="json")], sort_keys=True)
-    code = [stage.code() for stage in STAGES]
-    files = sorted({file for closure in code for file in closure})
     digest = hashlib.sha256(seen.encode())
-    for file in files:
-        digest.update((PACKAGE.parent / file).read_bytes())
+    for task in graph(loaded):
+        digest.update(task.code().encode())
     stem = re.sub(r"[^a-z0-9]+", "-", config.stem.lower()).strip("-")[: LONGEST_NAME - 9]
     return f"{stem}-{digest.hexdigest()[:8]}"
 
@@ -106,7 +105,7 @@ def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) ->
         InputError, StorageError: a source file is missing, or the store refuses it.
     """
     check_name(submission.name)
-    workspace.check_sources(submission.config, submission.home)
+    workspace.check_sources(submission.config, graph(submission.config, submission.home), submission.home)
     if check:
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
@@ -125,9 +124,8 @@ def prepare(submission: Submission) -> dict[str, str]:
     """Send the run's source files to the store; return the pipeline's arguments."""
     config, home, root = submission.config, submission.home, submission.root
     workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
-    names = {name for stage in STAGES for name in source_files(config, stage, home)}
-    shipped = sorted(name for name in names if not name.startswith(f"{PACKAGE.name}/"))
-    files = dvc_adapter.store(root, shipped)
+    sources = graph(config, home).sources
+    files = dvc_adapter.store(root, [name for name in sources if not is_embedded(name, home)])
     given = compiling.arguments(config, remote=submission.remote, files=files, root=home)
     check_size(given)
     return given
@@ -153,7 +151,7 @@ def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> 
     """Schedule the run; return its id."""
     file = submission.root / "pipeline.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)  # a rerun has prepared nothing here
-    compiling.compile(submission.config, submission.profile, file, forced=submission.forced)
+    compiling.compile(submission.config, submission.profile, file, forced=submission.forced, root=submission.home)
     with explained(kubeflow.host), dvc_adapter.stdout_on_stderr():
         experiment = kubeflow.client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace)
         made = kubeflow.client.run_pipeline(
@@ -166,21 +164,18 @@ def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> 
     return str(made.run_id)
 
 
-def descendants(stage: str) -> Collection[str]:
-    """`stage` and every stage that reads from it, directly or not.
+def descendants(config: RetortConfig, start: str, home: Path = Path()) -> frozenset[str]:
+    """Groups of tasks that are `start` (a stage, a group or a task) or read from it, directly or not.
 
     Raises:
-        ConfigError: there is no such stage.
+        ConfigError: the run has no such stage.
     """
-    from retort.run.graph import BY_NAME, producers
-
-    if stage not in BY_NAME:
-        raise ConfigError(f"unknown stage {stage!r}; known: {', '.join(BY_NAME)}.")
-    found = {stage}
-    for other in STAGES:  # each after those that it reads from
-        if any(maker.name in found for maker in producers(other)):
-            found.add(other.name)
-    return found
+    made = graph(config, home)
+    begun = [task.address for task in made if start in (task.stage.name, task.group, task.address)]
+    if not begun:
+        known = list(dict.fromkeys(name for task in made for name in (task.stage.name, task.group)))
+        raise ConfigError(unknown(f"stage {start!r}", start, known) + ".")
+    return frozenset(made.by_address[address].group for address in made.after(begun))
 
 
 def resubmission(
@@ -189,4 +184,4 @@ def resubmission(
     """A run like `run` in which `stage` and all after it run again; and its arguments, those of `run`."""
     given = dict(run.runtime_config.parameters)
     config, remote = runs.config_of(given)
-    return Submission(name, config, profile, remote, frozenset(descendants(stage)), home), given
+    return Submission(name, config, profile, remote, descendants(config, stage, home), home), given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -13,14 +12,14 @@ from retort.benchmarks.items import Item, Task, read_items
 from retort.benchmarks.score import KINDS
 from retort.benchmarks.unanswerable import says_unanswerable
 from retort.text.extract import Answer, read_answer
-from retort.votes.answers import Ballot, Batch, Origin, Reader, collect
+from retort.votes.answers import Ballot, Batch, Counts, Origin, Reader, collect
 
 _BATCH = 4096
 _UNNAMED = "response"
 """What the reader calls a model that the file does not name."""
 
 
-def collect_recorded(task: Task, files: Sequence[Path], rules: Counter[str]) -> dict[str, Ballot]:
+def collect_recorded(task: Task, files: Sequence[Path], counts: Counts) -> dict[str, Ballot]:
     """The answers to each question, over all files.
 
     The same question with another gold answer or another number of options, as in a revised data set, is another
@@ -30,7 +29,7 @@ def collect_recorded(task: Task, files: Sequence[Path], rules: Counter[str]) -> 
     Args:
         task: Benchmark, whose shapes the files have.
         files: The files.
-        rules: Counts how many answers each extraction rule read.
+        counts: Counts what was read in the responses.
 
     Raises:
         InputError: a file is missing or malformed, or a row has no gold answer or no response.
@@ -38,8 +37,8 @@ def collect_recorded(task: Task, files: Sequence[Path], rules: Counter[str]) -> 
     ballots: dict[str, Ballot] = {}
     options: dict[str, int] = {}
     items = chain.from_iterable(((path, item) for item in read_items(task, path)) for path in files)
-    for _, read in collect(_batches(items, ballots, options), ballots, _reader(task)):
-        rules += read
+    for _, found in collect(_batches(items, ballots, options), ballots, _reader(task)):
+        counts += found
     for name, count in options.items():
         letters = {*string.ascii_uppercase[:count]}
         ballots[name].answers = [answer if answer in letters else None for answer in ballots[name].answers]

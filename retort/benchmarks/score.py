@@ -12,8 +12,8 @@ from retort.benchmarks.disagreement import RowScore, difference
 from retort.benchmarks.items import Item, Task
 from retort.benchmarks.unanswerable import says_unanswerable
 from retort.config.data import AnswerType
-from retort.text.equal import same_answer
-from retort.text.extract import Answer, read_answer
+from retort.text.agreement import stated
+from retort.text.extract import Answer
 
 KINDS: dict[Task, AnswerType] = {"gsm8k": "number", "gsm_plus": "number", "mmlu_pro": "choice"}
 """Kind of answer of each benchmark."""
@@ -127,11 +127,11 @@ def read_item(task: Task, item: Item) -> tuple[Answer | None, bool]:
 
     GSM-Plus' "critical thinking" questions lack a condition; right is to say so, and to give no number as the answer.
     """
-    answer = read_answer(item.response, KINDS[task], item.option_texts)
+    said = stated(item.response, KINDS[task], item.option_texts)
     if item.answer == _NONE:
-        refusal = says_unanswerable(item.response, answer)
+        refusal = says_unanswerable(item.response, said.answer)
         return refusal, refusal is not None
-    return answer, answer is not None and same_answer(answer.value, item.answer, KINDS[task])
+    return said.answer, said.agrees(item.answer)
 
 
 def score_rows(task: Task, items: Iterable[Item]) -> Iterator[tuple[Item, RowScore]]:

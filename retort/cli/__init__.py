@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
 
+from retort import __version__
 from retort.errors import RetortError
 
 app = typer.Typer(
@@ -18,7 +20,35 @@ app = typer.Typer(
     help="Distil a large language model into a small one by transferring its responses and its rewards.",
 )
 
-_HERE = ("run", "stage", "report", "score", "vote", "judge", "compare", "plan", "doctor", "promote", "champion")
+_HERE = (
+    "run",
+    "stage",
+    "report",
+    "score",
+    "vote",
+    "judge",
+    "compare",
+    "plan",
+    "graph",
+    "doctor",
+    "promote",
+    "champion",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"retort {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Distil a large language model into a small one by transferring its responses and its rewards."""
 
 
 def _add_verbs() -> None:

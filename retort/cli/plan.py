@@ -33,8 +33,8 @@ def plan(
     from retort.config import load_config
     from retort.plan.assumptions import Assumptions, count_prompts
     from retort.plan.devices import find
-    from retort.plan.run import lines
-    from retort.plan.run import plan as make
+    from retort.plan.table import lines
+    from retort.plan.walk import plan as make
 
     settings, root = load_config(config, changes=changes or []), Path()
     assume = Assumptions(

@@ -34,6 +34,7 @@ def show_report(root: Path, *, as_json: bool) -> dict[str, Any]:
         InputError: there is no report yet, or a table that it needs is missing or malformed.
     """
     from retort.errors import InputError
+    from retort.report.prices import read_prices
     from retort.report.terminal import result_lines
     from retort.run.paths import Paths
     from retort.stages.report import write_page
@@ -47,6 +48,6 @@ def show_report(root: Path, *, as_json: bool) -> dict[str, Any]:
     if as_json:
         print(json.dumps(metrics, sort_keys=True))
     else:
-        print("\n".join(result_lines(metrics)))
+        print("\n".join(result_lines(metrics, read_prices(root / "params.yaml"))))
         print(f"\nReport: {page}")
     return metrics

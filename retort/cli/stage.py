@@ -36,10 +36,12 @@ def launch(processes: int) -> NoReturn:
 
 
 def stage(
-    name: Annotated[str, typer.Argument(help="Stage to run, as named in dvc.yaml.")],
+    name: Annotated[str, typer.Argument(help="Stage to run: `votes`, `reward`, a training method.")],
     shard: Annotated[str | None, typer.Option(help="Shard of a response stage.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model that `evaluate` runs.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="Benchmark that `evaluate` runs it on.")] = None,
+    student: Annotated[str | None, typer.Option(help="Student that is trained or sampled from.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Reward that `reward_data` and `reward` are for.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model or student that `evaluate` asks.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Benchmark that `evaluate` asks it.")] = None,
     workspace: Annotated[Path, typer.Option(help="Folder with params.yaml.")] = Path(),
     processes: Annotated[
         int,
@@ -50,20 +52,17 @@ def stage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
-    from retort.run.graph import TRAINING
-
-    if (
-        (processes > 1 or several_nodes())
-        and name in TRAINING
-        and not {"RETORT_LAUNCHED", "WORLD_SIZE"} & os.environ.keys()
-    ):
-        launch(processes)
     from retort.modeling import preemption
-    from retort.run.stage import run_stage
+    from retort.run.stage import read_task, run_stage
 
+    options = {"student": student, "shard": shard, "reward": reward, "model": model, "benchmark": benchmark}
+    given = {key: value for key, value in options.items() if value is not None}
+    if (processes > 1 or several_nodes()) and not {"RETORT_LAUNCHED", "WORLD_SIZE"} & os.environ.keys():
+        task, _ = read_task(name, given, workspace)
+        if task.stage.trains:
+            launch(processes)
     preemption.listen()
-    given = {"shard": shard, "model": model, "benchmark": benchmark}
-    metrics = run_stage(name, {key: value for key, value in given.items() if value is not None}, workspace)
+    metrics = run_stage(name, given, workspace)
     if not is_rank_zero():
         return
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,12 +32,13 @@ def vote(
     from retort.benchmarks.recorded import collect_recorded
     from retort.benchmarks.score import KINDS
     from retort.config.data import VotesConfig
+    from retort.votes.answers import Counts
     from retort.votes.labels import count_votes
 
     config = VotesConfig(min_share=min_share, min_margin=min_margin, weights=weights, confidence=confidence)
-    rules: Counter[str] = Counter()
-    ballots = collect_recorded(task, files, rules)
-    summary = count_votes(ballots, KINDS[task], config, rules).summary
+    counts = Counts()
+    ballots = collect_recorded(task, files, counts)
+    summary = count_votes(ballots, KINDS[task], config, counts).summary
     if as_json:
         print(json.dumps(asdict(summary), sort_keys=True))
     else:

@@ -16,21 +16,35 @@ class SourceConfig(Strict):
     """One source of prompts."""
 
     path: str
-    """JSONL (gzipped or not) or Parquet file; or, with `type: datasets`, a hub data set's id."""
+    """File of rows (JSON lines, a JSON array, CSV, TSV, Parquet, Arrow; packed or not), a folder of such files, or a
+    data set that `datasets` saved to disk; with `type: datasets`, a folder or hub id that `datasets` loads."""
     type: Literal["file", "datasets"] = "file"
-    """Whether `path` is a file or a data set for the `datasets` library."""
+    """Whether `path` is read here or loaded by the `datasets` library."""
     name: str | None = None
-    """Configuration of a hub data set (`main` of gsm8k, say)."""
+    """Configuration of a data set (`main` of gsm8k, say)."""
     split: str = "train"
-    """Split of a hub data set."""
+    """Split of a data set."""
     prompt_field: str = "prompt"
-    """Field that holds the prompt."""
+    """Field that holds the prompt: a text, or a conversation as a list of messages (OpenAI's or ShareGPT's), of which
+    the part up to the user's last message is taken."""
+    template: str | None = None
+    """Jinja template of the prompt over the row's fields, instead of `prompt_field`: "{{question}} {{options}}"."""
+    system: str | None = None
+    """System prompt before every prompt that has none of its own; teacher and student are both given it."""
     answer_field: str | None = None
     """Field that holds the gold answer, where one is known: used for metrics alone."""
     id_field: str | None = None
     """Field that holds a unique id; without one the id is made from the prompt's text."""
     use: Literal["split", "train", "validation", "test"] = "split"
     """Put all rows into one split, or divide them among the three."""
+
+    @model_validator(mode="after")
+    def _a_template_stands_for_the_field(self) -> SourceConfig:
+        if self.template is not None and "prompt_field" in self.model_fields_set and self.prompt_field != "prompt":
+            raise ValueError("template and prompt_field both say what the prompt is; leave one out")
+        if self.template is not None and not self.template.strip():
+            raise ValueError("template is empty; leave it out, or say what the prompt is")
+        return self
 
 
 class BenchmarkConfig(Strict):
@@ -120,6 +134,8 @@ class ResponsesConfig(SamplingConfig):
 
     shards: list[int] = [0]
     """Shard numbers, 0 to n-1: each is a task of its own, and prompts are divided among them."""
+    min_share: float = Field(1.0, gt=0, le=1)
+    """Share of a shard's responses that is enough where an endpoint's budget is spent."""
 
     @model_validator(mode="after")
     def _shards_count_from_zero(self) -> ResponsesConfig:
@@ -163,8 +179,8 @@ class RewardDataConfig(Strict):
 class EvaluateConfig(Strict):
     """Evaluation of models on benchmarks."""
 
-    models: list[Literal["teacher", "base", "sft", "ppo", "sft_equal_compute"]] = ["teacher", "base", "sft", "ppo"]
-    """Models to evaluate; the teacher only where it is a model that can be run."""
+    models: Literal["all"] | list[str] = "all"
+    """Models and students to evaluate; `all` leaves out those that can be asked nothing new (recorded responses)."""
     benchmarks: list[BenchmarkConfig] = Field([BenchmarkConfig(name="heldout")], min_length=1)
     """Benchmarks to evaluate them on."""
     max_new_tokens: int = Field(256, ge=1)
@@ -179,4 +195,4 @@ class ReportConfig(Strict):
     title: str = "Distillation report"
     """Heading of the page."""
     samples: int = Field(6, ge=0)
-    """Prompts shown with responses before and after PPO."""
+    """Prompts shown with the responses of the result and of what it started from."""

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from retort.config.base import Strict
-from retort.config.models import OpenAITeacher
-
-
-class FolderJudge(Strict):
-    """A judge that runs in this process through `transformers`."""
-
-    type: Literal["transformers"]
-    model: str
-    """Folder with a Hugging Face model (safetensors) that has a chat template."""
-
-
-class RecordedJudge(Strict):
-    """Judgements that exist already: what an earlier run asked and was told (`calls.parquet`), or a file alike."""
-
-    type: Literal["recorded"]
-    path: str
-    """JSONL (gzipped or not) or Parquet file: rows with `prompt_id` (the call's) or `prompt`, and `response`."""
-
-
-JudgeModel = Annotated[FolderJudge | OpenAITeacher | RecordedJudge, Field(discriminator="type")]
+from retort.config.models import ModelConfig
 
 
 class JudgeConfig(Strict):
     """An LLM that judges open-ended responses (`answer: open`), where there is no answer to vote on."""
 
-    model: JudgeModel
-    """Who judges."""
+    model: ModelConfig
+    """Who judges: a folder, an endpoint, or judgements that exist already (`engine.type: recorded`, such as the
+    `calls.parquet` of an earlier run)."""
     method: Literal["pairwise", "rubric"] = "pairwise"
     """`pairwise`: responses to a prompt are compared two at a time, each pair in both orders; `rubric`: each response
     is graded on its own."""

@@ -1,88 +1,51 @@
-"""Which models take part: the teacher behind a generation engine, the student as a model folder or hub id."""
+"""Which models take part: where their weights are, and the engine that answers for each."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from retort import plugins
 from retort.config.base import Strict
+from retort.config.endpoint import EndpointConfig
+from retort.errors import ConfigError
+
+NAME = r"^[a-z][a-z0-9_]*$"
+"""Names of models, students, rewards and benchmarks: they become file names, and `-` joins them there."""
 
 
-class StudentConfig(Strict):
-    """The base student."""
+class EngineConfig(Strict):
+    """What answers for a model; the base of every engine's settings."""
 
-    model: str
-    """Folder with a Hugging Face model (safetensors), or a hub id."""
-    revision: str | None = None
-    """Commit of the hub repository; pinned by the `models` stage when left out."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type that weights are loaded and trained in."""
-    pad_token: str | None = None
-    """Token of the vocabulary to pad with, for a tokenizer without one (Llama 3: <|finetune_right_pad_id|>)."""
-    chat_template: str | None = None
-    """File with a Jinja chat template, for a tokenizer without one."""
+    type: str
+    """Name of the engine."""
+
+    WEIGHTS: ClassVar[bool] = True
+    """Whether the model's weights are loaded from `source` here; without, somebody else has them."""
+    ASKABLE: ClassVar[bool] = True
+    """Whether it can be asked anything new."""
+    IMAGE: ClassVar[Literal["train", "generate"]] = "train"
+    """Image of pods in which it runs."""
+
+    def sources(self) -> list[str]:
+        """Files of the project that it reads."""
+        return []
 
 
-class TransformersTeacher(Strict):
-    """A teacher that runs in this process through `transformers`."""
+class TransformersEngineConfig(EngineConfig):
+    """The model runs in this process through `transformers`."""
 
     type: Literal["transformers"] = "transformers"
-    model: str
-    """Folder with a Hugging Face model (safetensors), or a hub id."""
-    revision: str | None = None
-    """Commit of the hub repository; pinned by the `models` stage when left out."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type that weights are loaded in."""
-    pad_token: str | None = None
-    """Token of the vocabulary to pad with, for a tokenizer without one (Llama 3: <|finetune_right_pad_id|>)."""
-    chat_template: str | None = None
-    """File with a Jinja chat template, for a tokenizer without one."""
 
 
-class RecordedTeacher(Strict):
-    """Responses that exist already in a file: a provider's batch output or someone else's samples."""
+class VLLMEngineConfig(EngineConfig):
+    """`vllm serve` runs the model on this machine's GPUs for the length of the stage."""
 
-    type: Literal["recorded"]
-    path: str
-    """JSONL (gzipped or not) or Parquet file with the responses."""
-    format: Literal["responses", "gsm8k_solutions", "openai_batch"] = "responses"
-    """`responses`: rows with a prompt (or prompt_id) and a response; `gsm8k_solutions`: OpenAI's example model
-    solutions, several models a row; `openai_batch`: the output file of an OpenAI-compatible batch job."""
-
-
-class OpenAITeacher(Strict):
-    """A teacher behind an OpenAI-compatible endpoint."""
-
-    type: Literal["openai"]
-    base_url: str
-    """Address of the endpoint, ending in /v1."""
-    model: str
-    """Name of the model at that endpoint."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable with the key; the key itself never enters a configuration."""
-    concurrency: int = Field(32, ge=1)
-    """Requests under way at once."""
-    max_retries: int = Field(6, ge=0)
-    """Attempts after the first on 408, 409, 429, 5xx and timeouts, with exponential backoff and jitter."""
-    timeout_s: float = Field(120.0, gt=0)
-    """Seconds until one request is given up."""
-    prompt_cost: float = Field(0.0, ge=0)
-    """Price of one million prompt tokens, for the cost table."""
-    response_cost: float = Field(0.0, ge=0)
-    """Price of one million response tokens, for the cost table."""
-
-
-class VLLMTeacher(Strict):
-    """A teacher that `vllm serve` runs on this machine's GPUs for the length of the stage."""
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"gpu_memory_utilization", "concurrency", "start_timeout_s"})
+    IMAGE: ClassVar[Literal["train", "generate"]] = "generate"
 
     type: Literal["vllm"]
-    model: str
-    """Folder with a Hugging Face model, or a hub id."""
-    revision: str | None = None
-    """Commit of the hub repository; pinned by the `models` stage when left out."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Type that weights are loaded in."""
     tensor_parallel: int = Field(1, ge=1)
     """GPUs that one copy of the model is spread over."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
@@ -93,6 +56,81 @@ class VLLMTeacher(Strict):
     """Seconds until the server must answer."""
 
 
-TeacherConfig = Annotated[
-    TransformersTeacher | RecordedTeacher | OpenAITeacher | VLLMTeacher, Field(discriminator="type")
-]
+class OpenAIEngineConfig(EndpointConfig, EngineConfig):
+    """The model is behind an OpenAI-compatible endpoint."""
+
+    WEIGHTS: ClassVar[bool] = False
+
+    type: Literal["openai"]
+
+
+class RecordedEngineConfig(EngineConfig):
+    """Responses that exist already in a file: a provider's batch output or someone else's samples."""
+
+    WEIGHTS: ClassVar[bool] = False
+    ASKABLE: ClassVar[bool] = False
+
+    type: Literal["recorded"]
+    path: str
+    """JSONL (gzipped or not) or Parquet file with the responses."""
+    format: Literal["responses", "gsm8k_solutions", "openai_batch"] = "responses"
+    """`responses`: rows with a prompt (or prompt_id) and a response; `gsm8k_solutions`: OpenAI's example model
+    solutions, several models a row; `openai_batch`: the output file of an OpenAI-compatible batch job."""
+
+    def sources(self) -> list[str]:
+        """The file."""
+        return [self.path]
+
+
+def _as_engine(value: Any) -> Any:
+    """Settings of the engine that `type` names, Retort's own or another package's."""
+    if isinstance(value, EngineConfig):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping with a type, one of {', '.join(plugins.names('engine'))}")
+    return engine_type(str(value.get("type", "transformers"))).config.model_validate(value)
+
+
+def engine_type(name: str) -> Any:
+    """The registered engine `name` (`retort.engines.base.EngineType`).
+
+    Raises:
+        ValueError: there is none, or it does not import.
+    """
+    try:
+        return plugins.load("engine", name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+Engine = Annotated[SerializeAsAny[EngineConfig], BeforeValidator(_as_engine)]
+"""Settings of one engine, told apart by `type`."""
+
+
+class ModelConfig(Strict):
+    """One model that the run does not make: the teacher, a base that students start from."""
+
+    source: str | None = None
+    """Folder with a Hugging Face model (safetensors), or a hub id; left out where an engine needs no weights here."""
+    revision: str | None = None
+    """Commit of the hub repository; pinned by the `models` stage when left out."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type that weights are loaded and trained in."""
+    pad_token: str | None = None
+    """Token of the vocabulary to pad with, for a tokenizer without one (Llama 3: <|finetune_right_pad_id|>)."""
+    chat_template: str | None = None
+    """File with a Jinja chat template, for a tokenizer without one."""
+    engine: Engine = TransformersEngineConfig()
+    """What answers for it: `transformers` in the stage's process, `vllm`, an `openai` endpoint, a `recorded` file, or
+    one of your own."""
+
+    @model_validator(mode="after")
+    def _weights_have_a_source(self) -> ModelConfig:
+        if self.engine.WEIGHTS and self.source is None:
+            raise ValueError(f"source: say which folder or hub model the engine {self.engine.type} runs")
+        if not self.engine.WEIGHTS and self.source is not None:
+            raise ValueError(
+                f"source: the engine {self.engine.type} has no use for weights here; what it answers as is said in "
+                "engine.model or engine.path"
+            )
+        return self

@@ -1,15 +1,14 @@
-"""The whole configuration of a run, and reading it from YAML with overlays."""
+"""The whole configuration of a run: its sections, and what its entries mean together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import yaml
-from pydantic import ValidationError, create_model, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from retort.config.base import Strict
+from retort import plugins
+from retort.config.base import Strict, unknown
 from retort.config.data import (
     AnswerType,
     EvaluateConfig,
@@ -19,23 +18,33 @@ from retort.config.data import (
     RewardDataConfig,
     VotesConfig,
 )
+from retort.config.earlier import translated
+from retort.config.entries import STAGES, check_acyclic, check_known, check_names, check_once, check_overrides, needs_of
 from retort.config.judge import JudgeConfig
-from retort.config.models import StudentConfig, TeacherConfig
-from retort.config.training import EqualComputeConfig, PPOConfig, RewardConfig, SFTConfig
-from retort.errors import ConfigError, InputError
+from retort.config.models import ModelConfig
+from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig
+from retort.config.training import RewardConfig
+from retort.errors import ConfigError
+
+TEACHER = "teacher"
+"""The model of `models` that answers the prompts of training."""
 
 
 class RetortConfig(Strict):
-    """Everything that a run depends on beside its input files and its code."""
+    """Everything that a run depends on beside its input files and its code.
+
+    Beside the keys below it has a section for each training method that `students` names (`sft`, `ppo`, ...), with the
+    defaults of that method.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     seed: int = 0
     """Seed of every random choice in the run."""
     answer: AnswerType = "number"
     """Kind of answer that responses end in, and so how they are read and compared."""
-    teacher: TeacherConfig
-    """The teacher."""
-    student: StudentConfig
-    """The base student."""
+    models: dict[str, ModelConfig]
+    """Models that the run does not make, by name: `teacher`, and the bases that students start from."""
     prompts: PromptsConfig
     """Stage `prompts`."""
     teacher_responses: ResponsesConfig = ResponsesConfig()
@@ -44,44 +53,77 @@ class RetortConfig(Strict):
     """Stage `votes`."""
     judge: JudgeConfig | None = None
     """Who judges open-ended responses, for `answer: open`."""
-    sft: SFTConfig = SFTConfig()
-    """Stage `sft`."""
+    students: dict[str, StudentConfig] = Field({}, validate_default=False)
+    """What is trained, by name; left out: `sft` from `base`, and `ppo` from `sft` against the learned reward."""
     student_responses: ResponsesConfig = ResponsesConfig(temperatures=[1.0])
-    """Stage `student_responses`."""
+    """Stage `student_responses`: students whose responses a learned reward reads."""
+    rewards: dict[str, RewardEntry] = Field({}, validate_default=False)
+    """What students are trained against, by name; left out: `learned`, where a student wants it."""
     reward_data: RewardDataConfig = RewardDataConfig()
     """Stage `reward_data`."""
     reward: RewardConfig = RewardConfig()
-    """Stage `reward`."""
-    ppo: PPOConfig = PPOConfig()
-    """Stage `ppo`."""
-    sft_equal_compute: EqualComputeConfig = EqualComputeConfig()
-    """Stage `sft_equal_compute`."""
+    """Defaults of learned rewards (`type: model`), which the stage `reward` trains."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """Stage `evaluate`."""
+    compare: list[tuple[str, str]] | None = None
+    """Paired comparisons of the report, each the second model's results taken from the first's; left out: the result
+    with what it started from, the teacher, the base and its baselines."""
+    result: str | None = None
+    """Student that the run hands over; left out: the last of `students` that is no baseline (`compute_of`)."""
     report: ReportConfig = ReportConfig()
     """Stage `report`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entries_and_sections(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = translated(values)[0]
+        for section in ("students", "rewards"):
+            if isinstance(values.get(section), dict):  # an entry that a layer above takes out is no entry
+                values[section] = {name: entry for name, entry in values[section].items() if entry is not None}
+        if not values.get("students"):
+            values["students"] = DEFAULT_STUDENTS
+        students = values["students"]
+        if not values.get("rewards"):
+            entries = students.values() if isinstance(students, dict) else ()
+            wanted = {one.get("reward") for one in entries if isinstance(one, dict)}
+            values["rewards"] = DEFAULT_REWARDS if wanted & {*DEFAULT_REWARDS} else {}
+        if values.get("result") is None and isinstance(students, dict):
+            # Said outright, so that whoever sorts a mapping does not change what a run hands over.
+            kept = [name for name, one in students.items() if not (isinstance(one, dict) and one.get("compute_of"))]
+            values["result"] = kept[-1] if kept else None
+        methods = _methods(students)
+        for key in [key for key in values if key not in cls.model_fields]:
+            if key not in methods and key not in plugins.names("method"):
+                raise ValueError(unknown(f"key {str(key)!r}", str(key), [*cls.model_fields, *sorted(methods)]))
+        for name, method in methods.items():
+            given = values.get(name, {})
+            values[name] = given if isinstance(given, method.config) else _checked(method.config, given, name)
+        return values
+
+    @model_validator(mode="after")
+    def _entries_fit_together(self) -> RetortConfig:
+        check_names(self.models, self.students, self.rewards)
+        if TEACHER not in self.models:
+            raise ValueError("models: name the model that answers the prompts 'teacher'")
+        check_once("evaluate.benchmarks", (benchmark.name for benchmark in self.evaluate.benchmarks))
+        self._methods.update({name: self._method(name) for name in self.students})
+        self._reward_types.update({name: self._reward_type(name) for name in self.rewards})
+        for name in self.students:
+            self._check_student(name)
+        read = {name: self._check_reward(name) for name in self.rewards}
+        check_acyclic(needs_of(self.students, read, {name: self.reward_of(name) for name in self.students}))
+        self._check_outcome()
+        return self
 
     @model_validator(mode="after")
     def _open_answers_have_a_judge(self) -> RetortConfig:
         if self.answer == "open" and self.judge is None:
             raise ValueError("answer: open needs a judge: name one in the section judge")
-        if self.answer != "open" and self.judge is not None:
+        asked = any(self.reward_type(name).judge for name in self.rewards)
+        if self.answer != "open" and self.judge is not None and not asked:
             raise ValueError(f"judge: answers of kind {self.answer} are voted on; leave it out, or set answer: open")
-        return self
-
-    @model_validator(mode="after")
-    def _black_box_teachers_have_no_weights(self) -> RetortConfig:
-        if self.teacher.type in ("recorded", "openai"):
-            for place, wants in (
-                ("likelihood", "teacher" in self.reward.likelihood),
-                ("init", self.reward.init == "teacher"),
-            ):
-                if wants:
-                    raise ValueError(f"reward.{place} asks for the weights of a {self.teacher.type} teacher; use 'sft'")
-        if self.teacher.type == "recorded" and "teacher" in self.evaluate.models:
-            raise ValueError(
-                "evaluate.models names 'teacher', but a recorded teacher answers nothing new; leave it out"
-            )
         return self
 
     @model_validator(mode="after")
@@ -96,113 +138,228 @@ class RetortConfig(Strict):
                     )
         return self
 
+    _methods: dict[str, plugins.Method] = PrivateAttr(default_factory=dict)
+    _reward_types: dict[str, plugins.RewardType] = PrivateAttr(default_factory=dict)
 
-def load_config(path: Path, *overlays: Path, changes: Sequence[str] = ()) -> RetortConfig:
-    """Read a configuration; each overlay replaces the keys that it names, sections merged key by key.
+    def _method(self, student: str) -> plugins.Method:
+        method: plugins.Method = plugins.load("method", self.students[student].method)
+        if method.name in STAGES:
+            raise ValueError(f"students.{student}.method: a method cannot be called {method.name!r}, as a stage is")
+        return method
 
-    Args:
-        path: The configuration.
-        overlays: Files that are laid over it, one after another.
-        changes: Single values laid over all of them, as `section.key=VALUE` with VALUE in YAML.
+    def _reward_type(self, name: str) -> plugins.RewardType:
+        try:
+            kind: plugins.RewardType = plugins.load("reward", self.rewards[name].type)
+        except ConfigError as error:
+            raise ValueError(f"rewards.{name}.type: {error}") from error
+        return kind
 
-    Raises:
-        ConfigError: a file is missing or no YAML mapping, a key is unknown, or a value is out of range.
-    """
-    merged: dict[str, Any] = {}
-    for values in (*map(read_yaml, (path, *overlays)), *map(_change, changes)):
-        merged = _merge(merged, values)
-    try:
-        return RetortConfig.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, ", ".join([*map(str, (path, *overlays)), *changes]))) from error
+    def _check_student(self, name: str) -> None:
+        entry, method, place = self.students[name], self._methods[name], f"students.{name}"
+        check_known(f"{place}.from", entry.from_, [*self.models, *self.students], "model or student")
+        if entry.from_ in self.models and not self.models[entry.from_].engine.WEIGHTS:
+            raise ValueError(
+                f"{place}.from: {entry.from_} is behind the engine {self.models[entry.from_].engine.type}, so its "
+                "weights cannot be trained; start from a model with a source"
+            )
+        if entry.compute_of is not None:
+            check_known(f"{place}.compute_of", entry.compute_of, self.students, "student")
+            if not method.extra_compute:
+                raise ValueError(
+                    f"{place}.compute_of: the method {method.name} cannot spend more compute than its settings say; "
+                    "use one that can (sft), or raise its settings"
+                )
+        elif entry.max_extra_steps is not None:
+            raise ValueError(f"{place}.max_extra_steps: bounds what compute_of adds; name a student there")
+        if not method.rewarded and entry.reward is not None:
+            raise ValueError(f"{place}.reward: the method {method.name} is trained without a reward; leave it out")
+        if method.rewarded:
+            if entry.reward is None and len(self.rewards) != 1:
+                given = ", ".join(self.rewards) or "none is given"
+                raise ValueError(f"{place}.reward: say which of rewards it is trained against ({given})")
+            if entry.reward is not None:
+                check_known(f"{place}.reward", entry.reward, self.rewards, "reward")
+        check_overrides(place, entry.overrides, method.config.model_fields, _keys(StudentConfig))
+        if entry.overrides:
+            section = getattr(self, method.name)
+            _checked(method.config, {**section.model_dump(), **entry.overrides}, place)
+
+    def _check_reward(self, name: str) -> dict[str, list[str]]:
+        """What a reward reads of models and students, by key."""
+        entry, kind, place = self.rewards[name], self._reward_types[name], f"rewards.{name}"
+        check_overrides(place, entry.overrides, kind.config.model_fields, _keys(RewardEntry))
+        below = self.reward.model_dump() if kind.config is RewardConfig else {}
+        settings = _checked(kind.config, {**below, **entry.overrides}, place)
+        if not kind.trained:
+            loaded = kind.models(settings)
+            for model in loaded:
+                check_known(place, model, [*self.models, *self.students], "model or student")
+            return {"type": loaded}
+        read = {"trunk": [settings.trunk], "likelihood": settings.likelihood, "responses": settings.responses}
+        for key, names in read.items():
+            check_once(f"{place}.{key}", names)
+            known = [TEACHER, *self.students] if key == "responses" else [*self.models, *self.students]
+            for one in names:
+                check_known(f"{place}.{key}", one, known, "student" if key == "responses" else "model or student")
+                if key != "responses" and one in self.models and not self.models[one].engine.WEIGHTS:
+                    raise ValueError(
+                        f"{place}.{key}: asks for the weights of {one}, which is behind the engine "
+                        f"{self.models[one].engine.type}; name a model with a source, or a student"
+                    )
+        return read
+
+    def _check_outcome(self) -> None:
+        """The result, what is evaluated and what is compared exist."""
+        if self.result is None:
+            raise ValueError("students: every one is a baseline (compute_of); add the student that the run is for")
+        check_known("result", self.result, self.students, "student")
+        every = [*self.models, *self.students]
+        if self.evaluate.models != "all":
+            check_once("evaluate.models", self.evaluate.models)
+            for name in self.evaluate.models:
+                check_known("evaluate.models", name, every, "model or student")
+                if not self.engine(name).ASKABLE:
+                    raise ValueError(
+                        f"evaluate.models: {name!r} is a file of recorded responses, which answers nothing new; leave "
+                        "it out"
+                    )
+        for first, second in self.compare or []:
+            for name in (first, second):
+                check_known("compare", name, every, "model or student")
+            if first == second:
+                raise ValueError(f"compare: {first!r} is compared with itself")
+
+    @classmethod
+    def partial(cls, sections: dict[str, Any]) -> RetortConfig:
+        """A configuration with these sections alone, already checked; another one is an AttributeError."""
+        config = cls.model_construct(**sections)
+        for name in set(config.__dict__) - set(sections):
+            del config.__dict__[name]
+        students = sections.get("students", {})
+        trained = [name for name, entry in students.items() if isinstance(entry, StudentConfig)]
+        config._methods.update({name: config._method(name) for name in trained})
+        config._reward_types.update({name: config._reward_type(name) for name in sections.get("rewards", {})})
+        return config
+
+    # What entries mean
+
+    def method(self, student: str) -> Any:
+        """The training method of a student (`retort.trainers.method.Method`)."""
+        return self._methods[student]
+
+    def settings(self, student: str) -> Any:
+        """Settings of a student's method: its section with what the entry overrides."""
+        entry, method = self.students[student], self.method(student)
+        section = getattr(self, method.name, None) or method.config()
+        if not entry.overrides:
+            return section
+        return method.config.model_validate({**section.model_dump(), **entry.overrides})
+
+    def reward_type(self, name: str) -> Any:
+        """The type of a reward (`retort.rewards.protocol.RewardType`)."""
+        return self._reward_types[name]
+
+    def reward_settings(self, name: str) -> Any:
+        """Settings of a reward: of a learned one the section `reward` with what the entry overrides."""
+        entry, kind = self.rewards[name], self.reward_type(name)
+        below = self.reward.model_dump() if kind.config is RewardConfig else {}
+        return kind.config.model_validate({**below, **entry.overrides})
+
+    def reward_of(self, student: str) -> str | None:
+        """Reward that a student is trained against; None where its method takes none."""
+        if not self.method(student).rewarded:
+            return None
+        named = self.students[student].reward
+        return named if named is not None else next(iter(self.rewards))
+
+    def engine(self, model: str) -> Any:
+        """Engine settings of a model or student."""
+        models = getattr(self, "models", {})
+        return models[model].engine if model in models else self.students[model].engine
+
+    def evaluated(self) -> list[str]:
+        """Models and students that are evaluated, in the order of the tables."""
+        every = [*(name for name, model in self.models.items() if model.engine.ASKABLE), *self.students]
+        return every if self.evaluate.models == "all" else list(self.evaluate.models)
+
+    def sampled_students(self) -> list[str]:
+        """Students whose responses a learned reward reads."""
+        read = {name for reward in self.learned_rewards() for name in self.reward_settings(reward).responses}
+        return [name for name in self.students if name in read]
+
+    def learned_rewards(self) -> list[str]:
+        """Rewards that the run trains."""
+        return [name for name in self.rewards if self.reward_type(name).trained]
+
+    def final_student(self) -> str:
+        """The student that the run hands over, unless a gate stops it."""
+        assert self.result is not None, "a configuration without one is refused"
+        return self.result
+
+    def lineage(self, name: str) -> Iterator[str]:
+        """What a student started from, and what that started from, down to a model of `models`."""
+        while name in self.students:
+            name = self.students[name].from_
+            yield name
+
+    def base_of(self, student: str) -> str:
+        """The model of `models` at the bottom of a student's lineage."""
+        return list(self.lineage(student))[-1]
+
+    def comparisons(self) -> list[tuple[str, str]]:
+        """Pairs of evaluated models that the report compares."""
+        evaluated = set(self.evaluated())
+        if self.compare is not None:
+            return [pair for pair in self.compare if evaluated.issuperset(pair)]
+        final = self.final_student()
+        rest = [name for name in self.students if name != final]
+        pairs = [(final, self.students[final].from_), (final, TEACHER), (final, self.base_of(final))]
+        pairs += [(final, name) for name in rest if self.students[name].compute_of is not None]
+        for name in rest:
+            pairs += [(name, TEACHER), (name, self.base_of(name))]
+        return [pair for pair in dict.fromkeys(pairs) if evaluated.issuperset(pair) and pair[0] != pair[1]]
+
+    def label(self, name: str) -> str:
+        """What tables call a model or student."""
+        if name in self.students:
+            entry = self.students[name]
+            shown = name.upper() if name == self.method(name).name else name.replace("_", " ")
+            return entry.label or f"{shown} student"
+        return {"teacher": "Teacher", "base": "Base student"}.get(name, name.replace("_", " "))
 
 
-def _change(text: str) -> dict[str, Any]:
-    """`a.b=1` as `{"a": {"b": 1}}`."""
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise ConfigError(f"{text!r} changes nothing: write section.key=VALUE, such as ppo.iterations=20.")
-    try:
-        change: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r}: the value is not YAML: {error}") from error
-    for part in reversed(key.split(".")):
-        change = {part: change}
-    found: dict[str, Any] = change
+def _methods(students: Any) -> dict[str, Any]:
+    """The methods that students name, by their sections' names."""
+    found: dict[str, Any] = {}
+    for name, entry in students.items() if isinstance(students, dict) else ():
+        given = entry.method if isinstance(entry, StudentConfig) else (entry or {}).get("method")
+        if given is None:
+            continue  # refused where the entry itself is read
+        try:
+            method = plugins.load("method", str(given))
+        except ConfigError as error:
+            raise ValueError(f"students.{name}.method: {error}") from error
+        if found.setdefault(method.name, method) is not method:
+            raise ValueError(f"students.{name}.method: two methods are called {method.name!r}; rename one")
     return found
 
 
-def load_keys(path: Path, keys: Sequence[str]) -> RetortConfig:
-    """Read only what a stage declares: sections, or single keys of one as `section.key`.
+def _keys(entry: type[Strict]) -> list[str]:
+    """Keys that every entry has, as the configuration spells them."""
+    return [field.alias or name for name, field in entry.model_fields.items()]
 
-    Another section is an AttributeError and another key of a section has its default, so a stage cannot come to
-    depend on a parameter that neither DVC nor Kubeflow knows of.
-    """
-    values = pick(read_yaml(path), keys)
-    sections = {key.partition(".")[0] for key in keys}
-    fields: Any = {
-        name: (RetortConfig.model_fields[name].annotation, RetortConfig.model_fields[name]) for name in sections
-    }
+
+def _checked(kind: type[Any], values: Any, place: str) -> Any:
+    """A section of another package's or method's class, its problems named by their place."""
     try:
-        part = create_model("Part", __base__=Strict, **fields).model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, str(path))) from error
-    config = RetortConfig.model_construct(**{name: getattr(part, name) for name in sections})
-    for name in set(config.__dict__) - sections:
-        del config.__dict__[name]
-    return config
+        raise ValueError("; ".join(problems(error, place))) from error
 
 
-def pick(values: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """The part of a configuration that `keys` name: sections, or single keys of one as `section.key`."""
-    picked: dict[str, Any] = {}
-    for key in keys:
-        section, _, name = key.partition(".")
-        if section not in values:
-            continue
-        if name:
-            picked.setdefault(section, {}).update({name: values[section][name]} if name in values[section] else {})
-        else:
-            picked[section] = values[section]
-    return picked
-
-
-def resolved(config: RetortConfig) -> dict[str, Any]:
-    """The configuration with every default written out, as plain values."""
-    return config.model_dump(mode="json")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; the key `extends` names a file beside it that it is laid over."""
-    if not path.exists():
-        raise ConfigError(f"{path}: does not exist. Give the path of a configuration, such as configs/demo.yaml.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML in UTF-8: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError("is not a mapping of sections", file=path, remedy="Start from configs/demo.yaml")
-    if (base := values.pop("extends", None)) is not None:
-        values = _merge(read_yaml(path.parent / base), values)
-    return values
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        # A section of another type replaces the one below: the fields of one union member mean nothing in another.
-        same_kind = (
-            isinstance(old, dict) and isinstance(value, dict) and value.get("type", old.get("type")) == old.get("type")
-        )
-        merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
-    return merged
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    lines = [f"{source}: {error.error_count()} problem(s)"]
+def problems(error: ValidationError, prefix: str = "") -> Iterator[str]:
+    """One line for each problem: its place in the configuration and what is wrong."""
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        place = ".".join(str(part) for part in ((prefix,) if prefix else ()) + item["loc"])
         message = item["msg"].removeprefix("Value error, ")
-        lines.append(f"  {place}: {message}")
-    return "\n".join(lines)
+        yield f"{place}: {message}" if place else message

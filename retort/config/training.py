@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -49,6 +49,8 @@ class OptimizerConfig(Strict):
 class SFTConfig(OptimizerConfig):
     """Supervised fine-tuning of the student on responses that agree with the vote."""
 
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_steps", "tracker"})
+
     steps: int = Field(200, ge=1)
     """Optimizer steps."""
     batch_size: int = Field(32, ge=1)
@@ -59,6 +61,8 @@ class SFTConfig(OptimizerConfig):
     """Longest example in tokens; longer ones are left out and counted."""
     max_per_prompt: int | None = Field(None, ge=1)
     """Agreeing responses used of each prompt; all when left out."""
+    reasoning: Literal["keep", "drop"] = "keep"
+    """Whether the reasoning that a teacher gives apart from its response is taught before it, in the teacher's tags."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Course of the learning rate after warm-up."""
     lora: LoraConfig | None = None
@@ -70,13 +74,14 @@ class SFTConfig(OptimizerConfig):
 
 
 class RewardConfig(OptimizerConfig):
-    """The pointwise reward model."""
+    """The pointwise reward model, a reward of type `model`."""
 
-    init: Literal["teacher", "sft"] = "sft"
-    """Model whose trunk the reward model starts from; `teacher` needs its weights. It reads text, so tokenizers may
-    differ."""
-    likelihood: list[Literal["teacher", "sft"]] = ["sft"]
-    """Frozen models whose token log-probabilities the head sees beside the hidden states."""
+    trunk: str = "sft"
+    """Model or student whose trunk the reward model starts from. It reads text, so tokenizers may differ."""
+    likelihood: list[str] = ["sft"]
+    """Models and students, frozen, whose token log-probabilities the head sees beside the hidden states."""
+    responses: list[str] = ["teacher", "sft"]
+    """Whose responses it learns from and is measured on: the teacher's, and those of students."""
     train_trunk: bool = True
     """Train the trunk too, not the head alone."""
     loss: Literal["last_token", "every_token"] = "last_token"
@@ -144,7 +149,9 @@ class AlarmsConfig(Strict):
 
 
 class PPOConfig(OptimizerConfig):
-    """PPO against the learned reward."""
+    """PPO against a reward."""
+
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "tracker"})
 
     iterations: int = Field(100, ge=1)
     """Rounds of rollout and update."""
@@ -235,12 +242,3 @@ class PPOConfig(OptimizerConfig):
         if episodes % self.minibatch_size:
             raise ValueError(f"minibatch_size {self.minibatch_size} does not divide the {episodes} episodes a rollout")
         return self
-
-
-class EqualComputeConfig(Strict):
-    """Baseline: the SFT student trained on with the compute that PPO took, on the same data."""
-
-    enabled: bool = True
-    """Whether to train it."""
-    max_extra_steps: int | None = Field(None, ge=1)
-    """Bound on the extra optimizer steps; the report says when it was reached."""

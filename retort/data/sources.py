@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from retort.config.data import SourceConfig
-from retort.errors import InputError, StorageError
-from retort.io.rows import Record, check_unicode, read_records, text_field
+from retort.data.conversations import read_conversation
+from retort.errors import ConfigError, InputError
+from retort.io.json_rows import kind_of
+from retort.io.rows import Record, check_unicode, text_field
+from retort.modeling.conversations import Message, as_prompt
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 Use = Literal["split", "train", "validation", "test"]
 
@@ -22,6 +32,7 @@ class Prompt:
 
     prompt_id: str
     prompt: str
+    """The user's message, or a conversation (`retort.modeling.conversations`)."""
     answer: str | None
     """Gold answer where one is known."""
     source: str
@@ -34,17 +45,22 @@ def load_prompts(sources: Sequence[SourceConfig], root: Path) -> Iterator[Prompt
 
     Raises:
         InputError: a file or field is missing or malformed, or two rows have the same id.
+        ConfigError: a template is no Jinja.
+        StorageError: a data set cannot be fetched.
     """
-    seen: dict[str, Prompt] = {}
-    for source in sources:
-        for row, record in _records(source, root):
-            prompt = _prompt(source, row, record)
+    from retort.data.records import records_of
+
+    templates = [_template(place, source) for place, source in enumerate(sources)]
+    seen: dict[str, tuple[str, int]] = {}
+    for source, template in zip(sources, templates, strict=True):
+        for file, row, record in records_of(source, root):
+            prompt = _prompt(source, template, file, row, record)
             if source.id_field is not None:
-                first = seen.setdefault(prompt.prompt_id, prompt)
-                if first is not prompt:
-                    problem = f"id {prompt.prompt_id!r} was used before, in {first.source}, row {first.row}"
+                first = seen.setdefault(prompt.prompt_id, (file, row))
+                if first != (file, row):
+                    problem = f"id {prompt.prompt_id!r} was used before, in {first[0]}, row {first[1]}"
                     remedy = "Make ids unique, or leave id_field out: ids are then made from the prompts' text"
-                    raise InputError(problem, file=source.path, row=row, field=source.id_field, remedy=remedy)
+                    raise InputError(problem, file=file, row=row, field=source.id_field, remedy=remedy)
             yield prompt
 
 
@@ -57,36 +73,64 @@ def gold_answer(text: str) -> str:
     return last_line[2:].strip() if last_line.startswith("A:") else text
 
 
-def _records(source: SourceConfig, root: Path) -> Iterator[tuple[int, Record]]:
-    return read_records(root / source.path) if source.type == "file" else _hub_records(source)
-
-
-def _hub_records(source: SourceConfig) -> Iterator[tuple[int, Record]]:
-    from datasets import exceptions, load_dataset
+def _template(place: int, source: SourceConfig) -> Template | None:
+    if source.template is None:
+        return None
+    from jinja2 import StrictUndefined, TemplateSyntaxError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     try:
-        rows: Any = load_dataset(source.path, source.name, split=source.split, streaming=True)
-        yield from enumerate(rows, start=1)
-    except (exceptions.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
-        remedy = "Correct `path`, `name` and `split` of this source, or download it and use `type: file`"
-        raise InputError(f"cannot be loaded by `datasets` ({error})", file=source.path, remedy=remedy) from error
-    except OSError as error:
-        raise StorageError(
-            f"{source.path}: cannot be fetched ({error}). Run again when the network is back."
+        # What is missing is an error, not an empty word; what a row holds is data, not a program.
+        return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(source.template)
+    except TemplateSyntaxError as error:
+        raise ConfigError(
+            f"prompts.sources[{place}].template: is no Jinja template: {error}, line {error.lineno}."
         ) from error
 
 
-def _prompt(source: SourceConfig, row: int, record: Record) -> Prompt:
-    prompt = text_field(record, source.prompt_field, file=source.path, row=row)
-    answer = None if source.answer_field is None else _answer(record, source.answer_field, source.path, row)
+def _prompt(source: SourceConfig, template: Template | None, file: str, row: int, record: Record) -> Prompt:
+    messages = _messages(source, template, file, row, record)
+    if source.system is not None and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": source.system}, *messages]
+    prompt = as_prompt(messages)
+    answer = None if source.answer_field is None else _answer(record, source.answer_field, file, row)
     if source.id_field is None:
         plain = " ".join(unicodedata.normalize("NFC", prompt).split())
         prompt_id = hashlib.sha256(plain.encode()).hexdigest()[:16]
     else:
-        given = record.get(source.id_field)
-        as_text = {**record, source.id_field: str(given)} if isinstance(given, int) else record
-        prompt_id = text_field(as_text, source.id_field, file=source.path, row=row)
-    return Prompt(prompt_id, prompt, answer, source.path, row, source.use)
+        prompt_id = _id(record, source.id_field, file, row)
+    return Prompt(prompt_id, prompt, answer, file, row, source.use)
+
+
+def _messages(source: SourceConfig, template: Template | None, file: str, row: int, record: Record) -> list[Message]:
+    field = source.prompt_field
+    if template is not None:
+        return [{"role": "user", "content": _rendered(template, file, row, record)}]
+    if isinstance(record.get(field), list):
+        return read_conversation(record[field], field, file=file, row=row)
+    if field not in record and (found := [name for name in _CONVERSATIONS if isinstance(record.get(name), list)]):
+        remedy = f"The row has a conversation: set prompt_field: {found[0]}"
+        raise InputError("is missing", file=file, row=row, field=field, remedy=remedy)
+    return [{"role": "user", "content": text_field(record, field, file=file, row=row)}]
+
+
+_CONVERSATIONS = ("messages", "conversations", "conversation", "prompt")
+"""Fields that data sets keep conversations in."""
+
+
+def _rendered(template: Template, file: str, row: int, record: Record) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        text = template.render(record)
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        names = ", ".join(sorted(map(str, record)))
+        remedy = f"Correct prompts.sources.template; the row has: {names}"
+        raise InputError(f"the template fails ({error})", file=file, row=row, remedy=remedy) from error
+    if not text.strip():
+        raise InputError("the template gives an empty prompt", file=file, row=row, remedy="Mend or remove the row")
+    check_unicode(text, "template", file=file, row=row)
+    return text
 
 
 def _answer(record: Record, field: str, file: str, row: int) -> str | None:
@@ -95,9 +139,38 @@ def _answer(record: Record, field: str, file: str, row: int) -> str | None:
     value = record[field]
     if value is None:
         return None
+    if isinstance(value, str):
+        check_unicode(value, field, file=file, row=row)
+        return gold_answer(value) or None
+    return _plain(value, field, file, row)
+
+
+def _id(record: Record, field: str, file: str, row: int) -> str:
+    """An id of any type as text: what two rows share they share as text, too."""
+    value = record.get(field)
+    if isinstance(value, list | dict):
+        value = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    elif isinstance(value, bytes):
+        value = value.hex()
+    elif value is not None and not isinstance(value, str):
+        value = _plain(value, field, file, row)
+    return text_field({**record, field: value} if field in record else record, field, file=file, row=row)
+
+
+def _plain(value: Any, field: str, file: str, row: int) -> str:
+    """A number, date or boolean as text.
+
+    Raises:
+        InputError: it is none, or no finite number.
+    """
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        remedy = "Give null where nothing is known; write a number that is too large as a string, in quotes"
+        raise InputError(f"is {value}, not a number", file=file, row=row, field=field, remedy=remedy)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, bool | int | float):
         return str(value)
-    if not isinstance(value, str):
-        text_field(record, field, file=file, row=row)
-    check_unicode(value, field, file=file, row=row)
-    return gold_answer(value) or None
+    remedy = "Give a string, number or date"
+    raise InputError(f"is {kind_of(value)}", file=file, row=row, field=field, remedy=remedy)

@@ -31,11 +31,22 @@ class Request:
     form: Form = "message"
     stop: tuple[str, ...] = ()
     """Texts before which the response ends, beside the model's own end token."""
+    number: int | None = None
+    """Number of the response among those at this temperature, where `sample` counts over several."""
+    draw: int = 0
+    """Seed of the run, or whatever else says that a new draw is wanted: what is asked again with the same one may be
+    answered from the cache."""
 
     @property
     def key(self) -> Key:
         """What names the response."""
         return self.prompt_id, self.sample
+
+
+REFUSED = "refused"
+"""Finish reason of a response that stands for a request which a policy refused: it has no text."""
+NO_COMPLETION = "no_completion"
+"""Finish reason of a response that stands for a request which was answered, at every attempt, with no completion."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class Response:
     mean_logprob: float | None = None
     """Mean natural log-probability of its tokens, at the temperature that the engine scores them at (`transformers`:
     the sampling temperature; OpenAI: 1); None where not asked for or not known."""
+    reasoning: str | None = None
+    """Reasoning before the response, with the model's tags and the white space after them; None where there is none."""
 
     @property
     def key(self) -> Key:
@@ -66,14 +79,16 @@ class Response:
 
 
 class Engine(Protocol):
-    """Answers requests. Used in a `with` block, which starts and ends what it needs (a server, connections)."""
+    """Answers requests. Used in a `with` block, which starts and ends what it needs (a server, connections).
+
+    One whose responses are to be kept in the object store, by what was asked, has `store` and `asked` as well
+    (`retort.engines.response_cache.Remembering`); one that may spend no more than so much, `spent`.
+    """
 
     model: str
     """Name of the model in tables."""
     parameters: int | None
     """Parameters of a model that runs in this process; None where they are not known."""
-    prices: tuple[float, float]
-    """Price of a million prompt tokens and of a million response tokens."""
 
     def count(self, requests: Sequence[Request]) -> int:
         """How many responses `generate` gives to `requests`."""
@@ -137,6 +152,8 @@ def plan_requests(
             sample=place * sampling.samples + number,
             temperature=temperature,
             seed=derived_seed(seed, stage, row["prompt_id"], place * sampling.samples + number),
+            number=number,
+            draw=seed,
         )
         for row in prompts
         for place, temperature in enumerate(sampling.temperatures)

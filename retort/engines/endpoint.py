@@ -1,43 +1,56 @@
 """The `openai` engine: any OpenAI-compatible endpoint, many requests under way at once.
 
-The client of the `openai` package retries what may pass (408, 409, 429, 5xx, timeouts, lost connections) with
-exponential backoff and jitter, and waits as long as a Retry-After header asks; this module bounds how many
-requests are under way and says what to do when an endpoint refuses for good.
+How a request is tried again is `retort.engines.asking`'s, what an answer is `retort.engines.completion`'s, and what a
+refusal means `retort.engines.refusals`'. This module bounds how many requests are under way, sends servers no field
+that they have refused, and says what to do when an endpoint refuses for good.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, Self
 
 from retort.config.data import SamplingConfig
-from retort.engines.base import Key, Request, Response, until
+from retort.config.endpoint import EndpointConfig
+from retort.config.models import OpenAIEngineConfig
+from retort.engines.asking import AnswerError, Connection
+from retort.engines.base import NO_COMPLETION, REFUSED, Key, Request, Response, until
+from retort.engines.budget import Meter, Spent
+from retort.engines.completion import Completion, read_completion
+from retort.engines.refusals import LIMIT_FIELDS, is_policy, refused_field
+from retort.engines.response_cache import FOLDER
 from retort.errors import ConfigError, EngineError, InputError
+from retort.io.objects import Objects
 from retort.modeling.chat import messages_of
+from retort.plugins import EngineContext, EngineType
 
-if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
-    from openai.types import Completion, CompletionUsage
-    from openai.types.chat import ChatCompletion
+_log = logging.getLogger(__name__)
 
-_FINISH = {"stop": "stop", "length": "length"}
-"""Finish reasons that mean the same everywhere; others (a content filter, a tool call) become `unknown`."""
 _MOST_STOPS = 4
 """Stop texts that OpenAI's interface takes with a request."""
+_FAILURES_IN_A_ROW = 8
+"""Requests that may fail one after another, each after all its attempts, before the endpoint counts as away."""
+_SHOWN = 500
+"""Characters of what an endpoint said that a message shows."""
 
 
-class _Said(NamedTuple):
-    """What both kinds of completion say."""
+@dataclass
+class _Course:
+    """How a task goes."""
 
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    response_tokens: int
-    logprobs: list[float]
-    """Of each token, where they were asked for and the endpoint gave them."""
+    total: int
+    trouble: Exception | None = None
+    """What ends it, once what is under way has arrived."""
+    failed: list[EngineError] = field(default_factory=list)
+    in_a_row: int = 0
+    missing: int = 0
+    """Requests that stay without a response."""
 
 
 class EndpointEngine:
@@ -47,65 +60,70 @@ class EndpointEngine:
 
     def __init__(
         self,
-        base_url: str,
-        model: str,
+        config: EndpointConfig,
         *,
-        api_key_env: str | None = "OPENAI_API_KEY",
-        concurrency: int = 32,
-        max_retries: int = 6,
-        timeout_s: float = 120.0,
-        prices: tuple[float, float] = (0.0, 0.0),
+        place: str = "models.teacher.engine",
         name: str | None = None,
+        store: Objects | None = None,
     ) -> None:
         """Say which endpoint; nothing is sent yet.
 
         Args:
-            base_url: Address, ending in /v1.
-            model: Name of the model there.
-            api_key_env: Environment variable with the key; None for a server that needs none.
-            concurrency: Requests under way at once.
-            max_retries: Attempts after the first.
-            timeout_s: Seconds until one attempt is given up.
-            prices: Price of a million prompt tokens and of a million response tokens.
-            name: Name of the model in tables, where it differs from `model`.
+            config: The endpoint, and what is sent to it.
+            place: Where the configuration describes it, for messages.
+            name: Name of the model in tables, where it differs from `config.model`.
+            store: Where responses are kept by what was asked; None keeps none.
         """
-        self.model, self.prices = name or model, prices
-        self._asked_for, self._base_url, self._api_key_env = model, base_url, api_key_env
-        self._concurrency, self._max_retries, self._timeout_s = concurrency, max_retries, timeout_s
-        self._limit_field, self._sends_stop = "max_tokens", True
+        self.config, self.store = config, store
+        self.model = name or config.model
+        self.left_out: dict[str, str] = {}
+        """Fields that the endpoint refused and is asked without, with what it said."""
+        self.repaired = 0
+        """Responses in which half surrogate pairs were replaced."""
+        self._place = place
+        self._limit_field = LIMIT_FIELDS[0]
+        prices = (config.prompt_cost, config.response_cost)
+        self._meter = Meter(config.budget, prices, place=f"{place}.budget")
+        self._connection = Connection(config, place=place)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: AsyncOpenAI | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What was asked for and paid so far."""
+        return self._meter.spent
+
+    def asked(self, sampling: SamplingConfig) -> dict[str, Any]:
+        """What decides a response and is the same for every request; see `Remembering`."""
+        config = self.config
+        return {
+            "model": config.model,
+            "system": config.system,
+            "template_arguments": config.template_arguments,
+            "extra_body": config.extra_body,
+            "reasoning_tags": list(config.reasoning_tags),
+            "top_p": float(sampling.top_p),
+            "max_new_tokens": sampling.max_new_tokens,
+            "logprobs": sampling.logprobs,
+        }
 
     def __enter__(self) -> Self:
         """Open the client.
 
         Raises:
-            ConfigError: the environment variable with the key is not set.
+            ConfigError: the environment variable with the key, or of a header, is not set.
         """
-        from openai import AsyncOpenAI
-
-        key = "none"
-        if self._api_key_env is not None:
-            key = os.environ.get(self._api_key_env, "")
-            if not key:
-                raise ConfigError(
-                    f"environment variable {self._api_key_env} is not set: it must hold the key for {self._base_url}. "
-                    "Set it (to any word for a server that needs no key), or name another one as teacher.api_key_env."
-                )
+        self._connection.open()
         self._loop = asyncio.new_event_loop()
-        self._client = AsyncOpenAI(
-            base_url=self._base_url, api_key=key, max_retries=self._max_retries, timeout=self._timeout_s
-        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        if self._loop is not None and self._client is not None:
-            self._loop.run_until_complete(self._client.close())
+        if self._loop is not None:
+            self._loop.run_until_complete(self._connection.close())
             self._loop.close()
-        self._loop = self._client = None
+        self._loop = None
 
     def count(self, requests: Sequence[Request]) -> int:
         """One response a request."""
@@ -114,142 +132,257 @@ class EndpointEngine:
     def generate(
         self, requests: Sequence[Request], sampling: SamplingConfig, done: Collection[Key] = ()
     ) -> Iterator[list[Response]]:
-        """Ask for every request that is not done; see `Engine.generate`. Yields responses as they arrive."""
+        """Ask for every request that is not done; see `Engine.generate`. Yields responses as they arrive.
+
+        A request that fails after all its attempts does not end the others: what they are answered is paid for. A
+        request that a policy refuses, or that is answered with no completion at every attempt, gets a response without
+        text that says so, up to `max_missing_share` of all.
+
+        Raises:
+            ConfigError: the key, model or a setting is refused.
+            InputError: a prompt is refused for good, or too many stay without a response.
+            BudgetError: the budget is spent.
+            EngineError: some requests failed after all attempts.
+        """
         assert self._loop is not None, "the engine is used in a with block"
-        waiting = iter([request for request in requests if request.key not in done])
-        under_way: set[asyncio.Task[Response]] = set()
+        waiting = [request for request in requests if request.key not in done][::-1]
+        course = _Course(len(requests))
+        under_way: dict[asyncio.Task[Response], Request] = {}
+        self._connection.impatient = False
         try:
             while True:
-                while len(under_way) < self._concurrency and (request := next(waiting, None)) is not None:
-                    under_way.add(self._loop.create_task(self._ask(request, sampling)))
+                while (
+                    waiting
+                    and course.trouble is None
+                    and len(under_way) < self.config.concurrency
+                    and self._meter.allows(len(under_way))
+                ):
+                    request = waiting.pop()
+                    under_way[self._loop.create_task(self._ask(request, sampling))] = request
                 if not under_way:
-                    return
-                arrived, under_way = self._loop.run_until_complete(
-                    asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                )
-                # Good responses first: one that failed must not take those beside it along.
-                good = [task.result() for task in arrived if task.exception() is None]
-                if good:
-                    yield good
-                for task in arrived:
-                    task.result()
+                    break
+                arrived, _ = self._loop.run_until_complete(asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED))
+                good = [self._outcome(task, under_way.pop(task), course) for task in arrived]
+                if some := [response for response in good if response is not None]:
+                    yield some
         finally:
-            for task in under_way:
-                task.cancel()
-            if under_way:
-                self._loop.run_until_complete(asyncio.wait(under_way))
+            self._cancel(under_way)
+            self._say(course)
+        if course.trouble is not None:
+            raise course.trouble
+        if waiting:
+            raise self._meter.over()
+        if course.failed:
+            raise self._failures(course)
+
+    def _outcome(self, task: asyncio.Task[Response], request: Request, course: _Course) -> Response | None:
+        """What became of a request; an error is noted in `course`."""
+        error = task.exception()
+        if error is None:
+            course.in_a_row = 0
+            return task.result()
+        missing = None
+        if isinstance(error, _MissingError):
+            course.missing += 1
+            course.in_a_row = course.in_a_row + 1 if error.reason == NO_COMPLETION else 0
+            missing = self._response(request, _nothing(error.reason))
+            too_many = course.missing > self.config.max_missing_share * course.total
+            if too_many or course.in_a_row >= _FAILURES_IN_A_ROW:
+                course.trouble = course.trouble or self._too_many(error, request, course)
+        elif isinstance(error, EngineError):
+            course.failed.append(error)
+            course.in_a_row += 1
+            if course.in_a_row >= _FAILURES_IN_A_ROW:
+                course.trouble = course.trouble or self._failures(course)
+        elif isinstance(error, Exception):
+            course.trouble = course.trouble or error
+        else:
+            raise error
+        # What is under way may still arrive, but is not tried again: the task ends.
+        self._connection.impatient = course.trouble is not None
+        return missing
+
+    def _cancel(self, under_way: dict[asyncio.Task[Response], Request]) -> None:
+        for task in under_way:
+            task.cancel()
+        if under_way and self._loop is not None:
+            self._loop.run_until_complete(asyncio.wait(under_way))
+
+    def _say(self, course: _Course) -> None:
+        """Say in the log what was tried again, left out and mended."""
+        if self._connection.repeated:
+            how = ", ".join(f"{what}: {count}" for what, count in sorted(self._connection.repeated.items()))
+            _log.warning("%s: attempts that were made again: %s", self.config.base_url, how)
+            self._connection.repeated = Counter()
+        if course.missing:
+            _log.warning(
+                "%s: %d of %d requests stay without a response", self.config.base_url, course.missing, course.total
+            )
+        if self.repaired:
+            _log.warning("%s: half surrogate pairs were replaced in %d responses", self.config.base_url, self.repaired)
+            self.repaired = 0
 
     async def _ask(self, request: Request, sampling: SamplingConfig) -> Response:
-        from openai import APIConnectionError, APIStatusError, BadRequestError
+        while True:
+            path, body = self._body(request, sampling)
+            try:
+                completion = await self._connection.post(
+                    path, body, partial(read_completion, tags=self.config.reasoning_tags), sent=self._meter.send
+                )
+            except AnswerError as error:
+                if error.status in (400, 422) and (name := refused_field(error.said, body.keys())) is not None:
+                    self._give_up(name, error.said)
+                    continue
+                if error.status is not None and is_policy(error.said, error.status):
+                    raise _MissingError(REFUSED, error) from error
+                if error.garbled:
+                    raise _MissingError(NO_COMPLETION, error) from error
+                raise self._explained(error, request) from error
+            self._meter.spent.add(completion)
+            self.repaired += completion.repaired
+            return self._response(request, completion)
 
-        try:
-            while True:
-                sent = self._limit_field, self._sends_stop
-                try:
-                    said = await self._create(request, sampling)
-                    break
-                except BadRequestError as error:
-                    self._adapt(str(error))
-                    # Another request may have learnt it while this one was under way.
-                    if sent == (self._limit_field, self._sends_stop):
-                        raise
-        except APIConnectionError as error:
-            raise EngineError(
-                f"{self._base_url}: no answer after {self._max_retries + 1} attempts ({error}). Check the address and "
-                "that the server runs; run the stage again to go on with what is missing."
-            ) from error
-        except APIStatusError as error:
-            raise self._explained(error, request) from error
-        return self._response(request, said)
-
-    def _adapt(self, problem: str) -> None:
-        """Change what is sent after a refusal, where that is known to help."""
-        if "max_completion_tokens" in problem:
-            # OpenAI's newer models know the limit only under its newer name, other servers only the older one.
-            self._limit_field = "max_completion_tokens"
-        if "'stop'" in problem:
-            # Its reasoning models refuse stop texts; responses are cut at them here anyway.
-            self._sends_stop = False
-
-    async def _create(self, request: Request, sampling: SamplingConfig) -> _Said | None:
-        assert self._client is not None, "the engine is used in a with block"
-        settings: dict[str, Any] = {
-            "model": self._asked_for,
+    def _body(self, request: Request, sampling: SamplingConfig) -> tuple[str, dict[str, Any]]:
+        """Path and body of a request, without the fields that the endpoint has refused."""
+        config = self.config
+        body: dict[str, Any] = {
+            "model": config.model,
             "temperature": request.temperature,
             "top_p": sampling.top_p,
             "seed": request.seed,
         }
-        if request.stop and self._sends_stop:
-            settings["stop"] = list(request.stop[:_MOST_STOPS])
+        if request.stop:
+            body["stop"] = list(request.stop[:_MOST_STOPS])
         if request.form == "text":
+            path = "/completions"
+            body |= {"prompt": request.prompt, "max_tokens": sampling.max_new_tokens}
             if sampling.logprobs:
-                settings["logprobs"] = 1
-            text: Completion = await self._client.completions.create(
-                prompt=request.prompt, max_tokens=sampling.max_new_tokens, **settings
-            )
-            tokens = [one.logprobs.token_logprobs if one.logprobs else None for one in text.choices]
-            said = [(one.text, one.finish_reason) for one in text.choices]
-            return _said(said, text.usage, tokens[0] if tokens else None)
-        messages: list[Any] = messages_of(request.prompt, request.form)
-        settings[self._limit_field] = sampling.max_new_tokens
-        if sampling.logprobs:
-            settings["logprobs"] = True
-        chat: ChatCompletion = await self._client.chat.completions.create(messages=messages, **settings)
-        told = chat.choices[0].logprobs if chat.choices else None
-        scores = [token.logprob for token in told.content] if told and told.content else None
-        return _said([(one.message.content, one.finish_reason) for one in chat.choices], chat.usage, scores)
+                body["logprobs"] = 1
+        else:
+            path = "/chat/completions"
+            body |= {"messages": self._messages(request), self._limit_field: sampling.max_new_tokens}
+            if sampling.logprobs:
+                body["logprobs"] = True
+            if config.template_arguments:
+                body["chat_template_kwargs"] = config.template_arguments
+        return path, {name: value for name, value in body.items() if name not in self.left_out} | config.extra_body
 
-    def _response(self, request: Request, said: _Said | None) -> Response:
-        if said is None:
-            raise EngineError(f"{self._base_url}: answered prompt {request.prompt_id!r} without choices. Run it again.")
-        text, stopped = until(said.text, request.stop)
+    def _messages(self, request: Request) -> list[Any]:
+        messages: list[Any] = messages_of(request.prompt, request.form)
+        if self.config.system is None:
+            return messages
+        if messages and messages[0]["role"] == "system":
+            joined = f"{self.config.system}\n\n{messages[0]['content']}"
+            return [{"role": "system", "content": joined}, *messages[1:]]
+        return [{"role": "system", "content": self.config.system}, *messages]
+
+    def _give_up(self, name: str, said: str) -> None:
+        """Ask without a field from here on; another request may have learnt it while this one was under way."""
+        if name in LIMIT_FIELDS:
+            self._limit_field = next(other for other in LIMIT_FIELDS if other != name)
+        elif name not in self.left_out:
+            self.left_out[name] = said[:_SHOWN]
+            then = {
+                "temperature": "; it draws at its own temperature, and responses say -1 (not known)",
+                "seed": "; what it draws cannot be drawn again",
+                "logprobs": "; responses have no log-probabilities",
+            }
+            _log.warning(
+                "%s: refuses the field %s and is asked without it from here on%s (%s)",
+                self.config.base_url,
+                name,
+                then.get(name, ""),
+                said[:_SHOWN],
+            )
+
+    def _response(self, request: Request, completion: Completion) -> Response:
+        text, stopped = until(completion.text, request.stop)
+        known = "temperature" not in self.left_out or request.temperature == 1
         return Response(
             prompt_id=request.prompt_id,
             sample=request.sample,
             model=self.model,
-            temperature=request.temperature,
-            seed=request.seed,
+            temperature=request.temperature if known else -1.0,
+            seed=request.seed if "seed" not in self.left_out else -1,
             response=text,
-            finish_reason="stop" if stopped else said.finish_reason,
-            prompt_tokens=said.prompt_tokens,
-            response_tokens=said.response_tokens,
-            mean_logprob=sum(said.logprobs) / len(said.logprobs) if said.logprobs else None,
+            finish_reason="stop" if stopped else completion.finish_reason,
+            prompt_tokens=completion.prompt_tokens,
+            response_tokens=completion.response_tokens,
+            mean_logprob=sum(completion.logprobs) / len(completion.logprobs) if completion.logprobs else None,
+            reasoning=completion.reasoning,
         )
 
-    def _explained(self, error: APIStatusError, request: Request) -> Exception:
-        status, said = error.status_code, error.response.text[:500].strip() or error.message
+    def _explained(self, error: AnswerError, request: Request) -> Exception:
+        status, said, url = error.status, error.said[:_SHOWN], self.config.base_url
+        if status is None:
+            return EngineError(
+                f"{url}: no answer after {error.attempts} attempts ({said}). Check the address and that the server "
+                "runs; run the stage again to go on with what is missing."
+            )
         if status in (401, 403):
-            return ConfigError(
-                f"{self._base_url}: refuses the key in {self._api_key_env} ({said}). Put a valid one there."
+            key = self.config.api_key_env
+            kept = f"the key in {key}" if key else f"a request without a key ({self._place}.api_key_env is null)"
+            return ConfigError(f"{url}: refuses {kept} ({said}). Put a valid one there.")
+        if status == 402 or "insufficient_quota" in error.said:
+            return EngineError(
+                f"{url}: the account has no credit left ({said}). Add some, then run the stage again to go on with "
+                "what is missing."
             )
-        if status == 404:
+        if status in (404, 405):
             return ConfigError(
-                f"{self._base_url}: does not know model {self._asked_for!r} or the path ({said}). The address must end "
-                "in /v1, and teacher.model must be a name that GET /v1/models lists."
+                f"{url}: does not know model {self.config.model!r} or the path ({said}). The address must end in /v1, "
+                f"and {self._place}.model must be a name that GET /v1/models lists."
             )
-        if status in (400, 413, 422):
+        if not error.passes:
             return InputError(
-                f"the endpoint {self._base_url} refuses prompt {request.prompt_id!r} with status {status} ({said})",
+                f"the endpoint {url} refuses prompt {request.prompt_id!r} with status {status} ({said})",
                 file="outputs/prompts",
                 field="prompt",
                 remedy="If it names the length: shorten or remove the prompt, or lower max_new_tokens. If it names "
-                f"the model {self._asked_for!r} or a setting: correct that in the configuration",
+                f"the model {self.config.model!r} or a setting: correct that in {self._place}",
             )
         return EngineError(
-            f"{self._base_url}: status {status} after {self._max_retries + 1} attempts ({said}). Lower "
-            "teacher.concurrency or wait; run the stage again to go on with what is missing."
+            f"{url}: status {status} after {error.attempts} attempts ({said}). Lower {self._place}.concurrency or "
+            "wait; run the stage again to go on with what is missing."
         )
 
+    def _too_many(self, error: _MissingError, request: Request, course: _Course) -> Exception:
+        share = f"{self._place}.max_missing_share"
+        problem = f"{course.missing} of {course.total} requests stay without a response ({share}: "
+        problem += f"{self.config.max_missing_share:g}). The last one, to prompt {request.prompt_id!r}: "
+        if error.reason == NO_COMPLETION:
+            return EngineError(
+                f"{self.config.base_url}: {problem}answered with no completion after {error.attempts} attempts "
+                f"({error.said[:_SHOWN]}). Check what answers at that address; run the stage again to go on."
+            )
+        return InputError(
+            f"{problem}a policy refuses it ({error.said[:_SHOWN]})",
+            file=self.config.base_url,
+            remedy=f"Leave such prompts out, have the endpoint's filter changed, or raise {share}",
+        )
 
-def _said(
-    choices: Sequence[tuple[str | None, str | None]],
-    usage: CompletionUsage | None,
-    logprobs: Sequence[float | None] | None,
-) -> _Said | None:
-    if not choices:
-        return None
-    text, reason = choices[0]
-    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-    return _Said(
-        text or "", _FINISH.get(reason or "", "unknown"), *tokens, [one for one in logprobs or () if one is not None]
-    )
+    def _failures(self, course: _Course) -> EngineError:
+        first = course.failed[0]
+        if len(course.failed) == 1:
+            return first
+        return EngineError(f"{len(course.failed)} of {course.total} requests failed; the first: {first}")
+
+
+class _MissingError(Exception):
+    """A request that stays without a response, though the endpoint answers."""
+
+    def __init__(self, reason: str, error: AnswerError) -> None:
+        """Say why, and what the endpoint said."""
+        self.reason, self.said, self.attempts = reason, error.said, error.attempts
+        super().__init__(error.said)
+
+
+def _nothing(reason: str) -> Completion:
+    return Completion("", None, reason, 0, 0, (), repaired=False)
+
+
+def _make(context: EngineContext) -> EndpointEngine:
+    return EndpointEngine(context.settings, place=context.place, store=context.store(FOLDER) if context.store else None)
+
+
+ENGINE = EngineType("openai", OpenAIEngineConfig, _make)

@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from retort.config.data import SamplingConfig
+from retort.config.models import TransformersEngineConfig
 from retort.engines.base import Key, Request, Response, until
 from retort.modeling.chat import check_prompt_length, prompt_ids, response_text
 from retort.modeling.loading import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
 from retort.modeling.turns import end_ids, turn_of
+from retort.plugins import EngineContext, EngineType
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +30,6 @@ together: a killed task repeats at most as many."""
 
 class LocalEngine:
     """Runs the model of a folder (or what its `reference.json` names) on the GPU, or on the CPU without one."""
-
-    prices = (0.0, 0.0)
 
     def __init__(self, folder: Path, *, file: str, training: bool = True) -> None:
         """Load the model's tokenizer and weights.
@@ -165,3 +165,10 @@ def _uniforms(batch: list[Request], new_tokens: int) -> torch.Tensor:
     import torch
 
     return torch.stack([torch.rand(new_tokens, generator=torch.Generator().manual_seed(one.seed)) for one in batch])
+
+
+def _make(context: EngineContext) -> LocalEngine:
+    return LocalEngine(context.folder, file=context.file, training=context.training)
+
+
+ENGINE = EngineType("transformers", TransformersEngineConfig, _make)

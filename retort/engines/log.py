@@ -1,24 +1,46 @@
-"""The log of finished responses that a killed task resumes from: one JSON object a line, safe after every batch."""
+"""Having an engine answer: what was answered before is found again, what comes is written down before it is used.
+
+Two things remember. The log beside a task, one JSON object a line, safe after every batch, is what a killed task
+resumes from. The cache in the object store (`retort.engines.response_cache`) is by what was asked, for engines that
+have one.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 
 from retort.config.data import SamplingConfig
-from retort.engines.base import Engine, Key, Request, Response
-from retort.errors import StorageError
+from retort.engines.base import NO_COMPLETION, REFUSED, Engine, Key, Request, Response
+from retort.engines.budget import Spent
+from retort.engines.checked import check, checked_response
+from retort.engines.response_cache import ResponseCache, cache_of
+from retort.errors import BudgetError, StorageError
+from retort.io.files import write_json
 from retort.io.progress import Progress
+
+_logger = logging.getLogger(__name__)
+
+NOT_KEPT = (REFUSED, NO_COMPLETION)
+"""Finish reasons of what stands for a request without a response: the next attempt asks again."""
 
 
 def answer(
-    engine: Engine, requests: Sequence[Request], sampling: SamplingConfig, log: Path, *, words: str
+    engine: Engine,
+    requests: Sequence[Request],
+    sampling: SamplingConfig,
+    log: Path,
+    *,
+    words: str,
+    least_share: float = 1.0,
+    before: Callable[[ResponseCache | None], None] | None = None,
 ) -> list[Response]:
-    """Have `engine` answer `requests`, except those that `log` holds already, and log each batch as it comes.
+    """Have `engine` answer `requests`, except those that the log or the cache holds already, and log what comes.
 
     Args:
         engine: A started engine.
@@ -26,43 +48,104 @@ def answer(
         sampling: Nucleus, token limit and batch size.
         log: File of finished responses; made when missing. Must belong to the same inputs and parameters.
         words: What the progress line says.
+        least_share: Share of the responses that is enough where a budget is spent.
+        before: Called, with the cache, before anything is asked; not at all where everything is there.
 
     Returns:
-        All responses, those of the log included, in the order of the prompts and by number of the response.
+        All responses, those of log and cache included, in the order of the prompts and by number of the response.
 
     Raises:
         StorageError: the log cannot be written; what it holds stands.
+        BudgetError: the budget is spent, and less than `least_share` is there.
         EngineError, InputError: as the engine raises them; what was answered before is in the log.
     """
-    found = read_log(log)
-    with (
-        Progress(words, total=engine.count(requests), unit="responses", done=len(found)) as progress,
-        log.open("ab", buffering=0) as stream,
-    ):
-        for batch in engine.generate(requests, sampling, found.keys()):
-            fresh = [response for response in batch if response.key not in found]
+    found, cache = read_log(log), cache_of(engine, sampling)
+    with log.open("ab", buffering=0) as stream:
+        if cache is not None:
+            _recall(cache, requests, found, stream)
+        wanted = engine.count(requests)
+        if before is not None and len(found) < wanted:
+            before(cache)
+        _count_on(engine, log)
+        with Progress(words, total=wanted, unit="responses", done=len(found)) as progress:
             try:
-                _append(stream, b"".join(json.dumps(asdict(response)).encode() + b"\n" for response in fresh))
-            except OSError as error:
-                raise StorageError(
-                    f"{log}: could not be written ({error.strerror}). Free space there and run the stage again; "
-                    f"the {len(found)} responses so far are kept."
-                ) from error
-            found.update((response.key, response) for response in fresh)
-            progress.update(len(fresh))
+                _ask(engine, requests, sampling, found, stream, cache, progress, log)
+            except BudgetError as error:
+                if len(found) < least_share * wanted:
+                    raise
+                _logger.warning("%s; %d of %d responses are there, which is enough", error, len(found), wanted)
+            finally:
+                if cache is not None:
+                    cache.flush()
     place = {request.prompt_id: index for index, request in reversed(list(enumerate(requests)))}
     return sorted(found.values(), key=lambda response: (place[response.prompt_id], response.sample))
 
 
-def _append(stream: FileIO, data: bytes) -> None:
-    # Unbuffered: a buffer that a full disk refused would be written again on closing, hiding the error.
-    while data:
-        data = data[stream.write(data) :]
-    os.fsync(stream.fileno())
+def _recall(cache: ResponseCache, requests: Sequence[Request], found: dict[Key, Response], stream: FileIO) -> None:
+    """Take what the cache knows of `requests` into `found` and the log, and give it what only the log knows."""
+    recalled = [one for one in cache.find(requests) if one.key not in found]
+    if recalled:
+        _logger.info("%d of %d responses were asked for before and are taken from there", len(recalled), len(requests))
+        _append(stream, recalled, len(found))
+    cache.add(requests, found)
+    found.update((response.key, response) for response in recalled)
+
+
+def _ask(
+    engine: Engine,
+    requests: Sequence[Request],
+    sampling: SamplingConfig,
+    found: dict[Key, Response],
+    stream: FileIO,
+    cache: ResponseCache | None,
+    progress: Progress,
+    log: Path,
+) -> None:
+    by_key = {request.key: request for request in requests} if cache is not None else {}
+    for batch in engine.generate(requests, sampling, found.keys()):
+        fresh = [check(response) for response in batch if response.key not in found]
+        kept = [response for response in fresh if response.finish_reason not in NOT_KEPT]
+        _append(stream, kept, len(found))
+        found.update((response.key, response) for response in fresh)
+        if cache is not None:
+            cache.add([by_key[response.key] for response in kept], found)
+        if isinstance(spent := getattr(engine, "spent", None), Spent):
+            write_json(_spent_file(log), spent.plain())
+        progress.update(len(fresh))
+
+
+def _count_on(engine: Engine, log: Path) -> None:
+    """Let an engine with a budget know what the task's earlier attempts have spent."""
+    spent, file = getattr(engine, "spent", None), _spent_file(log)
+    if isinstance(spent, Spent) and file.exists():
+        for name, value in json.loads(file.read_text(encoding="utf-8")).items():
+            setattr(spent, name, max(getattr(spent, name), value))
+
+
+def _spent_file(log: Path) -> Path:
+    return log.with_suffix(".spent.json")
+
+
+def _append(stream: FileIO, responses: Sequence[Response], kept: int) -> None:
+    data = b"".join(json.dumps(asdict(response)).encode() + b"\n" for response in responses)
+    try:
+        # Unbuffered: a buffer that a full disk refused would be written again on closing, hiding the error.
+        while data:
+            data = data[stream.write(data) :]
+        os.fsync(stream.fileno())
+    except OSError as error:
+        raise StorageError(
+            f"{stream.name}: could not be written ({error.strerror}). Free space there and run the stage again; "
+            f"the {kept} responses so far are kept."
+        ) from error
 
 
 def read_log(log: Path) -> dict[Key, Response]:
-    """Responses in `log` by key. A last line that a kill cut in half is removed from the file."""
+    """Responses in `log` by key.
+
+    A last line that a kill cut in half is removed from the file. Lines that are no response, or one that no table can
+    hold, are left out with a warning: they are asked for again.
+    """
     if not log.exists():
         return {}
     data = log.read_bytes()
@@ -70,5 +153,15 @@ def read_log(log: Path) -> dict[Key, Response]:
     if len(whole) < len(data):
         with log.open("r+b") as stream:
             stream.truncate(len(whole))
-    responses = [Response(**json.loads(line)) for line in whole.splitlines()]
-    return {response.key: response for response in responses}
+    found: dict[Key, Response] = {}
+    bad = 0
+    for line in whole.splitlines():
+        try:
+            response = checked_response(json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            bad += 1
+            continue
+        found[response.key] = response
+    if bad:
+        _logger.warning("%s: %d lines are no responses and are asked for again", log, bad)
+    return found

@@ -1,56 +1,41 @@
-"""Choosing the engine that a teacher's configuration, or a model folder, asks for."""
+"""The engine that answers for a model or student, as its entry of the configuration says."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pydantic import TypeAdapter
-
-from retort.config.models import OpenAITeacher, RecordedTeacher, TeacherConfig, TransformersTeacher, VLLMTeacher
+from retort import plugins
 from retort.engines.base import Engine
-from retort.modeling.loading import read_reference
+from retort.io.objects import Objects
 
 
 def make_engine(
-    config: TeacherConfig | None, folder: Path, *, root: Path = Path(), file: str, training: bool
+    settings: Any,
+    folder: Path,
+    *,
+    place: str,
+    root: Path = Path(),
+    file: str,
+    training: bool,
+    store: Callable[[str], Objects | None] | None = None,
 ) -> Engine:
     """The engine that answers for the model of `folder`, not started yet.
 
     Args:
-        config: The teacher's configuration; None takes what the folder's reference says, or `transformers`.
+        settings: Settings of the engine (`retort.config.models.EngineConfig`).
         folder: Model folder, or folder of a reference.
-        root: Workspace, from which a file of recorded responses is named.
+        place: Where the configuration sets it, for messages: `models.teacher.engine`.
+        root: Workspace, from which files are named.
         file: Where the prompts come from, for messages about one of them.
         training: Whether the tokenizer must be fit for training, as a student's.
+        store: The run's object store, by folder, for engines that keep something there.
 
     Raises:
         ModelError: the model cannot be used.
         InputError: recorded responses are missing or malformed.
     """
-    if config is None:
-        stored = read_reference(folder).engine
-        config = TypeAdapter(TeacherConfig).validate_python(stored) if stored else None
-    if isinstance(config, RecordedTeacher):
-        from retort.engines.recorded import RecordedEngine
-
-        return RecordedEngine(root / config.path, config.format)
-    if isinstance(config, OpenAITeacher):
-        from retort.engines.endpoint import EndpointEngine
-
-        return EndpointEngine(
-            config.base_url,
-            config.model,
-            api_key_env=config.api_key_env,
-            concurrency=config.concurrency,
-            max_retries=config.max_retries,
-            timeout_s=config.timeout_s,
-            prices=(config.prompt_cost, config.response_cost),
-        )
-    if isinstance(config, VLLMTeacher):
-        from retort.engines.vllm import VLLMEngine
-
-        return VLLMEngine(config, folder)
-    assert config is None or isinstance(config, TransformersTeacher), "every type of teacher has an engine"
-    from retort.engines.local import LocalEngine
-
-    return LocalEngine(folder, file=file, training=training)
+    kind: plugins.EngineType = plugins.load("engine", settings.type)
+    engine: Engine = kind.make(plugins.EngineContext(settings, folder, root, place, file, training, store))
+    return engine

@@ -5,31 +5,41 @@ Formats:
         `prompt_tokens`, `response_tokens` and `mean_logprob` (natural, of a token) where they are known.
     gsm8k_solutions: OpenAI's example model solutions of GSM8K: `question`, and for each model a field with its
         name that holds an object with `solution`. Each model is one sample.
-    openai_batch: output of an OpenAI-compatible batch job, `custom_id` being the prompt id, or PROMPT_ID#NUMBER
-        where a prompt was asked several times. Requests that failed are left out.
+    openai_batch: output of an OpenAI-compatible batch job, of chat completions, plain completions or the Responses
+        interface; `custom_id` is the prompt id, or PROMPT_ID#NUMBER where a prompt was asked several times. Requests
+        that failed are left out, with a line that counts them.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from retort.config.data import SamplingConfig
+from retort.config.models import RecordedEngineConfig
 from retort.engines.base import Key, Request, Response
+from retort.engines.completion import NoCompletionError, completion_of
 from retort.errors import InputError
-from retort.io.rows import read_records
+from retort.io.rows import check_unicode, read_records
+from retort.modeling.conversations import last_message
+from retort.plugins import EngineContext, EngineType
+from retort.text.finish_reasons import NOT_RECORDED, finish_reason
+from retort.text.finish_reasons import UNKNOWN as UNKNOWN_REASON
+
+_log = logging.getLogger(__name__)
 
 Format = Literal["responses", "gsm8k_solutions", "openai_batch"]
 
 UNKNOWN = -1
 """Temperature and seed of a response whose file does not tell them."""
-
-_FINISH = ("stop", "length")
 
 
 @dataclass(frozen=True)
@@ -43,17 +53,26 @@ class Recorded:
     model: str = "recorded"
     temperature: float = UNKNOWN
     seed: int = UNKNOWN
-    finish_reason: str = "unknown"
+    finish_reason: str = NOT_RECORDED
     prompt_tokens: int = 0
     response_tokens: int = 0
     mean_logprob: float | None = None
+    reasoning: str | None = None
+    number: int | None = None
+    """Number of the response among those to its prompt, where its id says it."""
+
+
+_Reader = Callable[[dict[str, Any], Path, int, Counter[str]], Iterator[Recorded]]
+"""Reads a record of a file and its row; counts what it leaves out, by reason."""
+
+_TAGS = ("<think>", "</think>")
+"""What reasoning that a file holds apart is put between."""
 
 
 class RecordedEngine:
     """Gives every prompt all the responses that the file holds for it, however many were asked for."""
 
     parameters: int | None = None
-    prices = (0.0, 0.0)
 
     def __init__(self, path: Path, form: Format) -> None:
         """Read the file.
@@ -69,12 +88,38 @@ class RecordedEngine:
         self._path = path
         self._by_id: dict[str, list[Recorded]] = defaultdict(list)
         self._by_text: dict[str, list[Recorded]] = defaultdict(list)
+        self._numbered: dict[str, list[Recorded]] = defaultdict(list)
+        left_out: Counter[str] = Counter()
         for row, record in read_records(path):
-            for one in _READERS[form](record, path, row):
+            for one in _READERS[form](record, path, row, left_out):
                 if one.prompt_id is not None:
                     self._by_id[one.prompt_id].append(one)
                 if one.prompt is not None:
                     self._by_text[one.prompt].append(one)
+        if form == "openai_batch":
+            self._number()
+        self._name_reasons()
+        if left_out:
+            why = ", ".join(f"{reason}: {count}" for reason, count in sorted(left_out.items()))
+            _log.warning("%s: %d requests of the batch failed and are left out (%s)", path, left_out.total(), why)
+
+    def _number(self) -> None:
+        """Let PROMPT_ID#NUMBER stand for a response to PROMPT_ID too: an id may hold any character, `#` as well."""
+        for name, some in self._by_id.items():
+            if found := _NUMBERED.fullmatch(name):
+                self._numbered[found[1]] += [replace(one, number=int(found[2])) for one in some]
+        for some in self._numbered.values():
+            some.sort(key=lambda one: one.number or 0)  # a batch's output has an order of its own
+
+    def _name_reasons(self) -> None:
+        """A file that gives the finish reason of some responses leaves that of the others unknown."""
+        lists = [*self._by_id.values(), *self._by_text.values(), *self._numbered.values()]
+        if all(one.finish_reason == NOT_RECORDED for some in lists for one in some):
+            return
+        for some in lists:
+            some[:] = [
+                replace(one, finish_reason=UNKNOWN_REASON) if one.finish_reason == NOT_RECORDED else one for one in some
+            ]
 
     def count(self, requests: Sequence[Request]) -> int:
         """Responses that the file holds for the prompts of `requests`."""
@@ -110,6 +155,7 @@ class RecordedEngine:
                     prompt_tokens=one.prompt_tokens,
                     response_tokens=one.response_tokens,
                     mean_logprob=one.mean_logprob,
+                    reasoning=one.reasoning,
                 )
                 for sample, one in enumerate(self._find(request))
                 if (request.prompt_id, sample) not in done
@@ -118,7 +164,13 @@ class RecordedEngine:
                 yield responses
 
     def _find(self, request: Request) -> list[Recorded]:
-        return self._by_id.get(request.prompt_id) or self._by_text.get(normalised(request.prompt)) or []
+        name = request.prompt_id
+        return (
+            self._by_id.get(name)
+            or self._numbered.get(name)
+            or self._by_text.get(normalised(last_message(request.prompt)))
+            or []
+        )
 
     def __enter__(self) -> Self:
         """Nothing to start."""
@@ -139,13 +191,15 @@ def _first_of_each_prompt(requests: Sequence[Request]) -> list[Request]:
     return list({request.prompt_id: request for request in reversed(requests)}.values())[::-1]
 
 
-def _responses(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorded]:
+_NUMBERED = re.compile(r"(.*)#(\d+)", re.DOTALL)
+
+
+def _responses(record: dict[str, Any], path: Path, row: int, _: Counter[str]) -> Iterator[Recorded]:
     prompt_id, prompt = record.get("prompt_id"), record.get("prompt")
     if prompt_id is None and prompt is None:
         raise InputError(
             "is missing, and so is 'prompt_id'", file=path, row=row, field="prompt", remedy="Give one of the two"
         )
-    reason = record.get("finish_reason")
     yield Recorded(
         prompt_id=None if prompt_id is None else str(prompt_id),
         prompt=None if prompt is None else normalised(str(prompt)),
@@ -153,14 +207,24 @@ def _responses(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorde
         model=str(record.get("model") or "recorded"),
         temperature=_number(record, "temperature", path, row, UNKNOWN),
         seed=int(_number(record, "seed", path, row, UNKNOWN)),
-        finish_reason=reason if reason in _FINISH else "unknown",
+        finish_reason=finish_reason(record["finish_reason"]) if "finish_reason" in record else NOT_RECORDED,
         prompt_tokens=int(_number(record, "prompt_tokens", path, row, 0)),
         response_tokens=int(_number(record, "response_tokens", path, row, 0)),
         mean_logprob=None if record.get("mean_logprob") is None else _number(record, "mean_logprob", path, row, 0),
+        reasoning=_reasoning(record, path, row),
     )
 
 
-def _gsm8k_solutions(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorded]:
+def _reasoning(record: dict[str, Any], path: Path, row: int) -> str | None:
+    """Reasoning with its tags: a column `reasoning` has them, `reasoning_content` has not."""
+    if record.get("reasoning") is not None:
+        return _text(record, "reasoning", path, row)
+    if record.get("reasoning_content"):
+        return f"{_TAGS[0]}\n{_text(record, 'reasoning_content', path, row).strip()}\n{_TAGS[1]}\n\n"
+    return None
+
+
+def _gsm8k_solutions(record: dict[str, Any], path: Path, row: int, _: Counter[str]) -> Iterator[Recorded]:
     question = normalised(_text(record, "question", path, row))
     models = {name: value for name, value in record.items() if isinstance(value, dict)}
     if not models:
@@ -170,32 +234,41 @@ def _gsm8k_solutions(record: dict[str, Any], path: Path, row: int) -> Iterator[R
         yield Recorded(None, question, _text(value, "solution", path, row, f"{name}.solution"), model=name)
 
 
-def _openai_batch(record: dict[str, Any], path: Path, row: int) -> Iterator[Recorded]:
-    prompt_id = _text(record, "custom_id", path, row).partition("#")[0]
+def _openai_batch(record: dict[str, Any], path: Path, row: int, left_out: Counter[str]) -> Iterator[Recorded]:
+    prompt_id = _text(record, "custom_id", path, row)
     answer = record.get("response") or {}
-    if record.get("error") or answer.get("status_code") != 200:
+    status = answer.get("status_code") if isinstance(answer, dict) else None
+    if record.get("error") or status not in (200, "200"):
+        error = record.get("error") or {}
+        code = error.get("code") if isinstance(error, dict) else None
+        left_out[str(code or f"status {status}")] += 1
         return
-    body = answer.get("body") or {}
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices:
-        remedy = "Give the output of a batch of chat completions"
+    body = answer.get("body")
+    if not isinstance(body, dict) or not body.keys() & {"choices", "output", "error"}:
+        remedy = "Give the output of a batch of chat completions, completions or responses"
         raise InputError("is missing or empty", file=path, row=row, field="response.body.choices", remedy=remedy)
-    usage = body.get("usage") or {}
-    for choice in choices:
-        reason = choice.get("finish_reason")
+    choices = body.get("choices")
+    several = len(choices) if isinstance(choices, list) else 1
+    for part in [body] if several < 2 else [{**body, "choices": [choice]} for choice in choices or ()]:
+        try:
+            found = completion_of(part, _TAGS)
+        except NoCompletionError:
+            left_out["no completion"] += 1
+            continue
         yield Recorded(
             prompt_id=prompt_id,
             prompt=None,
-            response=(choice.get("message") or {}).get("content") or "",
+            response=found.text,
             model=str(body.get("model") or "recorded"),
-            finish_reason=reason if reason in _FINISH else "unknown",
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            finish_reason=found.finish_reason,
+            prompt_tokens=found.prompt_tokens,
             # Usage counts all choices of a request together.
-            response_tokens=int(usage.get("completion_tokens") or 0) if len(choices) == 1 else 0,
+            response_tokens=found.response_tokens if several < 2 else 0,
+            reasoning=found.reasoning,
         )
 
 
-_READERS: dict[Format, Callable[[dict[str, Any], Path, int], Iterator[Recorded]]] = {
+_READERS: dict[Format, _Reader] = {
     "responses": _responses,
     "gsm8k_solutions": _gsm8k_solutions,
     "openai_batch": _openai_batch,
@@ -207,14 +280,28 @@ def _text(record: dict[str, Any], field: str, path: Path, row: int, shown: str |
     if not isinstance(value, str):
         problem = "is missing" if value is None else f"is a {type(value).__name__}, not text"
         raise InputError(problem, file=path, row=row, field=shown or field, remedy="Correct or remove the row")
+    check_unicode(value, shown or field, file=path, row=row)
     return value
+
+
+_LARGEST = {"seed": 2**63 - 1, "prompt_tokens": 2**31 - 1, "response_tokens": 2**31 - 1}
+"""Of numbers that a table holds as integers."""
 
 
 def _number(record: dict[str, Any], field: str, path: Path, row: int, default: float) -> float:
     value = record.get(field)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        problem = f"is {value!r}, not a number"
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or abs(value) > _LARGEST.get(field, math.inf):
+        problem = f"is {str(value)[:40]!r}, not a number that a table can hold"
         raise InputError(problem, file=path, row=row, field=field, remedy="Correct it or leave it out")
-    return value
+    found: float = value
+    return found
+
+
+def _make(context: EngineContext) -> RecordedEngine:
+    return RecordedEngine(context.root / context.settings.path, context.settings.format)
+
+
+ENGINE = EngineType("recorded", RecordedEngineConfig, _make)

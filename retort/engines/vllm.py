@@ -17,10 +17,12 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
 
-from retort.config.models import VLLMTeacher
+from retort.config.endpoint import EndpointConfig
+from retort.config.models import VLLMEngineConfig
 from retort.engines.endpoint import EndpointEngine
 from retort.errors import EngineError, MissingToolError
 from retort.modeling.loading import model_source, read_reference
+from retort.plugins import EngineContext, EngineType
 
 _PATIENCE_S = 15.0
 """Time that the server has to end by itself."""
@@ -35,12 +37,20 @@ _NAME = "model"
 class VLLMEngine(EndpointEngine):
     """Starts a server when entered and always ends it, with its children, when left."""
 
-    def __init__(self, config: VLLMTeacher, folder: Path, *, command: tuple[str, ...] = ("vllm", "serve")) -> None:
+    def __init__(
+        self,
+        config: VLLMEngineConfig,
+        folder: Path,
+        *,
+        place: str = "models.teacher.engine",
+        command: tuple[str, ...] = ("vllm", "serve"),
+    ) -> None:
         """Say what to serve; nothing is started yet.
 
         Args:
             config: Settings of the server.
             folder: Folder of the model or of its reference, `outputs/models/teacher`.
+            place: Where the configuration describes it, for messages.
             command: Program that serves; its arguments are vLLM's.
         """
         self._config, self._folder, self._command = config, folder, command
@@ -49,10 +59,14 @@ class VLLMEngine(EndpointEngine):
         self._files = contextlib.ExitStack()
         self._output: IO[bytes] | None = None
         super().__init__(
-            f"http://127.0.0.1:{self._port}/v1",
-            _NAME,
-            api_key_env=None,
-            concurrency=config.concurrency,
+            EndpointConfig(
+                base_url=f"http://127.0.0.1:{self._port}/v1",
+                model=_NAME,
+                api_key_env=None,
+                concurrency=config.concurrency,
+                probe=False,  # the server, and what it is told, are our own
+            ),
+            place=place,
             name=read_reference(folder).model,
         )
 
@@ -66,7 +80,7 @@ class VLLMEngine(EndpointEngine):
         if shutil.which(self._command[0]) is None:
             raise MissingToolError(
                 f"{self._command[0]}: is not installed. Install vLLM where a GPU is (pip install vllm), use the image "
-                "`generate`, or set teacher.type to transformers or openai."
+                f"`generate`, or set {self._place}.type to transformers or openai."
             )
         libc = ctypes.CDLL(None)
         try:
@@ -92,7 +106,7 @@ class VLLMEngine(EndpointEngine):
             "--host": "127.0.0.1",
             "--port": self._port,
             "--served-model-name": _NAME,
-            "--dtype": self._config.dtype,
+            "--dtype": read_reference(self._folder).dtype,
             "--tensor-parallel-size": self._config.tensor_parallel,
             "--gpu-memory-utilization": self._config.gpu_memory_utilization,
             "--max-num-seqs": self._config.concurrency,
@@ -126,8 +140,8 @@ class VLLMEngine(EndpointEngine):
             except (urllib.error.URLError, OSError):
                 time.sleep(0.5)
         raise EngineError(
-            f"vLLM did not answer within {self._config.start_timeout_s:.0f} s. Raise teacher.start_timeout_s (a first "
-            f"start downloads the weights), or see its last words:\n{self._tail()}"
+            f"vLLM did not answer within {self._config.start_timeout_s:.0f} s. Raise {self._place}.start_timeout_s "
+            f"(a first start downloads the weights), or see its last words:\n{self._tail()}"
         )
 
     def _tail(self) -> str:
@@ -153,3 +167,10 @@ def _free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
     return port
+
+
+def _make(context: EngineContext) -> VLLMEngine:
+    return VLLMEngine(context.settings, context.folder, place=context.place)
+
+
+ENGINE = EngineType("vllm", VLLMEngineConfig, _make)

@@ -9,8 +9,8 @@ from retort.engines.base import Engine, Request, derived_seed
 from retort.engines.log import answer
 from retort.errors import InputError
 from retort.io import tables
-from retort.text.equal import same_answer
-from retort.text.extract import read_answer
+from retort.modeling.conversations import shown
+from retort.text.agreement import stated
 
 
 def evaluate_heldout(
@@ -49,17 +49,17 @@ def evaluate_heldout(
     for question, response in zip(
         questions, answer(engine, requests, sampling, log, words=benchmark.name), strict=True
     ):
-        found = read_answer(response.response, kind)
-        right = found is not None and same_answer(found.value, question["answer"], kind)
+        said = stated(response.response, kind)
+        right = said.agrees(question["answer"])
         rows.append(
             {
                 "item_id": question["prompt_id"],
                 "group_id": question["prompt_id"],
                 "subtask": benchmark.name,
-                "question": question["prompt"],
+                "question": shown(question["prompt"]),
                 "answer": question["answer"],
                 "response": response.response,
-                "read": found.value if found else None,
+                "read": said.value,
                 "score": float(right),
                 "correct": right,
                 "official": right,

@@ -16,6 +16,7 @@ from retort.engines.base import Engine, Request, Response, derived_seed
 from retort.engines.log import answer
 from retort.errors import ConfigError
 from retort.modeling.chat import check_prompt_length, prompt_ids
+from retort.text.finish_reasons import NOT_RECORDED
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -32,7 +33,8 @@ class Usage:
 
     prompt_tokens: int = 0
     response_tokens: int = 0
-    finish_reason: str = "unknown"
+    finish_reason: str = NOT_RECORDED
+    """As it is where the item was only scored, and no response was generated."""
 
 
 class EngineLM(LM):

@@ -12,8 +12,7 @@ from retort.benchmarks.items import Item, Task
 from retort.benchmarks.score import read_item
 from retort.config.data import AnswerType
 from retort.data.sources import gold_answer
-from retort.text.equal import same_answer
-from retort.text.extract import read_answer
+from retort.text.agreement import stated
 
 Doc = Mapping[str, Any]
 
@@ -55,9 +54,8 @@ def read_response(task: str, doc: Doc, target: str, response: str, kind: AnswerT
     """
     if kind is not None:
         answer = gold_answer(target)
-        found = read_answer(response, kind)
-        right = found is not None and same_answer(found.value, answer, kind)
-        return Reading(answer, found.value if found else None, right)
+        said = stated(response, kind)
+        return Reading(answer, said.value, said.agrees(answer))
     benchmark = known_benchmark(task, doc)
     if benchmark is None:
         return None

@@ -25,7 +25,9 @@ def _field(name: str, kind: pa.DataType, words: str, *, nullable: bool = False) 
 PROMPTS = pa.schema(
     [
         _field("prompt_id", pa.string(), "Unique name of the prompt, stable between runs"),
-        _field("prompt", pa.string(), "The user's message, without any chat formatting"),
+        _field(
+            "prompt", pa.string(), 'The user\'s message, or a conversation as {"messages": [{"role", "content"}, ...]}'
+        ),
         _field("answer", pa.string(), "Gold answer where one is known: for metrics only", nullable=True),
         _field("source", pa.string(), "File that the prompt came from"),
         _field("row", pa.int64(), "Its row in that file, counted from 1"),
@@ -42,11 +44,21 @@ RESPONSES = pa.schema(
         _field("temperature", pa.float32(), "Sampling temperature; 0 is greedy, -1 not known"),
         _field("seed", pa.int64(), "Seed the sample was drawn with; -1 not known"),
         _field("response", pa.string(), "The text, without special tokens"),
-        _field("finish_reason", pa.string(), "stop (the model ended it), length (cut off) or unknown"),
+        _field(
+            "finish_reason",
+            pa.string(),
+            "stop (it ended), length (cut off), not_recorded, unknown, or the server's",
+        ),
         _field("prompt_tokens", pa.int32(), "Tokens of the formatted prompt; 0 when not known"),
         _field("response_tokens", pa.int32(), "Tokens of the response with its end token; 0 when not known"),
         _field(
             "mean_logprob", pa.float32(), "Mean log-probability of its tokens, in nats, where asked for", nullable=True
+        ),
+        _field(
+            "reasoning",
+            pa.string(),
+            "What a reasoning model thought before it, with its tags; null where it did not or that is not known",
+            nullable=True,
         ),
     ]
 )
@@ -131,7 +143,7 @@ RESULTS = pa.schema(
         _field("correct", pa.bool_(), "Whether the score is 1: answer read and gold answer are equal in value"),
         _field("official", pa.bool_(), "Whether the benchmark's own published rule counts it right"),
         _field("harness", pa.map_(pa.string(), pa.float64()), "lm-evaluation-harness's scores, by `filter/metric`"),
-        _field("finish_reason", pa.string(), "stop, length or unknown"),
+        _field("finish_reason", pa.string(), "As in a table of responses"),
         _field("prompt_tokens", pa.int32(), "Tokens of the formatted prompt, examples included"),
         _field("response_tokens", pa.int32(), "Tokens of the response"),
     ]

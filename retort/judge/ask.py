@@ -16,6 +16,7 @@ from retort.judge import prompts
 from retort.judge.comparisons import Comparison
 from retort.judge.injection import code_for
 from retort.judge.verdicts import read_choice, read_rating
+from retort.text.finish_reasons import is_whole
 
 if TYPE_CHECKING:
     from retort.engines.base import Engine, Response
@@ -156,6 +157,7 @@ class Judge:
                 config.temperature,
                 derived_seed(self._seed, "judge", call.call_id, number),
                 form="conversation",
+                draw=self._seed,
             )
             for call in {call.call_id: call for call in calls}.values()
             for number in range(samples)
@@ -177,7 +179,7 @@ class Judge:
             response = responses[number] if number < len(responses) else None
             # One that was cut off did not come to its verdict, whatever its last words are.
             output = response.response if response is not None else None
-            verdict = self._verdict(call, output) if response and response.finish_reason != "length" else None
+            verdict = self._verdict(call, output) if response and is_whole(response.finish_reason) else None
             self.record.calls.append(replace(call, output=output, verdict=verdict))
             found.append(verdict)
         return found

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from retort.errors import InputError, ModelError
+from retort.modeling.conversations import messages_in
 from retort.modeling.turns import rendered, turn_of
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ Form = Literal["message", "conversation", "text"]
 
 
 def messages_of(prompt: str, form: Form = "message") -> list[dict[str, str]]:
-    """The chat messages that a prompt stands for.
+    """The chat messages that a prompt stands for; a user's message may hold a conversation (`conversations`).
 
     Raises:
         ValueError: the prompt is text to continue, which has none.
     """
     if form == "message":
-        return [{"role": "user", "content": prompt}]
+        return messages_in(prompt) or [{"role": "user", "content": prompt}]
     if form == "text":
         raise ValueError("text to continue is no conversation")
     messages: list[dict[str, str]] = json.loads(prompt)

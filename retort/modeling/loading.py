@@ -41,8 +41,6 @@ class Reference:
     """Text of the template, not its file."""
     content: str | None = None
     """SHA-256 of a local folder's contents, so that the reference changes when the model does."""
-    engine: dict[str, Any] | None = None
-    """Engine that answers for the model (fields of its configuration), where `transformers` does not run it here."""
 
 
 def write_reference(folder: Path, reference: Reference) -> None:

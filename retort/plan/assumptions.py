@@ -8,6 +8,7 @@ from pathlib import Path
 
 from retort.config import RetortConfig
 from retort.config.data import SourceConfig
+from retort.run.embedded import place
 
 KNOWN_ROWS = {("openai/gsm8k", "train"): 7473, ("openai/gsm8k", "test"): 1319}
 """Rows of hub data sets by id and split, from their cards."""
@@ -50,7 +51,7 @@ def count_prompts(config: RetortConfig, root: Path) -> int | None:
 def _rows(source: SourceConfig, root: Path) -> int | None:
     if source.type == "datasets":
         return KNOWN_ROWS.get((source.path, source.split))
-    return rows_of(root / source.path)
+    return rows_of(place(source.path, root))
 
 
 def rows_of(file: Path) -> int | None:

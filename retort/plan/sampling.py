@@ -1,11 +1,13 @@
-"""Plans of the stages that generate: teacher and student responses, evaluation."""
+"""Plans of what is sampled: responses of the teacher and of students, evaluation."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from retort.config.data import BenchmarkConfig, SamplingConfig
-from retort.config.models import VLLMTeacher
+from retort.config.models import TransformersEngineConfig, VLLMEngineConfig
 from retort.plan import trace
 from retort.plan.assumptions import rows_of
 from retort.plan.setting import Setting, StagePlan
@@ -16,51 +18,36 @@ _VLLM_STEP_S = 0.005
 """What a decoding step of vLLM costs whatever its size."""
 
 
-def teacher_responses(on: Setting) -> StagePlan | None:
-    """None where the teacher does not run here."""
-    if on.teacher is None:
-        return None
-    teacher, sampling = on.config.teacher, on.config.teacher_responses
-    if not isinstance(teacher, VLLMTeacher):
-        return _sampling("teacher_responses", on.teacher, sampling, on)
-    held = trace.weights(on.teacher).weights // teacher.tensor_parallel
-    taken = int(teacher.gpu_memory_utilization * on.device.memory_gb * 1e9)
-    work, seconds = _requests(on.teacher, sampling, on), None
-    if work is not None:
-        mean = on.assume.prompt_tokens + on.assume.response(sampling.max_new_tokens)
-        rows = teacher.concurrency
-        step = step_s(on.teacher, rows, mean, on.device, on.assume, overhead_s=_VLLM_STEP_S)
-        seconds = work.generated / rows * step + work.passes_s(on.device, on.assume, on.teacher.dtype)
-    phase = f"vLLM, which takes {teacher.gpu_memory_utilization:.0%} of the GPU"
-    memory = Bytes(weights=held, cache=max(0, taken - held))
-    return StagePlan.fullest("teacher_responses", {phase: memory}, work, seconds)
+@dataclass(frozen=True)
+class _Asked:
+    """Responses that are asked of a model."""
+
+    count: float | None
+    """None where it is not known."""
+    new_tokens: int
+    rows: int
+    """Sequences that the `transformers` engine generates at once."""
+    prompts: int
+    """Different prompts among them."""
+    top_p: float = 1.0
 
 
-def student_responses(on: Setting) -> StagePlan:
-    """The SFT student through the `transformers` engine."""
-    return _sampling("student_responses", on.student, on.config.student_responses, on)
+def responses(on: Setting, name: str, sampling: SamplingConfig) -> StagePlan:
+    """Responses of a model or student to all prompts but the test's, on all shards."""
+    count = None
+    if on.assume.prompts is not None:
+        prompts = on.assume.prompts + on.config.prompts.validation
+        count = prompts * len(sampling.temperatures) * sampling.samples
+    rows, each = sampling.batch_size, sampling.samples
+    return _answering(on, name, [_Asked(count, sampling.max_new_tokens, rows, math.ceil(rows / each), sampling.top_p)])
 
 
-def evaluate(on: Setting) -> StagePlan:
-    """Every model on every benchmark, one after another; questions are taken to be as long as training prompts."""
+def evaluate(on: Setting, name: str, benchmarks: Iterable[BenchmarkConfig]) -> StagePlan:
+    """One model on benchmarks, one after another; questions are taken to be as long as training prompts."""
     config = on.config.evaluate
-    roles = [on.teacher if name == "teacher" else on.student for name in config.models]
-    models = [model for model in roles if model is not None]
-    work: Work | None = Work()
-    seconds, longest = 0.0, 0
-    for benchmark in config.benchmarks:
-        items, new = _items(benchmark, on), benchmark.max_new_tokens or config.max_new_tokens
-        longest = max(longest, new)
-        for model in models:
-            done = answers(model, items or 0, new, on.assume)
-            work = None if work is None or items is None else work + done
-            seconds += (items or 0) / config.batch_size * batch_s(model, config.batch_size, new, on.device, on.assume)
-            seconds += done.passes_s(on.device, on.assume, model.dtype)
-    phases = {}
-    for model in dict.fromkeys(models):
-        name = f"decoding {config.batch_size} rows of the {'teacher' if model is on.teacher else 'student'}"
-        phases[name] = decoding(model, config.batch_size, config.batch_size, longest, on)
-    return StagePlan.fullest("evaluate", phases, work, None if work is None else seconds)
+    rows = config.batch_size
+    asked = [_Asked(_items(one, on), one.max_new_tokens or config.max_new_tokens, rows, rows) for one in benchmarks]
+    return _answering(on, name, asked)
 
 
 def decoding(model: Model, rows: int, prompts: int, new_tokens: int, on: Setting, top_p: float = 1.0) -> Bytes:
@@ -72,23 +59,57 @@ def decoding(model: Model, rows: int, prompts: int, new_tokens: int, on: Setting
     return found + Bytes(weights=trace.weights(model.frozen()).weights)
 
 
-def _sampling(stage: str, model: Model, sampling: SamplingConfig, on: Setting) -> StagePlan:
-    rows, new = sampling.batch_size, sampling.max_new_tokens
-    memory = decoding(model, rows, math.ceil(rows / sampling.samples), new, on, sampling.top_p)
-    work, seconds = _requests(model, sampling, on), None
-    if work is not None:
-        batches = work.generated / on.assume.response(new) / rows
-        seconds = batches * batch_s(model, rows, new, on.device, on.assume)
-        seconds += work.passes_s(on.device, on.assume, model.dtype)
-    return StagePlan.fullest(stage, {f"decoding {rows} rows": memory}, work, seconds)
+def _answering(on: Setting, name: str, asked: list[_Asked]) -> StagePlan:
+    """What an engine takes to answer, with the model's weights on this GPU."""
+    engine, model = on.config.engine(name), on.model(name)
+    if isinstance(engine, VLLMEngineConfig):
+        return _vllm(on, engine, model, asked)
+    longest = max(asked, key=lambda one: one.new_tokens)
+    memory = decoding(model, longest.rows, longest.prompts, longest.new_tokens, on, longest.top_p)
+
+    def decoding_s(one: _Asked, count: float) -> float:
+        return count / one.rows * batch_s(model, one.rows, one.new_tokens, on.device, on.assume)
+
+    work, seconds = _totals(on, model, asked, decoding_s)
+    notes: tuple[str, ...] = ()
+    if not isinstance(engine, TransformersEngineConfig):
+        notes = (f"{name} is planned as the engine transformers would run it: what {engine.type} takes is not known",)
+    return StagePlan.fullest({f"decoding {longest.rows} rows": memory}, work, seconds, notes=notes)
 
 
-def _requests(model: Model, sampling: SamplingConfig, on: Setting) -> Work | None:
-    if on.assume.prompts is None:
-        return None
-    prompts = on.assume.prompts + on.config.prompts.validation
-    count = prompts * len(sampling.temperatures) * sampling.samples
-    return answers(model, count, sampling.max_new_tokens, on.assume)
+def _vllm(on: Setting, engine: VLLMEngineConfig, model: Model, asked: list[_Asked]) -> StagePlan:
+    """`vllm serve`, which takes its share of the GPU whatever it is asked."""
+    held = trace.weights(model).weights // engine.tensor_parallel
+    taken = int(engine.gpu_memory_utilization * on.device.memory_gb * 1e9)
+
+    def decoding_s(one: _Asked, count: float) -> float:
+        length = on.assume.prompt_tokens + on.assume.response(one.new_tokens)
+        step = step_s(model, engine.concurrency, length, on.device, on.assume, overhead_s=_VLLM_STEP_S)
+        return count * on.assume.response(one.new_tokens) / engine.concurrency * step
+
+    work, seconds = _totals(on, model, asked, decoding_s)
+    phase = f"vLLM, which takes {engine.gpu_memory_utilization:.0%} of the GPU"
+    notes: tuple[str, ...] = ()
+    if held >= taken:
+        notes = (
+            f"the weights alone, {held / 1e9:.1f} GB, fill the {taken / 1e9:.1f} GB that vLLM may take: it will not "
+            "start. Raise gpu_memory_utilization or tensor_parallel",
+        )
+    return StagePlan.fullest({phase: Bytes(weights=held, cache=max(0, taken - held))}, work, seconds, notes=notes)
+
+
+def _totals(
+    on: Setting, model: Model, asked: list[_Asked], decoding_s: Callable[[_Asked, float], float]
+) -> tuple[Work | None, float | None]:
+    """Work and seconds of all that is asked; None where one number is not known."""
+    total, seconds = Work(), 0.0
+    for one in asked:
+        if one.count is None:
+            return None, None
+        work = answers(model, one.count, one.new_tokens, on.assume)
+        total += work
+        seconds += decoding_s(one, one.count) + work.passes_s(on.device, on.assume, model.dtype)
+    return total, seconds
 
 
 def _items(benchmark: BenchmarkConfig, on: Setting) -> int | None:

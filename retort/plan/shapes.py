@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retort.errors import ModelError
+from retort.run.embedded import place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -37,8 +38,8 @@ def model_config(model: str, *, root: Path, revision: str | None = None) -> PreT
     """
     from transformers import AutoConfig
 
-    if (root / model).is_dir():
-        return _read(str(root / model), model)
+    if place(model, root).is_dir():
+        return _read(str(place(model, root)), model)
     if model in shipped():
         values = dict(shipped()[model]["config"])
         config: PreTrainedConfig = AutoConfig.for_model(values.pop("model_type"), **values)

@@ -13,47 +13,47 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from retort.errors import RetortError, StageError
 from retort.io.objects import Objects
 from retort.pod import lock_fragments
+from retort.pod.settings import GroupSettings
 from retort.pod.state_mirror import Mirror
 from retort.pod.task import resumable, state_of, workspace
 from retort.run import dvc_adapter
-from retort.run.graph import BY_NAME, Task, task_of
+from retort.run.graph import Task
 
 _log = logging.getLogger(__name__)
 
 
-def run(stage: str, item: str, given: Sequence[str], job: str) -> None:
+def run(item: str, given: Sequence[str], job: str) -> None:
     """Run this node's part of a task; the first node keeps the name of the fragment under `job`.
 
     Args:
-        stage: Name of the stage.
         item: Matrix values of the task.
-        given: The stage's settings, then the names of the fragments that it reads from.
+        given: The settings of its group, then the names of the fragments that it reads from.
         job: Name of the TrainJob.
 
     Raises:
         RetortError: the stage failed.
     """
-    task, told = task_of(BY_NAME[stage], item), json.loads(given[0])
+    told = GroupSettings.from_json(given[0])
+    task = told.task(item)
     with workspace(task, told, given[1:]) as root:
         if int(os.environ["PET_NODE_RANK"]) > 0:
             _help(root, task, told, given)
             return
-        with resumable(root, told["remote"], given):
+        with resumable(root, told.remote, given):
             dvc_adapter.reproduce_one(root, task.address, force=True)  # whoever made the TrainJob knows of no equal run
         entry = dvc_adapter.read_lock(root)[task.address]
-        fragment = lock_fragments.save({task.address: entry}, told["remote"])
-        Objects.of(told["remote"], "trainjobs").write(job, fragment.encode())
+        fragment = lock_fragments.save({task.address: entry}, told.remote)
+        Objects.of(told.remote, "trainjobs").write(job, fragment.encode())
 
 
-def _help(root: Path, task: Task, told: dict[str, Any], given: Sequence[str]) -> None:
+def _help(root: Path, task: Task, told: GroupSettings, given: Sequence[str]) -> None:
     """Run the command on the same inputs and state; what it leaves behind is the first node's to keep."""
     dvc_adapter.fetch_inputs(root, task.address)
-    Mirror(root / ".retort/state", state_of(told["remote"], given)).restore()
+    Mirror(root / ".retort/state", state_of(told.remote, given)).restore()
     done = subprocess.run(task.command.split(), cwd=root, check=False)
     if done.returncode:
         raise StageError(task.address, done.returncode)

@@ -11,10 +11,12 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
+from retort.pod.settings import GroupSettings, remote_of
 from retort.run import dvc_adapter
 
 
@@ -22,7 +24,7 @@ def refresh(settings: str, schedule: str, plan: str, data: Mapping[str, str]) ->
     """Take the data of a schedule as it is now.
 
     Args:
-        settings: Settings of stage `prompts` (`retort.pod.task.settings`), with the data as when the schedule was set.
+        settings: Settings of stage `prompts` (`retort.pod.settings`), with the data as when the schedule was set.
         schedule: Name of the schedule.
         plan: Hash of everything else that the schedule runs: parameters, code.
         data: Address of the current content of each source file, by the name that the configuration gives it.
@@ -34,25 +36,23 @@ def refresh(settings: str, schedule: str, plan: str, data: Mapping[str, str]) ->
         ConfigError: `data` names no source file of the run.
         StorageError: an address cannot be read.
     """
-    told = json.loads(settings)
-    if unknown := sorted(set(data) - set(told["reads"])):
-        raise ConfigError(
-            f"{', '.join(unknown)}: is no file that stage prompts reads; those are {', '.join(told['reads'])}."
-        )
+    told = GroupSettings.from_json(settings)
+    reads = told.task("").sources
+    if unknown := sorted(set(data) - set(reads)):
+        raise ConfigError(f"{', '.join(unknown)}: is no file that stage prompts reads; those are {', '.join(reads)}.")
     with tempfile.TemporaryDirectory(prefix="retort-") as folder:
         root = Path(folder)
-        dvc_adapter.init(root, remote=told["remote"], site_cache=root / ".dvc/site")
+        dvc_adapter.init(root, remote=told.remote, site_cache=root / ".dvc/site")
         for name, address in data.items():
             _fetch(address, root / name)
         fresh = dvc_adapter.store(root, sorted(data))
-    told["files"] = [fresh.get(file["path"], file) for file in told["files"]]
-    now = json.dumps(told, sort_keys=True)
-    return now, _done(told["remote"], schedule).read_json(_mark(plan)) != _digest(now)
+    now = replace(told, files=[fresh.get(file["path"], file) for file in told.files]).to_json()
+    return now, _done(told.remote, schedule).read_json(_mark(plan)) != _digest(now)
 
 
 def ended_well(settings: str, schedule: str, plan: str) -> None:
     """Remember that a run of the schedule ended well on these settings of stage `prompts`."""
-    _done(json.loads(settings)["remote"], schedule).write_json(_mark(plan), _digest(settings))
+    _done(remote_of(settings), schedule).write_json(_mark(plan), _digest(settings))
 
 
 def plan_of(arguments: Mapping[str, str]) -> str:

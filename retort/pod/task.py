@@ -16,14 +16,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from retort.config import RetortConfig, load_keys, resolved
-from retort.config.run import pick
 from retort.errors import ConfigError, RetortError
 from retort.io.files import write_text
 from retort.io.objects import Objects
@@ -32,45 +30,19 @@ from retort.modeling import preemption
 from retort.pod import lock_fragments
 from retort.pod.lock_fragments import Fragment, key_of
 from retort.pod.run_records import Failure, Records, summary
+from retort.pod.settings import GroupSettings, merged, remote_of, told_operation
 from retort.pod.state_mirror import Mirror
 from retort.run import dvc_adapter
-from retort.run.code_hash import PACKAGE, code_hash
 from retort.run.dvc_adapter import Entry
-from retort.run.graph import BY_NAME, Stage, Task, expand, source_files, task_of
-from retort.run.workspace import link, task_yaml
+from retort.run.embedded import embedded, is_embedded
+from retort.run.graph import Task, as_plain
+from retort.run.paths import CODE, TASK
+from retort.run.workspace import code_yaml, link, task_yaml
 
 _log = logging.getLogger(__name__)
 
 
-def settings(
-    config: RetortConfig, stage: Stage, files: Mapping[str, Entry], *, remote: str, root: Path = Path()
-) -> str:
-    """What a pod is told of `stage`, as JSON.
-
-    Args:
-        config: The run's whole configuration; the stage is told what it declares, or any change would void its cache.
-        stage: The stage.
-        files: DVC's entries of the source files that the run reads, by name; those of the package need none.
-        remote: Folder or address of the object store, as pods reach it.
-        root: Folder that the configuration's paths start from.
-    """
-    told: dict[str, Any] = {
-        "remote": remote,
-        "params": pick(resolved(config), stage.params),
-        "code": code_hash(stage.code()),
-        "reads": source_files(config, stage, root),
-    }
-    told["files"] = [files[name] for name in told["reads"] if name in files]
-    # `models` may write a reference to a local folder instead of a copy: who loads the model needs that folder too.
-    for name, place in (("teacher", getattr(config.teacher, "model", "")), ("base", config.student.model)):
-        if place in files and any(need in (f"outputs/models/{name}", "outputs/models/{model}") for need in stage.deps):
-            told["files"].append(files[place] | {"behind": f"outputs/models/{name}"})
-    return json.dumps(told, sort_keys=True)
-
-
-def run(
-    stage: str, settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics: Any = None, page: str = ""
-) -> str:
+def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics: Any = None, page: str = "") -> str:
     """Run one task and return the name of its fragment; what it wrote is in the remote then.
 
     Environment: RETORT_STATE, a folder that outlives the pod, keeps the resume state instead of the remote;
@@ -78,17 +50,17 @@ def run(
     equal run is on record; RETORT_TRAINJOB, a TrainJob as JSON, lets it run on several nodes.
 
     Args:
-        stage: Name of the stage.
-        settings: What `settings` made for it.
+        settings: What the pods of its group are told (`retort.pod.settings`).
         upstream: Names of the fragments of the tasks that it reads from.
-        item: Matrix values of the task: `0`, `ppo-heldout`.
+        item: Which task of the group, by its matrix values: `0`, `ppo-heldout`; empty where there is one.
         metrics: Kubeflow's Metrics artifact; gets the stage's figures and the hashes of its outputs.
         page: File that gets the report's page, of the stage that writes one.
 
     Raises:
         SystemExit: the task failed; with the exit code of the error's class.
     """
-    task, told, started = task_of(BY_NAME[stage], item), json.loads(settings), time.monotonic()
+    told, started = GroupSettings.from_json(settings), time.monotonic()
+    task = told.task(item)
     with Tail() as tail:
         try:
             with workspace(task, told, upstream) as root:
@@ -96,41 +68,41 @@ def run(
                 if on_nodes := os.environ.get("RETORT_TRAINJOB"):
                     entry = _run_on_nodes(root, task, [settings, *upstream], json.loads(on_nodes), force=force)
                 else:
-                    with resumable(root, told["remote"], [settings, *upstream]):
+                    with resumable(root, told.remote, [settings, *upstream]):
                         dvc_adapter.reproduce_one(root, task.address, force=force)
                     entry = dvc_adapter.read_lock(root)[task.address]
                 _show(root, task, entry, metrics=metrics, page=page)
-                _keep_timing(root, told["remote"], task, started)
-                return lock_fragments.save({task.address: entry}, told["remote"])
+                _keep_timing(root, told.remote, task, started)
+                return lock_fragments.save({task.address: entry}, told.remote)
         except RetortError as error:
             _log.error("retort: %s", error)
-            _keep_failure(told["remote"], task, error, tail)
+            _keep_failure(told.remote, task, error, tail)
             raise SystemExit(error.exit_code) from error
 
 
 def collect(settings: str, upstream: Sequence[str]) -> str:
     """Merge the fragments of a stage's tasks into one; return its name."""
-    remote = json.loads(settings)["remote"]
+    remote = remote_of(settings)
     return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
 
 
 def record(settings: str, upstream: Sequence[str]) -> None:
     """Keep the merged fragments of all tasks as the lock of this run."""
-    remote = json.loads(settings)["remote"]
+    remote = remote_of(settings)
     if (records := Records.here(remote)) is not None:
         records.keep_lock(lock_fragments.merge(upstream, remote))
 
 
 def summarise(settings: str, *, state: str, message: str, page: str) -> None:
     """Write a summary of how this run ended, with what each failed task said, to the file `page`."""
-    records = Records.here(json.loads(settings)["remote"])
+    records = Records.here(remote_of(settings))
     text = summary(state, message, records.failures() if records else [])
     Path(page).parent.mkdir(parents=True, exist_ok=True)
     Path(page).write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def workspace(task: Task, told: dict[str, Any], upstream: Sequence[str]) -> Iterator[Path]:
+def workspace(task: Task, told: GroupSettings, upstream: Sequence[str]) -> Iterator[Path]:
     """A folder for the block, ready for DVC: nothing in it but what this task reads; SIGTERM reaches its processes."""
     with tempfile.TemporaryDirectory(prefix="retort-") as folder, preemption.passed_on(), _environment():
         root = Path(folder)
@@ -142,47 +114,42 @@ def _run_on_nodes(root: Path, task: Task, given: Sequence[str], job: dict[str, A
     """Let a TrainJob do the task, unless an equal run is on record; the task's lock entry."""
     from retort.pod import trainjob
 
-    remote = json.loads(given[0])["remote"]
+    remote = GroupSettings.from_json(given[0]).remote
     if not force and dvc_adapter.recorded(root, task.address):
         dvc_adapter.reproduce_one(root, task.address)
         return dvc_adapter.read_lock(root)[task.address]
     entry: Entry = lock_fragments.load(trainjob.run(task, given, job), remote)[task.address]
     dvc_adapter.write_lock(root, {task.address: entry})
-    dvc_adapter.fetch(root, [pattern.format(**task.values) for pattern in task.stage.metrics])
+    dvc_adapter.fetch(root, list(task.metrics))
     return entry
 
 
-def _prepare(root: Path, task: Task, told: dict[str, Any], upstream: Sequence[str]) -> None:
-    if told["code"] != code_hash(task.stage.code()):
+def _prepare(root: Path, task: Task, told: GroupSettings, upstream: Sequence[str]) -> None:
+    if told.code[task.item] != task.code():
         raise ConfigError(
-            f"stage {task.stage.name}: this image holds other code than the machine that submitted the run, so its "
-            "result would be recorded as what it is not. Build the image from the same commit, or submit from it."
+            f"{task.address}: this image holds other code than the machine that submitted the run, so its result would "
+            "be recorded as what it is not. Build the image from the same commit, or submit from it."
         )
-    dvc_adapter.init(root, remote=told["remote"], site_cache=root / ".dvc/site")
-    link(root / PACKAGE.name, PACKAGE)
-    write_text(root / "params.yaml", yaml.safe_dump(told["params"], sort_keys=False))
-    config = load_keys(root / "params.yaml", task.stage.params)
-    write_text(root / "dvc.yaml", task_yaml(config, task, told["reads"]))
-    needs = {path.format(**task.values) for pattern in task.stage.deps for path in expand(config, task.stage, pattern)}
-    merged: Fragment = lock_fragments.merge(upstream, told["remote"])
-    outs = (out for entry in merged.values() for out in entry.get("outs", []))
-    made = {out["path"]: out for out in outs if out["path"] in needs}
-    behind = [file["path"] for file in told["files"] if file.get("behind") in needs]
-    files = [
-        {key: value for key, value in file.items() if key != "behind"}
-        for file in told["files"]
-        if file.get("behind", "") in ("", *needs)
-    ]
-    dvc_adapter.write_inputs(root, [*made.values(), *files])
-    if behind:
-        dvc_adapter.fetch(root, behind)
+    dvc_adapter.init(root, remote=told.remote, site_cache=root / ".dvc/site")
+    for name in task.sources:
+        if is_embedded(name, root):
+            link(root / name, embedded(name))
+    write_text(root / "params.yaml", yaml.safe_dump(merged(told.params, told_operation(), task), sort_keys=False))
+    write_text(root / "dvc.yaml", task_yaml(task))
+    write_text(root / CODE, code_yaml([task]))
+    write_text(root / TASK, json.dumps(as_plain(task)))
+    fragment: Fragment = lock_fragments.merge(upstream, told.remote)
+    outs = (out for entry in fragment.values() for out in entry.get("outs", []))
+    made = {out["path"]: out for out in outs if out["path"] in task.deps}
+    wanted = [file for file in told.files if file["path"] in task.sources]
+    dvc_adapter.write_inputs(root, [*made.values(), *wanted])
 
 
 def _show(root: Path, task: Task, entry: Entry, *, metrics: Any, page: str) -> None:
     """Give Kubeflow's interface the stage's figures, the hashes of what it wrote, and the report's page."""
     if metrics is not None:
-        for pattern in task.stage.metrics:
-            figures = json.loads((root / pattern.format(**task.values)).read_text(encoding="utf-8"))
+        for path in task.metrics:
+            figures = json.loads((root / path).read_text(encoding="utf-8"))
             for name, value in _numbers(figures):
                 metrics.log_metric(name, value)
         metrics.metadata |= {out["path"]: out["md5"] for out in entry.get("outs", [])}

@@ -22,6 +22,7 @@ from retort.errors import RETRY, ClusterError, StageError
 from retort.io.objects import Objects
 from retort.modeling import preemption
 from retort.pod.lock_fragments import key_of
+from retort.pod.settings import remote_of
 from retort.run.graph import Task
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
@@ -57,10 +58,10 @@ def run(task: Task, given: Sequence[str], job: Mapping[str, Any]) -> str:
         InterruptionError: this pod was told to go.
     """
     jobs = TrainJobs.here()
-    results = Objects.of(json.loads(given[0])["remote"], "trainjobs")
+    results = Objects.of(remote_of(given[0]), "trainjobs")
     # A new attempt of the same task in the same run has the same name, so that it replaces one that was left behind.
     name = f"{task.stage.name.replace('_', '-')}-{key_of([os.environ.get('RETORT_RUN', ''), *given])}"
-    told = {"stage": task.stage.name, "item": task.item, "given": list(given), "job": name}
+    told = {"item": task.item, "given": list(given), "job": name}
     preemption.listen()
     try:
         jobs.remove(name)

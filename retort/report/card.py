@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 import yaml
 
+from retort.config.run import TEACHER
 from retort.report import words
 from retort.report.findings import Findings
+from retort.report.formats import percent
 from retort.report.markdown import pair_table, result_table
-from retort.report.words import NAMES, percent
+from retort.report.steps import steps
 
 
 def render_card(findings: Findings) -> str:
     """The card as text."""
-    models = findings.stages.get("models", {})
-    teacher, student = (models.get(name) or {} for name in ("teacher", "student"))
-    final = findings.final_model
+    lines, models = findings.outline, findings.metrics_of("models").get("models") or {}
+    teacher, base = (models.get(name) or {} for name in (TEACHER, lines.base))
+    rewarded = any(student.reward is not None and not student.skipped for student in lines.line)
+    more = " and its rewards" if rewarded else ""
     parts = [
-        f"---\n{_front_matter(findings, student)}---",
+        f"---\n{_front_matter(findings, base)}---",
         f"# {findings.title}",
         words.headline(findings),
-        "This model was distilled from a larger one by transferring its responses and its rewards "
+        f"This model was distilled from a larger one by transferring its responses{more} "
         "([arXiv 2502.19557](https://arxiv.org/abs/2502.19557)); no human labels were used in training.",
     ]
-    made = [f"- Teacher: {_origin(teacher)}", f"- Base student: {_origin(student)}", f"- This model: {NAMES[final]}"]
+    made = [f"- Teacher: {_origin(teacher)}", f"- {lines.label(lines.base)}: {_origin(base)}"]
+    made.append(f"- This model: {lines.label(findings.final_model)}")
     parts.append("\n".join(line for line in made if not line.endswith(": ")))
-    if findings.gate_passed is False:
-        parts.append("The reward model did not pass its gate, so PPO was skipped: this is the SFT student.")
-    for benchmark in findings.shown:
-        parts += [f"## Results on {benchmark.name}", result_table(benchmark), pair_table(benchmark)]
-    parts += ["## Training", "\n".join(f"{number}. {step}" for number, step in enumerate(words.method(findings), 1))]
+    parts += words.gate_notices(findings)
+    for benchmark in findings.benchmarks:
+        parts += [f"## Results on {benchmark.name}", result_table(benchmark, lines), pair_table(benchmark, lines)]
+    parts += ["## Training", "\n".join(f"{number}. {step}" for number, step in enumerate(steps(findings), 1))]
     parts += ["## Limits", _limits(findings)]
     return "\n\n".join(part for part in parts if part) + f"\n\nMade by Retort {metadata.version('retort')}.\n"
 
 
-def _origin(facts: dict[str, Any]) -> str:
+def _origin(facts: Mapping[str, Any]) -> str:
     """Name and pinned version of a model; the last part of a folder's name, since its place means nothing elsewhere."""
     name = str(facts.get("model") or "")
     if facts.get("content"):
@@ -44,15 +48,15 @@ def _origin(facts: dict[str, Any]) -> str:
     return f"`{name}`" + (f" (revision {facts['revision'][:12]})" if facts.get("revision") else "") if name else ""
 
 
-def _front_matter(findings: Findings, student: dict[str, Any]) -> str:
-    score = findings.primary.models.get(findings.final_model)
+def _front_matter(findings: Findings, base: Mapping[str, Any]) -> str:
+    score, made = findings.primary.models.get(findings.final_model), findings.outline.students.get(findings.final_model)
     front: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["retort", "distillation", "sft" if findings.final_model == "sft" else "ppo"],
+        "tags": ["retort", "distillation", *([made.method] if made else [])],
     }
-    if student.get("revision"):  # only models of the hub have one
-        front["base_model"] = student["model"]
+    if base.get("revision"):  # only models of the hub have one
+        front["base_model"] = base["model"]
     if score is not None:
         result = {
             "task": {"type": "text-generation"},

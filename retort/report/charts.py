@@ -203,7 +203,7 @@ def interval_chart(rows: Sequence[Interval], *, label: str, x_format: Format, ze
     """Estimates with their intervals, one a row; `zero` draws the line that an interval must clear."""
     if not rows:
         return ""
-    row_height, top, name_width, words_width = 30, 10, 130, 112
+    row_height, top, name_width, words_width = 30, 10, 130, 134
     low, high = min(row.low for row in rows), max(row.high for row in rows)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)

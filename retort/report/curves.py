@@ -19,15 +19,6 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     }
 
 
-def pick(curves: dict[str, Curve], *names: str) -> Curve:
-    """The first curve that carries one of `names`, as its whole name or as its last part; empty when there is none."""
-    for name in names:
-        for found in (key for key in curves if key == name or key.rsplit("/", 1)[-1] == name):
-            if curves[found]:
-                return curves[found]
-    return []
-
-
 def _read(file: Path) -> Curve:
     points: Curve = []
     with file.open(encoding="utf-8", newline="") as stream:

@@ -14,7 +14,7 @@ def export_student(paths: Paths, final_model: str, target: Path) -> None:
     """Copy the final student to `target`, with the report's model card, atomically.
 
     Args:
-        final_model: `ppo`, or `sft` where the gate stopped PPO.
+        final_model: Name of the student; the report's `final_model`.
 
     Raises:
         InputError: there is no student or no card yet, or `target` is a file or a folder that holds other things.

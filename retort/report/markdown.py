@@ -7,44 +7,45 @@ from collections.abc import Sequence
 from retort.report import words
 from retort.report.costs import costs
 from retort.report.findings import Findings
+from retort.report.formats import flops, percent
+from retort.report.outline import Outline
 from retort.report.results import comparison_columns, kept_out, pair_columns, result_columns, rows_of
-from retort.report.reward_section import HEAD, reward_rows
+from retort.report.reward import HEAD, reward_rows
 from retort.report.scores import Benchmark
-from retort.report.words import percent
+from retort.report.steps import steps
 
 
 def render_markdown(findings: Findings) -> str:
     """The whole report as text."""
+    lines, benchmarks = findings.outline, findings.benchmarks
     parts = [f"# {findings.title}", words.headline(findings)]
-    if findings.gate_passed is False:
-        parts += ["**The reward model did not pass its gate; PPO was skipped.**", *words.gate_reasons(findings)]
-    if len(findings.shown) > 1:
-        parts += ["## Models by benchmark", table(*rows_of(comparison_columns(findings.shown)))]
-    for benchmark in findings.shown:
-        parts += [f"## Results on {benchmark.name}", result_table(benchmark), pair_table(benchmark)]
+    parts += [f"**{notice}**" for notice in words.notices(findings)]
+    parts += [f"- {reason}" for student in lines.skipped for reason in student.reasons]
+    if len(benchmarks) > 1:
+        parts += ["## Models by benchmark", table(*rows_of(comparison_columns(benchmarks, lines)))]
+    for benchmark in benchmarks:
+        parts += [f"## Results on {benchmark.name}", result_table(benchmark, lines), pair_table(benchmark, lines)]
     parts += [
         "## What was done",
-        "\n".join(f"{number}. {step}" for number, step in enumerate(words.method(findings), 1)),
-    ]
-    parts += [
+        "\n".join(f"{number}. {step}" for number, step in enumerate(steps(findings), 1)),
         "## The claim",
-        "\n".join(f"- {line}" for line in words.claim(findings)),
+        "\n".join(f"- {line}" for line in words.claims(findings)),
         "\n".join(f"- {line}" for line in kept_out(findings)),
         _labels(findings),
-        _reward(findings),
+        *(_reward(findings, name) for name in findings.rewards),
         _cost(findings),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def result_table(benchmark: Benchmark) -> str:
+def result_table(benchmark: Benchmark, lines: Outline) -> str:
     """Accuracy of every model with its interval."""
-    return table(*rows_of(result_columns(benchmark)))
+    return table(*rows_of(result_columns(benchmark, lines)))
 
 
-def pair_table(benchmark: Benchmark) -> str:
+def pair_table(benchmark: Benchmark, lines: Outline) -> str:
     """Paired differences in percentage points."""
-    return table(*rows_of(pair_columns(benchmark))) if benchmark.paired else ""
+    return table(*rows_of(pair_columns(benchmark, lines))) if benchmark.paired else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -69,14 +70,16 @@ def _labels(findings: Findings) -> str:
     )
 
 
-def _reward(findings: Findings) -> str:
-    rows = reward_rows(findings.stages.get("reward", {}))
-    return "## Reward model\n\n" + table(HEAD, rows) if rows else ""
+def _reward(findings: Findings, name: str) -> str:
+    reward = findings.rewards[name]
+    rows = reward_rows(reward.metrics, findings.outline.inside)
+    title = reward.words.removeprefix("the ")
+    return f"## {title[:1].upper()}{title[1:]}\n\n" + table(HEAD, rows) if rows else ""
 
 
 def _cost(findings: Findings) -> str:
     rows = [
-        [row.stage, "–" if row.tokens is None else f"{row.tokens}", words.flops(row.flops)]
+        [row.name, "–" if row.tokens is None else f"{row.tokens}", flops(row.flops or None)]
         for row in costs(findings.stages)
     ]
     return "## Cost\n\n" + table(["Stage", "Tokens", "FLOPs"], rows) if rows else ""

@@ -5,40 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 
+from retort.config.run import TEACHER
 from retort.report import words
 from retort.report.charts import Interval, interval_chart
 from retort.report.costs import Cost, costs
-from retort.report.evidence import curves_section, labels_section, samples_section
+from retort.report.evidence import labels_section, samples_section
 from retort.report.findings import Findings
+from retort.report.formats import count, duration, flops, money, percent, points
 from retort.report.html import escape, figure, figures, paragraphs, section, table, tile
 from retort.report.lineage import Artifact
+from retort.report.prices import Prices
 from retort.report.results import comparison_columns, kept_out, pair_columns, result_columns, rows_of
-from retort.report.reward_section import reward_section
-from retort.report.scores import ORDER, Benchmark
-from retort.report.words import NAMES, percent
+from retort.report.reward import LearnedReward, reward_section
+from retort.report.scores import Benchmark
+from retort.report.steps import steps
+from retort.report.training_section import Look, drawn, training_section
 
-_COLOURS = {"teacher": 5, "base": 5, "sft": 1, "ppo": 2, "sft_equal_compute": 3}
-_PAIRS_SHOWN = ("ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_sft_equal_compute")
+_STUDENT_COLOURS, _MODEL_COLOUR = 4, 5
+_LONGEST_NAME = 20
+"""Letters of a name that fit beside an interval chart."""
 
 
 def render_page(
-    findings: Findings, *, samples: int, seconds: Mapping[str, float] | None = None, lineage: Sequence[Artifact] = ()
+    findings: Findings,
+    *,
+    samples: int,
+    seconds: Mapping[str, float] | None = None,
+    prices: Prices | None = None,
+    lineage: Sequence[Artifact] = (),
 ) -> str:
     """The whole page as text.
 
     Args:
-        samples: Items shown with both students' responses.
-        seconds: Wall time by stage on this machine.
+        findings: What the run found.
+        samples: Items shown with the responses of the result and of what it started from.
+        seconds: Wall time by task on this machine.
+        prices: Prices that turn tokens into money.
         lineage: Content hashes of the artifacts.
     """
+    prices = prices or Prices()
     parts = [
-        section("results", "Results", _results(findings)),
+        section("results", "Results", _results(findings, prices)),
         section("method", "What was done, and whether the claim held", _method(findings)),
         section("labels", "Pseudo-labels", labels_section(findings)),
-        section("reward", "Reward model", reward_section(findings)),
-        section("training", "Training", curves_section(findings)),
-        section("samples", "Responses before and after PPO", samples_section(findings, samples)),
-        section("cost", "Cost", _cost(costs(findings.stages, seconds))),
+        *(_reward(findings, reward) for reward in findings.rewards.values()),
+        section("training", "Training", training_section(findings)),
+        section("samples", _samples_title(findings), samples_section(findings, samples)),
+        section("cost", "Cost", _cost(costs(findings.stages, seconds, prices))),
         section("lineage", "Lineage", _lineage(lineage)),
     ]
     shown = [part for part in parts if part]
@@ -56,16 +69,13 @@ def render_page(
 
 def _header(findings: Findings, sections: Sequence[str]) -> str:
     links = "".join(_link(part) for part in sections)
-    banner = ""
-    if findings.gate_passed is False:
-        reasons = "".join(f"<p>{escape(reason)}</p>" for reason in words.gate_reasons(findings))
-        banner = (
-            '<div class="banner"><p><strong>The reward model did not pass its gate. PPO was skipped, and the SFT '
-            f"student is this run’s result.</strong></p>{reasons}</div>"
-        )
+    banner = "".join(f"<p><strong>{escape(notice)}</strong></p>" for notice in words.notices(findings))
+    banner += paragraphs(*(reason for student in findings.outline.skipped for reason in student.reasons))
     return (
         f"<header><h1>{escape(findings.title)}</h1>"
-        f'<p class="lead">{escape(words.headline(findings))}</p>{banner}{_tiles(findings)}<nav>{links}</nav></header>\n'
+        f'<p class="lead">{escape(words.headline(findings))}</p>'
+        + (f'<div class="banner">{banner}</div>' if banner else "")
+        + f"{_tiles(findings)}<nav>{links}</nav></header>\n"
     )
 
 
@@ -76,58 +86,44 @@ def _link(part: str) -> str:
 
 
 def _tiles(findings: Findings) -> str:
-    models, paired = findings.primary.models, findings.primary.paired
-    tiles = []
-    final = findings.final_model
-    if final in models:
-        tiles.append(
-            tile(percent(models[final].accuracy), f"{NAMES[final]}, {findings.primary.name}, n = {models[final].n:,}")
-        )
-    for key in ("ppo_minus_sft", "ppo_minus_teacher"):
-        if key in paired and findings.gate_passed is not False:
-            pair = paired[key]
+    """The result, its first comparisons, and how far labels and rewards can be trusted."""
+    lines, models, paired = findings.outline, findings.primary.models, findings.primary.paired
+    tiles, result = [], findings.final_model
+    if result in models:
+        label = f"{lines.label(result)}, {findings.primary.name}, n = {models[result].n:,}"
+        tiles.append(tile(percent(models[result].accuracy), label))
+    for names in dict.fromkeys([(result, words.start(findings)), (result, TEACHER), (result, lines.base)]):
+        if (pair := paired.get(names)) is not None:
             kind = {"above": "good", "below": "bad", "open": "open"}[pair.verdict]
-            interval = f"points, {words.points(pair.low)} to {words.points(pair.high)}"
-            tiles.append(tile(words.points(pair.difference), f"{words.pair_name(key)}: {interval}", kind))
+            interval = f"points, {points(pair.low)} to {points(pair.high)}"
+            tiles.append(tile(points(pair.difference), f"{lines.pair_name(names)}: {interval}", kind))
     if findings.labels and findings.labels.accuracy is not None:
-        tiles.append(
-            tile(
-                percent(findings.labels.accuracy),
-                f"of pseudo-labels right, {percent(findings.labels.coverage)} of prompts labelled",
-            )
-        )
-    auc = findings.stages.get("reward", {}).get("auc")
-    if isinstance(auc, float):
-        tiles.append(tile(f"{auc:.3f}", "AUC of the reward model on held-out prompts"))
+        covered = percent(findings.labels.coverage)
+        tiles.append(tile(percent(findings.labels.accuracy), f"of pseudo-labels right, {covered} of prompts labelled"))
+    for reward in findings.rewards.values():
+        if reward.auc is not None:
+            tiles.append(tile(f"{reward.auc:.3f}", f"AUC of {reward.words} on held-out prompts"))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _results(findings: Findings) -> str:
-    primary = findings.shown[0]
-    parts = [_result_table(primary, findings.final_model)]
+def _results(findings: Findings, prices: Prices) -> str:
+    lines, primary = findings.outline, findings.primary
+    colours = _colours(findings)
     rows = [
-        Interval(
-            NAMES[name],
-            primary.models[name].accuracy,
-            primary.models[name].low,
-            primary.models[name].high,
-            percent(primary.models[name].accuracy),
-            _COLOURS[name],
-        )
-        for name in ORDER
-        if name in primary.models and (name != "base" or len(primary.models) == 1)
+        Interval(_fitting(lines.label(name)), one.accuracy, one.low, one.high, percent(one.accuracy), colours[name])
+        for name, one in primary.models.items()
     ]
     pairs = [
         Interval(
-            _short(key),
-            primary.paired[key].difference,
-            primary.paired[key].low,
-            primary.paired[key].high,
-            words.difference(primary.paired[key]),
-            2,
+            _fitting(f"{lines.short(first)} − {_bare(lines.short(second))}"),
+            pair.difference,
+            pair.low,
+            pair.high,
+            words.difference(pair),
+            colours[first],
         )
-        for key in _PAIRS_SHOWN
-        if key in primary.paired
+        for (first, second), pair in primary.paired.items()
+        if (first, second) in lines.claims
     ]
     accuracy = interval_chart(
         rows,
@@ -138,56 +134,91 @@ def _results(findings: Findings) -> str:
     differences = interval_chart(
         pairs, label="Paired differences of accuracy with 95 % intervals", x_format=_tick_points, zero=True
     )
-    left_out = " The base student is left out of the picture." if len(rows) < len(primary.models) else ""
-    parts.append(
+    parts = [
+        _result_table(findings, primary, prices),
         figures(
-            figure("Accuracy", accuracy, f"Dots are accuracies, bars 95 % Wilson intervals.{left_out}"),
+            figure("Accuracy", accuracy, "Dots are accuracies, bars 95 % Wilson intervals."),
             figure(
                 "Paired differences",
                 differences,
                 "Percentage points on the same items, with 95 % intervals. A bar clear of the zero line is a "
                 "difference that the items show.",
             ),
-        )
-    )
-    parts.append(_pair_table(primary))
-    if len(findings.shown) > 1:
-        parts.append("<h3>Models by benchmark</h3>" + table(*rows_of(comparison_columns(findings.shown))))
-    for other in findings.shown[1:]:
-        parts.append(f"<h3>{escape(other.name)}</h3>" + _result_table(other, findings.final_model) + _pair_table(other))
+        ),
+        _pair_table(findings, primary),
+    ]
+    if len(findings.benchmarks) > 1:
+        compared = table(*rows_of(comparison_columns(findings.benchmarks, lines)))
+        parts.append("<h3>Models by benchmark</h3>" + compared)
+    for other in findings.benchmarks[1:]:
+        tables = _result_table(findings, other, prices) + _pair_table(findings, other)
+        parts.append(f"<h3>{escape(other.name)}</h3>{tables}")
     return "".join(parts)
 
 
-def _result_table(benchmark: Benchmark, final: str) -> str:
-    head, rows = rows_of(result_columns(benchmark))
-    names = [name for name in ORDER if name in benchmark.models]
+def _colours(findings: Findings) -> dict[str, int]:
+    """Colours of the style sheet: one for all models that the run did not make, the others for students in turn."""
+    students = list(findings.outline.students)
+    return {
+        name: students.index(name) % _STUDENT_COLOURS + 1 if name in students else _MODEL_COLOUR
+        for name in findings.outline.order
+    }
+
+
+def _fitting(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("the ")
+
+
+def _result_table(findings: Findings, benchmark: Benchmark, prices: Prices) -> str:
+    head, rows = rows_of(result_columns(benchmark, findings.outline, prices))
+    names, result = list(benchmark.models), findings.final_model
     how = f"Answers at temperature {benchmark.temperature:g}" if benchmark.temperature else "Greedy answers"
-    strong = names.index(final) if final in names else None
+    strong = names.index(result) if result in names else None
     return table(head, rows, caption=f"{how} on {benchmark.name}", strong=strong)
 
 
-def _pair_table(benchmark: Benchmark) -> str:
-    return table(*rows_of(pair_columns(benchmark))) if benchmark.paired else ""
+def _pair_table(findings: Findings, benchmark: Benchmark) -> str:
+    return table(*rows_of(pair_columns(benchmark, findings.outline))) if benchmark.paired else ""
+
+
+def _reward(findings: Findings, reward: LearnedReward) -> str:
+    """A section for one learned reward."""
+    lines, alone = findings.outline, len(findings.rewards) == 1
+    against = [lines.short(name) for name, student in lines.students.items() if student.reward == reward.name]
+    looks = {
+        "loss": Look("Training loss", "Of the batch, in nats."),
+        "auc": Look("AUC while training", "On the prompts that choose the step."),
+    }
+    kept = reward.metrics.get("step")
+    mark = float(kept) if isinstance(kept, int) else None
+    curves = drawn(reward.curves, looks, of=reward.words, mark=mark, x_label="optimizer step")
+    title = reward.words.removeprefix("the ")
+    return section(
+        "reward" if alone else f"reward_{reward.name}",
+        f"{title[:1].upper()}{title[1:]}",
+        reward_section(reward, against, lines.inside, *curves),
+    )
+
+
+def _samples_title(findings: Findings) -> str:
+    result = findings.final_model
+    return f"Responses before and after {findings.outline.short(result)}"
 
 
 def _tick_points(value: float) -> str:
     return f"{100 * value:+g}".replace("-", "−") if value else "0"
 
 
-def _short(key: str) -> str:
-    return {
-        "ppo_minus_sft": "PPO − SFT",
-        "ppo_minus_teacher": "PPO − teacher",
-        "ppo_minus_sft_equal_compute": "PPO − more SFT",
-    }[key]
-
-
 def _method(findings: Findings) -> str:
-    steps = "".join(f"<li>{escape(step)}</li>" for step in words.method(findings))
+    done = "".join(f"<li>{escape(step)}</li>" for step in steps(findings))
     return (
-        f"<ol>{steps}</ol>"
+        f"<ol>{done}</ol>"
         + "<h3>The claim</h3><ul>"
-        + "".join(f"<li>{escape(line)}</li>" for line in words.claim(findings))
+        + "".join(f"<li>{escape(line)}</li>" for line in words.claims(findings))
         + "</ul>"
         + paragraphs(*kept_out(findings))
     )
@@ -196,15 +227,15 @@ def _method(findings: Findings) -> str:
 def _cost(rows: Sequence[Cost]) -> str:
     if not rows:
         return ""
-    flops, seconds, price = (sum(getattr(row, name) or 0.0 for row in rows) for name in ("flops", "seconds", "price"))
+    total, seconds, price = (sum(getattr(row, name) or 0.0 for row in rows) for name in ("flops", "seconds", "price"))
     columns = [
-        ("Stage", [row.stage for row in rows], "all"),
-        ("Tokens", [_number(row.tokens) for row in rows], _number(sum(row.tokens or 0 for row in rows))),
-        ("FLOPs", [words.flops(row.flops or None) for row in rows], words.flops(flops)),
-        ("Share of FLOPs", [percent(row.flops / flops if row.flops else None) for row in rows], ""),
+        ("Stage", [row.name for row in rows], "all"),
+        ("Tokens", [count(row.tokens) for row in rows], count(sum(row.tokens or 0 for row in rows))),
+        ("FLOPs", [flops(row.flops or None) for row in rows], flops(total)),
+        ("Share of FLOPs", [percent(row.flops / total if row.flops else None) for row in rows], ""),
     ]
     if price:
-        columns.append(("Price", ["–" if row.price is None else f"{row.price:.2f}" for row in rows], f"{price:.2f}"))
+        columns.append(("Price", [money(row.price) for row in rows], money(price)))
     if seconds:
         times = ["–" if row.seconds is None else duration(row.seconds) for row in rows]
         columns.append(("Wall time", times, duration(seconds)))
@@ -212,13 +243,9 @@ def _cost(rows: Sequence[Cost]) -> str:
     return table([head for head, _, _ in columns], lines, strong=len(rows)) + paragraphs(
         "Tokens are those that a model read or wrote; FLOPs are estimated from them and the model’s size. Wall times "
         "are of the last time each stage ran on this machine, summed over its tasks; a stage served from the cache "
-        "keeps its old one.",
+        "keeps its old one." + (" Prices are those that params.yaml names now, in their unit." if price else ""),
         kind="soft",
     )
-
-
-def _number(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
 
 
 def _lineage(artifacts: Sequence[Artifact]) -> str:
@@ -229,8 +256,8 @@ def _lineage(artifacts: Sequence[Artifact]) -> str:
             item.task,
             item.path,
             item.digest.removesuffix(".dir")[:12],
-            _number(item.files),
-            _number(item.size),
+            count(item.files),
+            count(item.size),
         ]
         for item in artifacts
     ]
@@ -244,14 +271,3 @@ def _lineage(artifacts: Sequence[Artifact]) -> str:
         + table(["Task", "Artifact", "MD5 (first 12)", "Files", "Bytes"], rows, left=3)
         + "</details>"
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `41 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

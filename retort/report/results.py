@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retort.report.findings import Findings
-from retort.report.scores import ORDER, Benchmark, Score
-from retort.report.words import NAMES, pair_name, percent, points
+from retort.report.formats import money, percent, points
+from retort.report.outline import Outline
+from retort.report.prices import Prices
+from retort.report.scores import Benchmark, Score
 
 Column = tuple[str, list[str]]
 """Head and cells."""
 
 
-def result_columns(benchmark: Benchmark) -> list[Column]:
-    """Every model of a benchmark: accuracy with its interval, the same responses under other rules, and the cost."""
-    names = [name for name in ORDER if name in benchmark.models]
+def result_columns(benchmark: Benchmark, lines: Outline, prices: Prices | None = None) -> list[Column]:
+    """Every model of a benchmark: accuracy with its interval, the same responses under other rules, and their tokens.
+
+    Args:
+        benchmark: The benchmark.
+        lines: What its models are called.
+        prices: Prices that turn the tokens into money; without any there is no such column.
+    """
+    names = list(benchmark.models)
     scores = [benchmark.models[name] for name in names]
     accuracy = [percent(score.accuracy) for score in scores]
     columns = [
-        ("Model", [NAMES[name] for name in names]),
+        ("Model", [lines.label(name) for name in names]),
         ("Accuracy", accuracy),
         ("95 % interval", [_interval(score) for score in scores]),
     ]
@@ -32,16 +40,20 @@ def result_columns(benchmark: Benchmark) -> list[Column]:
         ("Tokens a response", [f"{score.mean_response_tokens:.1f}" for score in scores]),
         ("Tokens", [f"{score.prompt_tokens + score.response_tokens:,}" for score in scores]),
     ]
-    if any(score.cost for score in scores):
-        columns.append(("Cost", [f"{score.cost:.2f}" for score in scores]))
+    costs = [
+        (prices or Prices()).cost(name, one.prompt_tokens, one.response_tokens)
+        for name, one in benchmark.models.items()
+    ]
+    if any(cost is not None for cost in costs):
+        columns.append(("Cost", [money(cost) for cost in costs]))
     return [*columns, ("n", [f"{score.n:,}" for score in scores])]
 
 
-def pair_columns(benchmark: Benchmark) -> list[Column]:
+def pair_columns(benchmark: Benchmark, lines: Outline) -> list[Column]:
     """Paired differences in percentage points, with what the items could have shown at all."""
     pairs = list(benchmark.paired.items())
     columns = [
-        ("Paired difference", [pair_name(key) for key, _ in pairs]),
+        ("Paired difference", [lines.pair_name(names) for names, _ in pairs]),
         ("Points", [points(pair.difference) for _, pair in pairs]),
         ("95 % interval", [f"{points(pair.low)} to {points(pair.high)}" for _, pair in pairs]),
         ("p", [_p_value(pair.p_value) for _, pair in pairs]),
@@ -53,10 +65,10 @@ def pair_columns(benchmark: Benchmark) -> list[Column]:
     return columns
 
 
-def comparison_columns(benchmarks: Sequence[Benchmark]) -> list[Column]:
+def comparison_columns(benchmarks: Sequence[Benchmark], lines: Outline) -> list[Column]:
     """Models x benchmarks: accuracy and its interval in each cell."""
-    names = [name for name in ORDER if any(name in benchmark.models for benchmark in benchmarks)]
-    columns = [("Model", [NAMES[name] for name in names])]
+    names = list(dict.fromkeys(name for benchmark in benchmarks for name in benchmark.models))
+    columns = [("Model", [lines.label(name) for name in names])]
     for benchmark in benchmarks:
         found = [benchmark.models.get(name) for name in names]
         columns.append(
@@ -72,7 +84,7 @@ def rows_of(columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
 
 def kept_out(findings: Findings) -> list[str]:
     """What decontamination found of each benchmark's questions among the prompts, and where it could not look."""
-    prompts = findings.stages.get("prompts", {})
+    prompts = findings.metrics_of("prompts")
     lines = []
     for file, found in (prompts.get("contamination") or {}).items():
         what = "reported, but kept in training" if prompts.get("contaminated_kept") else "dropped"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from retort.evaluation.compare import compare
 from retort.evaluation.statistics import mean_interval
 from retort.io.tables import Rows
+from retort.text.finish_reasons import is_whole
 
-PAIRS = {
-    "ppo_minus_sft": ("ppo", "sft"),
-    "ppo_minus_teacher": ("ppo", "teacher"),
-    "ppo_minus_sft_equal_compute": ("ppo", "sft_equal_compute"),
-    "sft_minus_teacher": ("sft", "teacher"),
-    "sft_minus_base": ("sft", "base"),
-}
-"""Paired comparisons of the report: the second model's results are taken from the first one's."""
 
-ORDER = ("teacher", "base", "sft", "ppo", "sft_equal_compute")
-"""Models as the tables list them."""
+def pair_key(first: str, second: str) -> str:
+    """Name of a paired comparison in `metrics.json`: the second model's results are taken from the first one's."""
+    return f"{first}_minus_{second}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,6 @@ class Score:
     response_tokens: int
     harness: dict[str, float] = field(default_factory=dict)
     """lm-evaluation-harness's scores of the same responses, by `filter/metric`."""
-    cost: float = 0.0
-    """Price of the tokens, in the unit of the configured prices."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +67,14 @@ class Benchmark:
 
     name: str
     models: dict[str, Score]
-    paired: dict[str, Paired]
+    paired: dict[tuple[str, str], Paired]
+    """By the two models' names."""
     temperature: float = 0.0
     """Temperature of the answers; 0 is greedy."""
 
 
-def score(rows: Rows, *, cost: float = 0.0) -> Score:
-    """Accuracy with its interval, how many responses could not be read, and what they cost."""
+def score(rows: Rows) -> Score:
+    """Accuracy with its interval, how many responses could not be read, and how many tokens they have."""
     n = len(rows)
     scores = [row["score"] for row in rows]
     low, high = mean_interval(scores, [row["group_id"] for row in rows])
@@ -93,12 +87,11 @@ def score(rows: Rows, *, cost: float = 0.0) -> Score:
         n=n,
         official_accuracy=sum(row["official"] for row in rows) / n,
         unparsed_rate=sum(row["read"] is None for row in rows) / n,
-        cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
+        cut_off_rate=sum(not is_whole(row["finish_reason"]) for row in rows) / n,
         mean_response_tokens=response_tokens / n,
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         response_tokens=response_tokens,
         harness={name: sum(one.get(name, 0.0) for one in parts) / n for name in parts[0]},
-        cost=cost,
     )
 
 
@@ -117,15 +110,24 @@ def pair(first: Rows, second: Rows) -> Paired:
     )
 
 
-def compare_models(name: str, results: dict[str, Rows], costs: dict[str, float], temperature: float) -> Benchmark:
-    """All models of one benchmark, those without results left out."""
+def compare_models(
+    name: str, results: dict[str, Rows], pairs: Sequence[tuple[str, str]], temperature: float = 0.0
+) -> Benchmark:
+    """All models of one benchmark in the order of `results`, those without results left out.
+
+    Args:
+        name: Benchmark.
+        results: Per-item results by model.
+        pairs: Models to compare, the second one's results taken from the first one's.
+        temperature: Temperature of the answers.
+    """
     filled = {model: rows for model, rows in results.items() if rows}
     return Benchmark(
         name,
-        {model: score(rows, cost=costs.get(model, 0.0)) for model, rows in filled.items()},
+        {model: score(rows) for model, rows in filled.items()},
         {
-            words: pair(filled[first], filled[second])
-            for words, (first, second) in PAIRS.items()
+            (first, second): pair(filled[first], filled[second])
+            for first, second in pairs
             if first in filled and second in filled
         },
         temperature,

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retort.report.scores import PAIRS
-from retort.report.words import NAMES, pair_name, percent, points
+from retort.report.formats import money, percent, points
+from retort.report.prices import Prices
 
 
-def result_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Accuracy of every model and the paired differences, one line each."""
+def result_lines(metrics: Mapping[str, Any], prices: Prices | None = None) -> list[str]:
+    """Accuracy of every model and the paired differences, one line each, and what must be known beside them.
+
+    Args:
+        metrics: Content of the report's `metrics.json`, which names its models and comparisons itself.
+        prices: Prices that turn the models' tokens into money; without any there is no such column.
+    """
     models, paired = metrics["models"], metrics["paired"]
     rows = [["model", "accuracy", "95 % interval", "unparsed", "tokens", "n"]]
-    for name in (name for name in NAMES if name in models):
+    costs = []
+    for name in (name for name in metrics["order"] if name in models):
         score = models[name]
         interval = f"{100 * score['low']:.1f} – {100 * score['high']:.1f}"
+        costs.append((prices or Prices()).cost(name, score["prompt_tokens"], score["response_tokens"]))
         rows.append(
             [
-                NAMES[name],
+                metrics["names"][name],
                 percent(score["accuracy"]),
                 interval,
                 percent(score["unparsed_rate"]),
@@ -26,27 +33,18 @@ def result_lines(metrics: Mapping[str, Any]) -> list[str]:
                 f"{score['n']}",
             ]
         )
+    if any(cost is not None for cost in costs):
+        rows = [[*row, cell] for row, cell in zip(rows, ["cost", *map(money, costs)], strict=True)]
     lines = [f"Results on {metrics['benchmark']}", *_columns(rows)]
     pairs = [["paired difference", "points", "95 % interval", "n"]]
-    for key in (key for key in PAIRS if key in paired):
-        pair = paired[key]
-        pairs.append(
-            [
-                pair_name(key),
-                points(pair["difference"]),
-                f"{points(pair['low'])} to {points(pair['high'])}",
-                f"{pair['n']}",
-            ]
-        )
+    for key, words in metrics["comparisons"]:
+        if (pair := paired.get(key)) is not None:
+            interval = f"{points(pair['low'])} to {points(pair['high'])}"
+            pairs.append([words, points(pair["difference"]), interval, f"{pair['n']}"])
     if len(pairs) > 1:
         lines += ["", *_columns(pairs)]
-    if metrics.get("gate_passed") is False:
-        lines += [
-            "",
-            "The reward model did not pass its gate: PPO was skipped, and the SFT student is the result.",
-            *metrics.get("gate_reasons", []),
-        ]
-    return lines
+    notices = [*metrics["notices"], *(reason for reasons in metrics["skipped"].values() for reason in reasons)]
+    return [*lines, *([""] if notices else []), *notices]
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -35,7 +35,7 @@ class Decision:
 
     run: str
     model: str
-    """ppo, or sft where the gate stopped PPO."""
+    """Name of the student: the `final_model` of the run's report."""
     promoted: bool
     reason: str
     accuracy: float
@@ -67,7 +67,7 @@ def judge(
         level: Of the paired test, two-sided.
 
     Raises:
-        InputError: the run has no report, or shares too few held-out items with the champion.
+        InputError: the run has no report or made no model, or shares too few held-out items with the champion.
     """
     alone, rows = _alone(run, workspace, benchmark)
     champion = current(root)
@@ -86,7 +86,7 @@ def unopposed(run: str, workspace: Path, *, benchmark: str | None = None) -> Dec
     """The decision for a student that is crowned without a comparison.
 
     Raises:
-        InputError: the run has no report.
+        InputError: the run has no report, or made no model.
     """
     return _alone(run, workspace, benchmark)[0]
 
@@ -201,6 +201,12 @@ def _accuracy(rows: Rows) -> float:
 
 def _cost(model: Path, rows: Rows) -> float:
     weights = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    if not weights:  # it would win by costing nothing
+        raise InputError(
+            "holds no weights",
+            file=model,
+            remedy="A gate stopped every student of this run, so it made no model: see its report.html",
+        )
     tokens = sum(row["prompt_tokens"] + row["response_tokens"] for row in rows) / len(rows)
     return float(weights * tokens)
 

@@ -6,6 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+CODE = "code.yaml"
+"""File of a workspace with the hash of the code that makes each task."""
+
+TASK = "task.json"
+"""File of a pod's workspace with the one task that it is for."""
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -17,9 +23,10 @@ class Paths:
         """Prompts of one split: train, validation or test."""
         return self.root / "outputs/prompts" / f"{split}.parquet"
 
-    def responses(self, stage: str, shard: int) -> Path:
-        """Responses of one shard of `teacher_responses` or `student_responses`."""
-        return self.root / "outputs" / stage / f"shard-{shard}.parquet"
+    def responses(self, name: str, shard: int) -> Path:
+        """One shard of the responses of the teacher or of a student."""
+        folder = "teacher_responses" if name == "teacher" else f"student_responses/{name}"
+        return self.root / "outputs" / folder / f"shard-{shard}.parquet"
 
     @property
     def votes(self) -> Path:
@@ -31,25 +38,29 @@ class Paths:
         """What the judge made of each response to an open-ended prompt."""
         return self.votes.with_name("judgements.parquet")
 
-    def reward_data(self, split: str) -> Path:
-        """Labelled examples: train or validation."""
-        return self.root / "outputs/reward_data" / f"{split}.parquet"
+    def reward_data(self, reward: str, split: str) -> Path:
+        """Labelled examples of a learned reward: train or validation."""
+        return self.root / "outputs/reward_data" / reward / f"{split}.parquet"
+
+    def reward(self, name: str) -> Path:
+        """Folder of a learned reward."""
+        return self.root / "outputs/rewards" / name
 
     def model(self, name: str) -> Path:
-        """Folder of a model: teacher, base, sft, reward, ppo or sft_equal_compute."""
+        """Folder of a model or student."""
         return self.root / "outputs/models" / name
 
     def results(self, model: str, benchmark: str) -> Path:
-        """Per-item results of one model on one benchmark."""
+        """Per-item results of one model or student on one benchmark."""
         return self.root / "outputs/evaluate" / f"{model}-{benchmark}.parquet"
 
-    def metrics(self, stage: str) -> Path:
-        """Metrics of a stage, as JSON."""
-        return self.root / "metrics" / f"{stage}.json"
+    def metrics(self, task: str) -> Path:
+        """Metrics of a task, as JSON."""
+        return self.root / "metrics" / f"{task}.json"
 
-    def curves(self, stage: str) -> Path:
-        """Folder of a training stage's curves, written while it trains."""
-        return self.root / "curves" / stage
+    def curves(self, name: str) -> Path:
+        """Folder of the curves of a student or learned reward, written while it trains."""
+        return self.root / "curves" / name
 
     @property
     def report(self) -> Path:

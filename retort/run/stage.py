@@ -9,18 +9,25 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retort.config import RetortConfig, load_keys
+import yaml
+
+from retort import plugins
+from retort.config import RetortConfig, load_config, load_keys
+from retort.config.base import unknown
+from retort.config.load import pick, read_yaml
 from retort.errors import ConfigError
 from retort.io.files import content_hash, explain_writes, write_json
+from retort.io.objects import Objects
 from retort.io.rank import is_rank_zero
 from retort.modeling.process_group import team
-from retort.run.code_hash import code_hash
-from retort.run.graph import BY_NAME, Task, tasks
-from retort.run.paths import Paths
+from retort.run.code_hash import file_hashes
+from retort.run.graph import Task, from_plain
+from retort.run.paths import CODE, TASK, Paths
+from retort.run.tasks import graph
 
 _log = logging.getLogger(__name__)
 _MOST_DIFFERENCES = 8
@@ -36,10 +43,25 @@ class Context:
     """Only the sections that the stage declares in the graph."""
     paths: Paths
 
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Hash of each file of code that decides the result."""
+
     @property
     def name(self) -> str:
-        """Name of the task in file names: the stage's, with its matrix values."""
-        return "-".join([self.task.stage.name, *self.task.values.values()])
+        """Name of the task in file names: its address."""
+        return self.task.address
+
+    def store(self, folder: str) -> Objects | None:
+        """Objects under `folder` of the workspace's object store; None where it has none."""
+        from retort.run import dvc_adapter
+
+        if not (self.paths.root / ".dvc").is_dir():
+            return None
+        try:
+            remote = dvc_adapter.remote(self.paths.root)
+        except KeyError:  # a repository of the user's own, without a remote
+            return None
+        return Objects.of(remote, folder)
 
     def state(self) -> Path:
         """Folder of this task's resume state.
@@ -60,19 +82,11 @@ class Context:
 
     def _made_of(self) -> dict[str, dict[str, Any]]:
         """What decides the task's result: parameters by name, content of inputs and of code by path."""
-        inputs: dict[str, str] = {}
-        for pattern in self.task.stage.deps:
-            folder, _, name = pattern.rpartition("/")
-            names = name
-            for key in ("shard", "model", "benchmark"):
-                names = names.replace("{" + key + "}", self.task.values.get(key, "*"))
-            found = sorted((self.paths.root / folder).glob(names))
-            inputs |= {path.relative_to(self.paths.root).as_posix(): content_hash(path) for path in found}
-        parameters = _flat(self.config.model_dump(mode="json", warnings=False)) | self.task.values
+        content = pick(read_yaml(self.paths.root / "params.yaml"), self.task.params)
         return {
-            "parameter": parameters,
-            "input": inputs,
-            "code": {file: code_hash([file]) for file in self.task.stage.code()},
+            "parameter": _flat(content) | dict(self.task.values),
+            "input": {path: content_hash(self.paths.root / path) for path in self.task.deps},
+            "code": dict(self.code),
         }
 
 
@@ -102,39 +116,75 @@ def _differences(mark: Path, parts: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(words[:_MOST_DIFFERENCES]) + rest
 
 
+def read_task(name: str, values: Mapping[str, str], root: Path) -> tuple[Task, list[str]]:
+    """The task of stage `name` in the workspace `root`, and the keys of the configuration that it may see.
+
+    A pod's workspace knows one task, from `task.json`; any other makes the graph of its `params.yaml`.
+
+    Raises:
+        ConfigError: there is no such stage or task, or the configuration is wrong.
+    """
+    if (file := root / TASK).exists():
+        task = from_plain(json.loads(file.read_text(encoding="utf-8")))
+        if (task.stage.name, dict(task.values)) == (name, dict(values)):
+            return task, [*task.params, *task.operation]
+    made = graph(load_config(root / "params.yaml", root=root), root)
+    tasks = made.of_stage(name)
+    if not tasks:
+        raise ConfigError(unknown(f"stage {name!r}", name, [stage.name for stage in made.stages]) + ".")
+    stage = tasks[0].stage
+    if set(values) != set(stage.matrix):
+        raise ConfigError(
+            f"stage {name} needs {', '.join(f'--{key}' for key in stage.matrix) or 'no matrix value'}, "
+            f"got {dict(values)}."
+        )
+    for task in tasks:
+        if dict(task.values) == dict(values):
+            return task, [*task.params, *task.operation]
+    known = ", ".join(task.item for task in tasks)
+    raise ConfigError(f"stage {name} has no task {'-'.join(values[key] for key in stage.matrix)}; it has {known}.")
+
+
 def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:
     """Run one task of stage `name` in the workspace `root` and return its metrics.
 
     Writes the stage's outputs, `metrics/TASK.json` and, apart from what is versioned, its wall time.
 
     Raises:
-        ConfigError: there is no such stage or task, or the configuration is wrong.
+        ConfigError: there is no such stage or task, the configuration is wrong, or the code is not the recorded one.
         StorageError: the disk is full, whoever found out.
         RetortError: whatever the stage itself refuses.
     """
-    if name not in BY_NAME:
-        raise ConfigError(f"unknown stage {name!r}; known: {', '.join(BY_NAME)}.")
-    stage = BY_NAME[name]
-    config = load_keys(root / "params.yaml", stage.params)
-    if set(values) != set(stage.matrix):
-        raise ConfigError(
-            f"stage {name} needs {', '.join(f'--{key}' for key in stage.matrix) or 'no matrix value'}, "
-            f"got {dict(values)}."
-        )
-    context = Context(Task(stage, dict(values)), config, Paths(root))
+    task, keys = read_task(name, values, root)
+    check_code(task, root)
+    config = load_keys(root / "params.yaml", keys)
+    context = Context(task, config, Paths(root), file_hashes(task.modules, task.without))
     started = time.monotonic()
-    with explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"):
-        result = importlib.import_module(f"retort.stages.{stage.module or name}").run(context)
+    with explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"), plugins.at(root):
+        result = importlib.import_module(task.stage.run).run(context)
     metrics = dataclasses.asdict(result)
-    if stage.metrics:
+    if task.metrics:
         write_json(context.paths.metrics(context.name), metrics)
-    write_json(
-        context.paths.timing(context.name), {"task": context.task.address, "seconds": time.monotonic() - started}
-    )
+    write_json(context.paths.timing(context.name), {"task": task.address, "seconds": time.monotonic() - started})
     team().wait()  # nobody needs the state any more
     if is_rank_zero():
         shutil.rmtree(context.paths.state(context.name), ignore_errors=True)
     return metrics
 
 
-__all__ = ["Context", "run_stage", "tasks"]
+def check_code(task: Task, root: Path) -> None:
+    """Refuse to run other code than the workspace says that the task is made by: DVC would record what it is not.
+
+    Raises:
+        ConfigError: the code has changed since `code.yaml` was written.
+    """
+    file = root / CODE
+    known = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if known.get(task.address, task.code()) != task.code():
+        raise ConfigError(
+            f"{file}: the code of {task.address} has changed since this was written. Run `retort run`, or bring "
+            "dvc.yaml and code.yaml in line by `retort graph --write`."
+        )
+
+
+__all__ = ["Context", "check_code", "read_task", "run_stage"]

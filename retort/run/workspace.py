@@ -8,90 +8,68 @@ can be compared and merged.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from retort import plugins
 from retort.config import RetortConfig, load_config, resolved
+from retort.config.load import read_yaml
 from retort.errors import ConfigError, InputError
 from retort.evaluation.tasks import check_task
 from retort.io.files import write_text
 from retort.run import dvc_adapter
-from retort.run.code_hash import PACKAGE
-from retort.run.graph import STAGES, Stage, Task, expand, matrix_values, source_files
+from retort.run.embedded import embedded, exists, is_embedded
+from retort.run.graph import Graph, Task
+from retort.run.paths import CODE
+from retort.run.tasks import graph
 
 _PARAMS_HEADER = """\
-# The parameters of `dvc repro` in this checkout, every value written out so that DVC can compare it: change them here.
-# Made by `python -m retort.run.workspace {config}`; what the fields mean: docs/reference/configuration.md.
+# The parameters of `dvc repro` in this folder, every value written out so that DVC can compare it: change them here.
+# Made by `retort graph --write --config {config}`; what the fields mean: docs/reference/configuration.md.
 """
-_HEADER = "# Made by `retort run` from retort/run/graph.py and params.yaml; a test keeps it so. Do not edit.\n"
+_HEADER = "# Made by `retort run` from params.yaml (retort/run/tasks.py); a test keeps it so. Do not edit.\n"
+_CODE_HEADER = "# Hashes of the code that makes each task, made by `retort run` with dvc.yaml. Do not edit.\n"
 
 
-def dvc_yaml(config: RetortConfig, *, root: Path = Path(), in_git: bool = True) -> str:
-    """The graph under `config` as the text of a `dvc.yaml`.
+def dvc_yaml(made: Graph, *, in_git: bool = True) -> str:
+    """A graph as the text of a `dvc.yaml`.
 
     Args:
-        config: What is run.
-        root: The workspace, in which source files are looked up.
+        made: The graph.
         in_git: Keep metrics in git (`cache: false`) rather than in the object store.
     """
-    stages = {stage.name: _templated(config, stage, root, in_git) for stage in STAGES}
+    stages = {task.address: stage_yaml(task, in_git=in_git) for task in made}
     # DVCLive writes one table a figure: each becomes a plot with the step on its horizontal axis.
-    plots = [{f"{folder}/plots/metrics": {"x": "step"}} for stage in STAGES for folder in stage.plots]
+    plots = [{f"{folder}/plots/metrics": {"x": "step"}} for task in made for folder in task.plots]
     return _HEADER + _dump({"stages": stages, "plots": plots})
 
 
-def task_yaml(config: RetortConfig, task: Task, sources: Sequence[str]) -> str:
-    """A `dvc.yaml` with one task alone, for a pod; `config` holds only what the stage declares."""
-    values = {key: [value] for key, value in task.values.items()}
-    stage = _plain(config, task.stage, sources, in_git=False)
-    return _dump({"stages": {task.stage.name: _split(task.stage, stage, values)}})
+def code_yaml(made: Iterable[Task]) -> str:
+    """Hashes of the code of each task as the text of a `code.yaml`, on which the tasks of `dvc.yaml` depend.
+
+    Code enters a run by its hash: where Retort is installed and what else lies beside a project decides nothing.
+    """
+    return _CODE_HEADER + _dump({task.address: task.code() for task in made})
 
 
-def _templated(config: RetortConfig, stage: Stage, root: Path, in_git: bool) -> dict[str, Any]:
-    plain = _plain(config, stage, source_files(config, stage, root), in_git=in_git)
-    # Interpolated where params.yaml has the very list, so that it can be seen to be one thing.
-    values: dict[str, Any] = dict(matrix_values(config, stage))
-    if "shard" in values:
-        values["shard"] = f"${{{stage.name}.shards}}"
-    if "model" in values:
-        values["model"] = "${evaluate.models}"
-    return _split(stage, plain, values)
-
-
-def _plain(config: RetortConfig, stage: Stage, sources: Sequence[str], *, in_git: bool) -> dict[str, Any]:
-    needs = [path for pattern in stage.deps for path in expand(config, stage, pattern)]
+def stage_yaml(task: Task, *, in_git: bool) -> dict[str, Any]:
+    """One task as a stage of `dvc.yaml`."""
     parts: dict[str, Any] = {
-        "cmd": Task(stage, {key: "{" + key + "}" for key in stage.matrix}).command,
-        "deps": sorted({*needs, *sources, *stage.code()}),
-        "params": sorted(stage.params),
-        "outs": [*stage.outs, *stage.plots],
-        "metrics": [{path: {"cache": False}} if in_git else path for path in stage.metrics],
+        "cmd": task.command,
+        "deps": sorted({*task.deps, *task.sources}),
+        "params": [*sorted(task.params), {CODE: [task.address]}],
+        "outs": [*task.outs, *task.plots],
+        "metrics": [{path: {"cache": False}} if in_git else path for path in task.metrics],
     }
     return {key: value for key, value in parts.items() if value}
 
 
-def _split(stage: Stage, plain: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """`plain` as DVC's foreach or matrix over `values`."""
-    if not stage.matrix:
-        return plain
-    single = len(stage.matrix) == 1
-    names = {key: "${item}" if single else f"${{item.{key}}}" for key in stage.matrix}
-    filled = _fill(plain, names)
-    return {"foreach": values[stage.matrix[0]], "do": filled} if single else {"matrix": values, **filled}
-
-
-def _fill(value: Any, names: dict[str, str]) -> Any:
-    if isinstance(value, str):
-        for key, name in names.items():
-            value = value.replace("{" + key + "}", name)
-        return value
-    if isinstance(value, dict):
-        return {_fill(key, names): _fill(item, names) for key, item in value.items()}
-    return [_fill(item, names) for item in value] if isinstance(value, list) else value
+def task_yaml(task: Task) -> str:
+    """A `dvc.yaml` with one task alone, for a pod."""
+    return _dump({"stages": {task.address: stage_yaml(task, in_git=False)}})
 
 
 def _dump(value: Any) -> str:
@@ -99,24 +77,22 @@ def _dump(value: Any) -> str:
 
 
 def refresh(root: Path) -> RetortConfig:
-    """Bring the `dvc.yaml` of a workspace in line with its `params.yaml`, and check its source files.
+    """Bring the `dvc.yaml` and `code.yaml` of a workspace in line with its `params.yaml`, and check its source files.
 
     Raises:
         ConfigError: there is no params.yaml, it is wrong, or it leaves defaults unsaid.
         InputError: a source file does not exist.
     """
-    config = load_config(root / "params.yaml")
-    values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    config = load_config(root / "params.yaml", root=root)
+    values = read_yaml(root / "params.yaml")
     if unsaid := sorted(set(resolved(config)) - set(values)):
         raise ConfigError(
             f"{root / 'params.yaml'}: lacks {', '.join(unsaid)}. DVC compares what is written there, so it must hold "
-            "every section: `python -m retort.run.workspace configs/demo.yaml` writes the embedded default out in full."
+            "every section: `retort graph --write --config demo` writes the embedded default out in full."
         )
-    check_sources(config, root)
-    text = dvc_yaml(config, root=root, in_git=not _made_by_retort(root))
-    file = root / "dvc.yaml"
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
-        write_text(file, text)
+    made = graph(config, root)
+    check_sources(config, made, root)
+    _write(root, made, in_git=not _made_by_retort(root))
     return config
 
 
@@ -134,25 +110,32 @@ def create(root: Path, config: RetortConfig, *, home: Path, remote: str, cache: 
         InputError: a source file does not exist.
         ConfigError: a source file lies outside `home`.
     """
-    check_sources(config, home)
+    made = graph(config, home)
+    check_sources(config, made, home)
     dvc_adapter.init(root, remote=remote, cache=cache)
-    for name in sorted({name for stage in STAGES for name in source_files(config, stage, home)}):
+    for name in made.sources:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ConfigError(
                 f"{name}: lies outside {home.resolve()}, so no other machine could find it. Copy or link it there, and "
                 "name it by its path from there."
             )
-        if not name.startswith(f"{PACKAGE.name}/"):
-            link(root / name, home / name)
-    link(root / PACKAGE.name, PACKAGE)
+        link(root / name, embedded(name) if is_embedded(name, home) else home / name)
     write_text(root / "params.yaml", _dump(resolved(config)))
-    write_text(root / "dvc.yaml", dvc_yaml(config, root=root, in_git=False))
+    _write(root, made, in_git=False)
+
+
+def _write(root: Path, made: Graph, *, in_git: bool) -> None:
+    """Write dvc.yaml and code.yaml where they differ from what they should be."""
+    for name, text in (("dvc.yaml", dvc_yaml(made, in_git=in_git)), (CODE, code_yaml(made))):
+        file = root / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            write_text(file, text)
 
 
 def adopt(config: Path, root: Path = Path()) -> None:
-    """Make the checkout's own `params.yaml` and `dvc.yaml` from the configuration `config`."""
-    header = _PARAMS_HEADER.format(config=config.as_posix())
-    write_text(root / "params.yaml", header + _dump(resolved(load_config(config))))
+    """Make a project's own `params.yaml`, `dvc.yaml` and `code.yaml` from the configuration `config`."""
+    loaded = load_config(config, root=root)
+    write_text(root / "params.yaml", _PARAMS_HEADER.format(config=config.as_posix()) + _dump(resolved(loaded)))
     refresh(root)
 
 
@@ -167,23 +150,24 @@ def link(place: Path, target: Path) -> None:
     place.symlink_to(os.path.relpath(target, place.parent.resolve()), target_is_directory=target.is_dir())
 
 
-def check_sources(config: RetortConfig, root: Path) -> None:
+def check_sources(config: RetortConfig, made: Graph, root: Path) -> None:
     """Refuse a configuration that names a source file or a benchmark which does not exist.
 
     Raises:
         InputError: naming the file.
         ConfigError: naming the benchmark's task, and the nearest ones.
     """
-    for stage in STAGES:
-        for name in source_files(config, stage, root):
-            if not (root / name).exists():
+    for task in made:
+        for name in task.sources:
+            if not exists(name, root):
                 raise InputError(
-                    f"does not exist, but stage {stage.name} reads it",
+                    f"does not exist, but stage {task.stage.name} reads it",
                     file=root / name,
                     remedy="Correct the path in the configuration, or run from the folder that its paths start from",
                 )
     for benchmark in config.evaluate.benchmarks:
-        if benchmark.task != "heldout":
+        own = benchmark.task in plugins.names("benchmark") or plugins.is_path(benchmark.task)
+        if benchmark.task != "heldout" and not own:
             # Before anything is trained: the stage that would find out comes last.
             check_task(benchmark.task)
 
@@ -191,7 +175,3 @@ def check_sources(config: RetortConfig, root: Path) -> None:
 def _made_by_retort(root: Path) -> bool:
     config = root / ".dvc/config"
     return config.exists() and "no_scm = true" in config.read_text(encoding="utf-8")
-
-
-if __name__ == "__main__":
-    adopt(Path(sys.argv[1]))

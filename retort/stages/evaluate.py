@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from retort import plugins
 from retort.config.data import BenchmarkConfig, SamplingConfig
+from retort.config.run import TEACHER
 from retort.engines.base import Engine
 from retort.engines.make import make_engine
-from retort.errors import ConfigError
 from retort.evaluation.heldout import evaluate_heldout
 from retort.evaluation.statistics import mean_interval
 from retort.io import tables
-from retort.modeling.loading import read_reference
 from retort.run.stage import Context
+from retort.text.finish_reasons import is_whole
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,6 @@ class EvaluateResult:
     prompt_tokens: int
     response_tokens: int
     mean_response_tokens: float
-    cost: float
-    """Price of the tokens, in the unit of the configured prices."""
     flops: float
     """2 x parameters x tokens (Kaplan et al. 2020, §2.1), for a model run here; 0 otherwise."""
 
@@ -55,12 +54,7 @@ def run(context: Context) -> EvaluateResult:
     """
     model, config = context.task.values["model"], context.config.evaluate
     benchmark = next(one for one in config.benchmarks if one.name == context.task.values["benchmark"])
-    folder = context.paths.model(model)
-    if (read_reference(folder).engine or {}).get("type") == "recorded":
-        raise ConfigError(
-            f"evaluate.models names {model!r}, but its responses come from a file and it can answer nothing new. "
-            "Leave it out of evaluate.models."
-        )
+    made_here = model in getattr(context.config, "students", {})
     sampling = SamplingConfig(
         temperatures=[benchmark.temperature],
         samples=1,
@@ -68,12 +62,25 @@ def run(context: Context) -> EvaluateResult:
         batch_size=config.batch_size,
     )
     file = next(iter(benchmark.data.values()), "outputs/prompts/test.parquet")
-    engine = make_engine(None, folder, root=context.paths.root, file=file, training=model != "teacher")
+    engine = make_engine(
+        context.config.engine(model),
+        context.paths.model(model),
+        place=f"{'students' if made_here else 'models'}.{model}.engine",
+        root=context.paths.root,
+        file=file,
+        training=model != TEACHER,
+        store=context.store,
+    )
     state, harness = context.state(), {}
     with engine:
         if benchmark.task == "heldout":
             prompts, log = context.paths.prompts("test"), state / "responses.jsonl"
             rows = evaluate_heldout(benchmark, context.config.answer, engine, prompts, log, sampling)
+        elif plugins.is_path(benchmark.task) or benchmark.task in plugins.names("benchmark"):
+            from retort.evaluation.own import evaluate_own
+
+            kind, log = plugins.load("benchmark", benchmark.task), state / "responses.jsonl"
+            rows = evaluate_own(kind, benchmark, engine, context.paths.root, log, sampling)
         else:
             from retort.evaluation.harness import run_benchmark
 
@@ -106,10 +113,9 @@ def _result(
         official_accuracy=sum(row["official"] for row in rows) / n,
         harness=harness,
         unparsed_rate=sum(row["read"] is None for row in rows) / n,
-        cut_off_rate=sum(row["finish_reason"] == "length" for row in rows) / n,
+        cut_off_rate=sum(not is_whole(row["finish_reason"]) for row in rows) / n,
         prompt_tokens=prompt_tokens,
         response_tokens=response_tokens,
         mean_response_tokens=response_tokens / n,
-        cost=(engine.prices[0] * prompt_tokens + engine.prices[1] * response_tokens) / 1e6,
         flops=2.0 * (engine.parameters or 0) * (prompt_tokens + response_tokens),
     )

@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from retort.config.judge import FolderJudge, JudgeConfig, RecordedJudge
-from retort.engines.base import Engine
-from retort.engines.make import make_engine
 from retort.errors import ConfigError, InputError
 from retort.io.tables import (
     JUDGE_CALLS,
@@ -25,7 +22,10 @@ from retort.io.tables import (
 from retort.judge.ask import Judge, Pair, Record, Single
 from retort.judge.comparisons import bias
 from retort.judge.elect import Elected, Prompt, elect_responses
+from retort.judge.make import judge_engine
+from retort.modeling.conversations import shown
 from retort.run.stage import Context
+from retort.text.finish_reasons import whole_text
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,6 @@ class JudgeFigures:
     """Share of decided verdicts on texts of different length that prefer the longer one."""
     prompt_tokens: int
     response_tokens: int
-    cost: float
-    """Price of the tokens, in the unit of the configured prices."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def judging(context: Context, *, seed: int | None = None) -> Iterator[Judge]:
     config = context.config.judge
     if config is None:
         raise ConfigError("answer: open needs a judge. Name one in the section judge.")
-    with _engine(config, context.paths.root) as engine:
+    with judge_engine(config, context.paths.root, store=context.store) as engine:
         yield Judge(engine, config, context.state(), seed=context.config.seed if seed is None else seed)
 
 
@@ -156,7 +154,6 @@ def figures_of(judge: Judge) -> JudgeFigures:
         longer_wins=swaying.longer_wins,
         prompt_tokens=tokens["prompt"],
         response_tokens=tokens["response"],
-        cost=(engine.prices[0] * tokens["prompt"] + engine.prices[1] * tokens["response"]) / 1e6,
     )
 
 
@@ -176,22 +173,6 @@ def write_calls(path: Path, record: Record) -> None:
     write_table(path, list(rows.values()), JUDGE_CALLS)
 
 
-def _engine(config: JudgeConfig, root: Path) -> Engine:
-    from retort.config.models import RecordedTeacher, TransformersTeacher
-
-    model = config.model
-    if isinstance(model, RecordedJudge):
-        return make_engine(RecordedTeacher(type="recorded", path=model.path), root, root=root, file="", training=False)
-    if not isinstance(model, FolderJudge):
-        return make_engine(model, root, root=root, file="the judge's calls", training=False)
-    folder = root / model.model
-    if not folder.is_dir():
-        raise ConfigError(f"judge.model.model: {model.model}: no such folder. Download the model and give its folder.")
-    return make_engine(
-        TransformersTeacher(model=model.model), folder, root=root, file="the judge's calls", training=False
-    )
-
-
 def _all_prompts(context: Context) -> Rows:
     return read_tables([context.paths.prompts(split) for split in ("train", "validation")], PROMPTS)
 
@@ -200,7 +181,7 @@ def _prompts(context: Context) -> list[Prompt]:
     rows = _all_prompts(context)
     responses: dict[str, list[str]] = {row["prompt_id"]: [] for row in rows}
     for shard in context.config.teacher_responses.shards:
-        path, number = context.paths.responses("teacher_responses", shard), 0
+        path, number = context.paths.responses("teacher", shard), 0
         for batch in read_columns(path, RESPONSES, columns=["prompt_id", "response", "finish_reason"]):
             for prompt_id, response, reason in zip(*batch.values(), strict=True):
                 number += 1
@@ -212,9 +193,9 @@ def _prompts(context: Context) -> list[Prompt]:
                         field="prompt_id",
                         remedy="The responses belong to other prompts: run teacher_responses again",
                     )
-                # One that was cut off could win, but nothing may be learned from it.
-                responses[prompt_id].append("" if reason == "length" else response)
-    return [Prompt(row["prompt_id"], row["prompt"], responses[row["prompt_id"]]) for row in rows]
+                # One that is not whole could win, but nothing may be learned from it.
+                responses[prompt_id].append(whole_text(response, reason))
+    return [Prompt(row["prompt_id"], shown(row["prompt"]), responses[row["prompt_id"]]) for row in rows]
 
 
 def _vote_row(prompt: Prompt, elected: Elected, reference: str | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Stage `models`: say exactly which teacher and which student a run uses, and refuse those that cannot be used."""
+"""Stage `models`: say exactly which models a run starts from, and refuse those that cannot be used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retort.config.models import OpenAITeacher, RecordedTeacher, StudentConfig, TransformersTeacher, VLLMTeacher
+from retort.config.models import ModelConfig
+from retort.config.run import TEACHER
 from retort.errors import ConfigError, ModelError, StorageError
 from retort.io.files import content_hash
 from retort.modeling.folders import check_config, check_folder
@@ -21,18 +22,9 @@ from retort.run.stage import Context
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-WithWeights = StudentConfig | TransformersTeacher | VLLMTeacher
-
 _log = logging.getLogger(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_ENGINE_FIELDS = {
-    "openai": {"type", "base_url", "model", "api_key_env", "prompt_cost", "response_cost"},
-    "vllm": {"type", "model", "tensor_parallel", "gpu_memory_utilization"},
-    "recorded": {"type", "path", "format"},
-}
-"""What a reference keeps of an engine: what other stages need to ask it and what that costs, not how hard this run may
-press it."""
 
 
 @dataclass(frozen=True)
@@ -50,70 +42,65 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class ModelsResult:
-    """The two models of a run."""
+    """The models of a run."""
 
-    teacher: ModelFacts
-    student: ModelFacts
-    same_vocabulary: bool
+    models: dict[str, ModelFacts]
+    same_vocabulary: dict[str, bool]
+    """Whether each other model reads the teacher's tokens."""
 
 
 def run(context: Context) -> ModelsResult:
-    """Write `outputs/models/teacher` and `outputs/models/base`, each with one reference.
+    """Write `outputs/models/NAME`, with one reference, for each model of the configuration.
 
     Raises:
         ConfigError: a folder or chat template does not exist.
-        ModelError: pickled weights only; a tokenizer without EOS, chat template or, for the student, a pad token
+        ModelError: pickled weights only; a tokenizer without EOS, chat template or, for a base of students, a pad token
             of its own; an unknown hub model.
         StorageError: the hub cannot be reached to pin a revision.
     """
-    root = context.paths.root
-    teacher, teacher_facts = _teacher(context.config.teacher, root)
-    student, student_facts = _with_weights(context.config.student, root, training=True)
-    write_reference(context.paths.model("teacher"), teacher)
-    write_reference(context.paths.model("base"), student)
-    same = teacher_facts.vocabulary is not None and teacher_facts.vocabulary == student_facts.vocabulary
-    return ModelsResult(teacher_facts, student_facts, same)
+    root, facts = context.paths.root, dict[str, ModelFacts]()
+    for name, config in context.config.models.items():
+        reference, facts[name] = _reference(name, config, root)
+        write_reference(context.paths.model(name), reference)
+    read = facts[TEACHER].vocabulary
+    same = {name: read is not None and one.vocabulary == read for name, one in facts.items() if name != TEACHER}
+    return ModelsResult(facts, same)
 
 
-def _teacher(
-    config: TransformersTeacher | RecordedTeacher | OpenAITeacher | VLLMTeacher, root: Path
-) -> tuple[Reference, ModelFacts]:
-    if isinstance(config, TransformersTeacher):
-        return _with_weights(config, root, training=False)
-    engine = config.model_dump(mode="json", include=_ENGINE_FIELDS[config.type])
-    if isinstance(config, VLLMTeacher):
-        reference, facts = _with_weights(config, root, training=False)
-        return Reference(**(vars(reference) | {"engine": engine})), facts
-    name = f"recorded:{config.path}" if isinstance(config, RecordedTeacher) else f"openai:{config.model}"
-    return Reference(model=name, engine=engine), ModelFacts(name, None, None, None)
+def _reference(name: str, config: ModelConfig, root: Path) -> tuple[Reference, ModelFacts]:
+    if config.source is not None:
+        return _with_weights(config, config.source, root, training=name != TEACHER)
+    engine = config.engine.model_dump(mode="json")
+    shown = f"{config.engine.type}:{engine.get('model') or engine.get('path') or ''}"
+    return Reference(model=shown), ModelFacts(shown, None, None, None)
 
 
-def _with_weights(config: WithWeights, root: Path, *, training: bool) -> tuple[Reference, ModelFacts]:
+def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training: bool) -> tuple[Reference, ModelFacts]:
     """The reference of a model that has weights here or on the hub, after checking what can be checked early."""
-    folder, served = root / config.model, isinstance(config, VLLMTeacher)
+    folder, served = root / source_name, config.engine.type == "vllm"
     revision = content = None
     if folder.is_dir():
         check_folder(folder, served=served)
         content = content_hash(folder)
     else:
-        revision = _pinned(config.model, config.revision)
+        revision = _pinned(source_name, config.revision)
     reference = Reference(
-        model=config.model,
+        model=source_name,
         revision=revision,
         dtype=config.dtype,
-        pad_token=getattr(config, "pad_token", None),
-        chat_template=_template(getattr(config, "chat_template", None), root),
+        pad_token=config.pad_token,
+        chat_template=_template(config.chat_template, root),
         content=content,
     )
-    source = str(folder) if folder.is_dir() else config.model
+    source = str(folder) if folder.is_dir() else source_name
     tokenizer = referenced_tokenizer(reference, source, training=training)
     settings = model_config(reference, source)
-    check_config(settings.to_dict(), config.model, training=training, served=served)
+    check_config(settings.to_dict(), source_name, training=training, served=served)
     _check_vocabulary(reference, settings, tokenizer)
     remarks = turn_of(tokenizer).remarks
     for remark in remarks:
-        _log.warning("%s: of its chat template: %s", config.model, remark)
-    return reference, ModelFacts(config.model, revision, content, vocabulary_hash(tokenizer), remarks)
+        _log.warning("%s: of its chat template: %s", source_name, remark)
+    return reference, ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks)
 
 
 def vocabulary_hash(tokenizer: PreTrainedTokenizerFast) -> str:

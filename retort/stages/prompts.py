@@ -17,6 +17,7 @@ from retort.errors import ConfigError
 from retort.io.files import atomic_path, write_text
 from retort.io.progress import Progress
 from retort.io.tables import PROMPTS, write_table
+from retort.modeling.conversations import compared
 from retort.run.stage import Context
 
 DROPPED = "dropped.jsonl"
@@ -65,7 +66,9 @@ def run(context: Context) -> PromptsResult:
     order = sorted(range(len(prompts)), key=lambda index: _USE_ORDER[prompts[index].use])
     with Progress("duplicates", total=len(prompts), unit="prompts") as progress:
         for repeat in find_duplicates(
-            [prompts[index].prompt for index in order], config.near_duplicate_threshold, progress=progress.update
+            [compared(prompts[index].prompt) for index in order],
+            config.near_duplicate_threshold,
+            progress=progress.update,
         ):
             of = prompts[order[repeat.of]]
             remarks[order[repeat.index]] = {
@@ -100,7 +103,11 @@ def _find_contaminated(
             # the test split may be a benchmark's own questions: nothing is trained or chosen on it
             if index in remarks or prompt.use == "test":
                 continue
-            overlaps = [overlap for overlap in benchmarks.overlaps(prompt.prompt) if overlap.share > config.max_overlap]
+            overlaps = [
+                overlap
+                for overlap in benchmarks.overlaps(compared(prompt.prompt))
+                if overlap.share > config.max_overlap
+            ]
             if overlaps:
                 remarks[index] = {
                     "reason": "contaminated" if config.contaminated == "drop" else "contaminated_kept",

@@ -1,7 +1,7 @@
 """Stage `report`: the run's numbers, Markdown and model card, versioned; and an HTML page beside them, which is not.
 
-The page also shows wall times and the lineage, which differ between runs of the same content, so it lies outside
-`outputs`, at `report.html` in the workspace.
+The page also shows wall times, money and the lineage, which differ between runs of the same content, so it lies
+outside `outputs`, at `report.html` in the workspace.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from retort.config import RetortConfig, load_keys
 from retort.io.files import atomic_path, write_json, write_text
-from retort.run.graph import BY_NAME
+from retort.run.graph import Task
 from retort.run.paths import Paths
-from retort.run.stage import Context
+from retort.run.stage import Context, read_task
 
 PAGE = "report.html"
 """Name of the page in the workspace."""
@@ -40,33 +40,41 @@ def run(context: Context) -> ReportResult:
     from retort.report.card import render_card
     from retort.report.findings import gather
     from retort.report.markdown import render_markdown
+    from retort.report.metrics import as_metrics
 
-    findings = gather(context.paths, context.config)
-    metrics = findings.as_metrics()
+    findings = gather(context.paths, context.config, context.task)
+    metrics = as_metrics(findings)
     with atomic_path(context.paths.report) as folder:
         write_json(folder / "metrics.json", metrics)
         write_text(folder / "report.md", render_markdown(findings))
         write_text(folder / "model_card.md", render_card(findings))
-    write_page(context.paths, context.config)
+    _write_page(context.paths, context.config, context.task)
     return ReportResult(**{name: metrics[name] for name in ReportResult.__dataclass_fields__})
 
 
-def write_page(paths: Paths, config: RetortConfig | None = None) -> Path:
+def write_page(paths: Paths) -> Path:
     """Render the page from what lies in the workspace, and return its path.
 
     Raises:
+        ConfigError: the workspace's configuration is wrong.
         InputError: a table or metrics file that the page needs is missing or malformed.
     """
+    task, keys = read_task("report", {}, paths.root)
+    return _write_page(paths, load_keys(paths.root / "params.yaml", keys), task)
+
+
+def _write_page(paths: Paths, config: RetortConfig, task: Task) -> Path:
     from retort.report.costs import wall_times
     from retort.report.findings import gather
     from retort.report.lineage import read_lineage
     from retort.report.page import render_page
+    from retort.report.prices import read_prices
 
-    config = config or load_keys(paths.root / "params.yaml", BY_NAME["report"].params)
     page = render_page(
-        gather(paths, config),
+        gather(paths, config, task),
         samples=config.report.samples,
-        seconds=wall_times(paths.timing("report").parent),
+        seconds=wall_times(paths.timing(task.address).parent),
+        prices=read_prices(paths.root / "params.yaml"),
         lineage=read_lineage(paths.root / "dvc.lock"),
     )
     write_text(paths.root / PAGE, page)

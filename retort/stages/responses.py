@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from retort.config.data import ResponsesConfig
-from retort.engines.base import Engine, Request, Response, plan_requests
-from retort.engines.log import answer
+from retort.config.run import TEACHER
+from retort.engines.base import REFUSED, Engine, Request, Response, plan_requests
+from retort.engines.log import NOT_KEPT, answer
 from retort.engines.make import make_engine
+from retort.engines.probe import probe_of, probe_once
 from retort.errors import InputError
 from retort.io import tables
 from retort.run.stage import Context
+from retort.text.finish_reasons import is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +39,16 @@ class ResponsesResult:
     """Tokens of the formatted prompts, counted once a response."""
     response_tokens: int
     mean_response_tokens: float
-    cost: float
-    """Price of the tokens, in the unit of the configured prices."""
+    refused: int
+    """Requests that the endpoint's policy refused; they have no row."""
+    unanswered: int
+    """Other requests without a row: answered with no completion at every attempt, or beyond the budget."""
+    with_reasoning: int
+    """Responses with reasoning in a column of its own."""
+    identical_share: float | None
+    """Share of prompts whose samples at one temperature above 0 are all the same; null where none has two."""
+    probe: dict[str, Any] | None
+    """What the endpoint honours (`retort.engines.probe.Probe`); null for other engines."""
     flops: float
     """2 x parameters x tokens (Kaplan et al. 2020, §2.1), for a model run here; 0 otherwise."""
 
@@ -48,23 +61,36 @@ def run(context: Context) -> ResponsesResult:
         EngineError: the engine failed after its own retries; run the stage again.
     """
     teacher = context.task.stage.name == "teacher_responses"
+    name = TEACHER if teacher else context.task.values["student"]
     sampling: ResponsesConfig = getattr(context.config, context.task.stage.name)
     shard = int(context.task.values["shard"])
     requests = _requests(context, sampling, shard)
     engine = make_engine(
-        context.config.teacher if teacher else None,
-        context.paths.model("teacher" if teacher else "sft"),
+        context.config.engine(name),
+        context.paths.model(name),
+        place=f"{'models' if teacher else 'students'}.{name}.engine",
         root=context.paths.root,
         file="outputs/prompts",
         training=not teacher,
+        store=context.store,
     )
-    log = context.state() / "responses.jsonl"
+    state = context.state()
     with engine:
-        responses = answer(engine, requests, sampling, log, words=f"{context.name} ({engine.model})")
-    out = context.paths.responses(context.task.stage.name, shard)
+        answered = answer(
+            engine,
+            requests,
+            sampling,
+            state / "responses.jsonl",
+            words=f"{context.name} ({engine.model})",
+            least_share=sampling.min_share,
+            before=lambda cache: probe_once(engine, sampling, state, cache),
+        )
+    responses = [one for one in answered if one.finish_reason not in NOT_KEPT]
+    out = context.paths.responses(name, shard)
     _check(responses, out, sampling, teacher=teacher)
-    tables.write_table(out, [one.row("teacher" if teacher else "student") for one in responses], tables.RESPONSES)
-    return _result(engine, requests, responses)
+    tables.write_table(out, [one.row(name) for one in responses], tables.RESPONSES)
+    found = probe_of(engine, sampling, state)
+    return _result(engine, requests, responses, Counter(one.finish_reason for one in answered), found)
 
 
 def _requests(context: Context, sampling: ResponsesConfig, shard: int) -> list[Request]:
@@ -79,6 +105,20 @@ def _requests(context: Context, sampling: ResponsesConfig, shard: int) -> list[R
     return plan_requests(mine, sampling, seed=context.config.seed, stage=context.task.stage.name)
 
 
+def identical_share(responses: Sequence[Response]) -> float | None:
+    """Share of prompts whose samples at a temperature above 0 are all the same, of those with two or more at one."""
+    texts: dict[tuple[str, str, float], list[str]] = {}
+    for one in responses:
+        if one.temperature != 0 and one.response.strip():
+            key = (one.prompt_id, one.model, one.temperature)
+            texts.setdefault(key, []).append((one.reasoning or "") + one.response)
+    several: dict[str, bool] = {}
+    for (prompt_id, _, _), some in texts.items():
+        if len(some) > 1:
+            several[prompt_id] = several.get(prompt_id, True) and len(set(some)) == 1
+    return sum(several.values()) / len(several) if several else None
+
+
 def _check(responses: list[Response], out: Path, sampling: ResponsesConfig, *, teacher: bool) -> None:
     empty = sum(not one.response.strip() for one in responses)
     if 2 * empty > len(responses):
@@ -88,8 +128,16 @@ def _check(responses: list[Response], out: Path, sampling: ResponsesConfig, *, t
             field="response",
             remedy="Check the model's chat template and end token, raise max_new_tokens, or use another model",
         )
-    if all(one.finish_reason == "length" for one in responses):
-        problem = f"all {len(responses)} responses were cut off at {sampling.max_new_tokens} tokens (endless text)"
+    if (share := identical_share(responses)) is not None and share > 0.5:
+        logger.warning(
+            "%s: the samples to %.0f %% of the prompts are all the same though they were drawn at a temperature above "
+            "0: a vote over them says nothing, nor does their agreement. See whether the server honours temperatures",
+            out,
+            100 * share,
+        )
+    if not any(is_whole(one.finish_reason) for one in responses):
+        how = ", ".join(f"{reason}: {count}" for reason, count in _reasons(responses).items())
+        problem = f"all {len(responses)} responses were cut off at {sampling.max_new_tokens} tokens or stopped ({how})"
         remedy = "Raise max_new_tokens, or check the model's chat template and end token"
         if teacher:
             raise InputError(f"{problem}, so nothing is written", file=out, field="finish_reason", remedy=remedy)
@@ -97,9 +145,18 @@ def _check(responses: list[Response], out: Path, sampling: ResponsesConfig, *, t
         logger.warning("%s: %s. %s", out, problem, remedy)
 
 
-def _result(engine: Engine, requests: list[Request], responses: list[Response]) -> ResponsesResult:
+def _reasons(responses: list[Response]) -> dict[str, int]:
+    return dict(sorted(Counter(one.finish_reason for one in responses).items()))
+
+
+def _result(
+    engine: Engine,
+    requests: list[Request],
+    responses: list[Response],
+    reasons: Counter[str],
+    probe: dict[str, Any] | None,
+) -> ResponsesResult:
     prompts = {request.prompt_id for request in requests}
-    reasons = Counter(one.finish_reason for one in responses)
     prompt_tokens = sum(one.prompt_tokens for one in responses)
     response_tokens = sum(one.response_tokens for one in responses)
     return ResponsesResult(
@@ -108,11 +165,15 @@ def _result(engine: Engine, requests: list[Request], responses: list[Response]) 
         prompts_without_response=len(prompts - {one.prompt_id for one in responses}),
         responses=len(responses),
         empty=sum(not one.response.strip() for one in responses),
-        finish_reasons=dict(sorted(reasons.items())),
-        cut_off_rate=reasons["length"] / len(responses),
+        finish_reasons=_reasons(responses),
+        cut_off_rate=sum(not is_whole(one.finish_reason) for one in responses) / len(responses),
         prompt_tokens=prompt_tokens,
         response_tokens=response_tokens,
         mean_response_tokens=response_tokens / len(responses),
-        cost=(engine.prices[0] * prompt_tokens + engine.prices[1] * response_tokens) / 1e6,
+        refused=reasons[REFUSED],
+        unanswered=max(0, engine.count(requests) - len(responses) - reasons[REFUSED]),
+        with_reasoning=sum(one.reasoning is not None for one in responses),
+        identical_share=identical_share(responses),
+        probe=probe,
         flops=2.0 * (engine.parameters or 0) * (prompt_tokens + response_tokens),
     )

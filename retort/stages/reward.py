@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retort.config.run import TEACHER
+from retort.config.training import RewardConfig
 from retort.errors import InputError
 from retort.io.files import atomic_path
 from retort.io.tables import REWARD_EXAMPLES, REWARD_PREDICTIONS, Rows, read_table, write_table
@@ -41,7 +43,7 @@ class RewardResult:
     intervals: dict[str, list[float]]
     """95 % interval of each of these figures, prompts resampled with their responses."""
     by_source: dict[str, Quality]
-    """The same figures for teacher and student responses apart."""
+    """The same figures for the responses of the teacher and of each student apart."""
     by_length: list[OfLength]
     """The same for the shortest, middle and longest third of responses."""
     truth: Quality | None
@@ -67,9 +69,9 @@ def run(context: Context) -> RewardResult:
 
     from retort.rewards.learned.train import held_out_part, prepare, rows_of_a_pass
 
-    config, paths, state = context.config.reward, context.paths, context.state()
-    train_rows = read_examples(paths.reward_data("train"))
-    held_rows = read_examples(paths.reward_data("validation"))
+    config, name, paths, state = _settings(context), context.task.values["reward"], context.paths, context.state()
+    train_rows = read_examples(paths.reward_data(name, "train"))
+    held_rows = read_examples(paths.reward_data(name, "validation"))
     torch.manual_seed(context.config.seed)
     model = build(context)
     train = prepare(model, train_rows, config.max_length, every_token=config.loss == "every_token")
@@ -77,17 +79,22 @@ def run(context: Context) -> RewardResult:
     parts = [held_out_part(row["prompt_id"]) for row in held.rows]
     _check(context, train, held, parts)
     select = held.only([i for i, part in enumerate(parts) if part == "select"])
-    step = fit(context, model, train, select, state=state, curves_folder=paths.curves("reward"))
+    step = fit(context, model, train, select, state=state, curves_folder=paths.curves(name))
     scores = model.score_tokens(held.tokens, held.features, batch_size=rows_of_a_pass(config)).tolist()
     predictions = [
         {**{key: row[key] for key in ("prompt_id", "source", "label", "correct")}, "score": score, "part": part}
         for row, score, part in zip(held.rows, scores, parts, strict=True)
     ]
-    with atomic_path(paths.model("reward")) as folder:
+    with atomic_path(paths.reward(name)) as folder:
         folder.mkdir()
         model.save(folder)
         write_table(folder / "validation.parquet", predictions, REWARD_PREDICTIONS)
     return _result(context, model, step, train, held, predictions)
+
+
+def _settings(context: Context) -> RewardConfig:
+    found: RewardConfig = context.config.reward_settings(context.task.values["reward"])
+    return found
 
 
 def fit(
@@ -97,7 +104,7 @@ def fit(
     from retort.modeling.lora import with_adapters
     from retort.rewards.learned.train import train_reward
 
-    config = context.config.reward
+    config = _settings(context)
     if config.lora:
         model.adapt(with_adapters(model.trunk, config.lora))
     return train_reward(
@@ -120,13 +127,13 @@ def read_examples(path: Path) -> Rows:
 
 def _check(context: Context, train: Examples, held: Examples, parts: list[str]) -> None:
     """Refuse tables of which too little is left to train on, to choose the step by, or to measure the gate on."""
-    paths, longest = context.paths, context.config.reward.max_length
+    paths, name, longest = context.paths, context.task.values["reward"], _settings(context).max_length
     labels = sorted({row["label"] for row in train.rows})
     if len(labels) < 2:
         short = f"of at most {longest} tokens"
         raise InputError(
             f"holds only label {labels[0]} among examples {short}" if labels else f"holds no example {short}",
-            file=paths.reward_data("train"),
+            file=paths.reward_data(name, "train"),
             field="label" if labels else "response",
             remedy="Raise reward.max_length",
         )
@@ -136,7 +143,7 @@ def _check(context: Context, train: Examples, held: Examples, parts: list[str]) 
         if len(found) < (2 if part == "select" else 1):
             raise InputError(
                 f"leaves no prompt to {purpose}" if not found else f"leaves one label ({found[0]}) to {purpose}",
-                file=paths.reward_data("validation"),
+                file=paths.reward_data(name, "validation"),
                 field="prompt_id" if not found else "label",
                 remedy="Hold more prompts out (prompts.validation), or raise reward.max_length",
             )
@@ -147,14 +154,15 @@ def build(context: Context) -> RewardModel:
     from retort.modeling.loading import load_model, load_tokenizer
     from retort.rewards.learned.model import RewardModel, load_judges
 
-    config, paths = context.config.reward, context.paths
-    trunk = load_model(paths.model(config.init))
+    config, paths = _settings(context), context.paths
+    trunk = load_model(paths.model(config.trunk))
     return RewardModel(
         trunk,
-        load_tokenizer(paths.model(config.init), training=False),
+        load_tokenizer(paths.model(config.trunk), training=False),
         load_judges({name: paths.model(name) for name in config.likelihood}),
         head_size=config.head_size,
-        init=config.init,
+        init=config.trunk,
+        name=context.task.values["reward"],
     ).to(trunk.device)
 
 
@@ -183,13 +191,15 @@ def _by_length(rows: Rows, lengths: list[int]) -> list[OfLength]:
 def _decisive(gate: Rows, by_source: dict[str, Quality], min_per_class: int) -> Quality:
     """The figures that the gate is held to.
 
-    PPO shows the reward model responses of the student: those decide. Where they have one label they can decide
-    nothing: the gate stays shut, or with `min_per_class` 0 the teacher's stand in.
+    RL shows the reward model responses of students: those decide. Where they have one label they can decide nothing:
+    the gate stays shut, or with `min_per_class` 0 the teacher's stand in.
     """
-    student = by_source.get("student")
-    if student is not None and student.auc is None and min_per_class == 0:
-        return by_source.get("teacher", student)
-    return student if student is not None else quality(gate)
+    rows = [row for row in gate if row["source"] != TEACHER]
+    if not rows:
+        return quality(gate)
+    students = [found for name, found in by_source.items() if name != TEACHER]
+    student = students[0] if len(students) == 1 else quality(rows)
+    return by_source.get(TEACHER, student) if student.auc is None and min_per_class == 0 else student
 
 
 def _result(
@@ -197,10 +207,11 @@ def _result(
 ) -> RewardResult:
     from retort.rewards.learned.quality import gate_reasons
 
-    config = context.config.reward
+    config = _settings(context)
     places = [place for place, row in enumerate(predictions) if row["part"] == "gate"]
     gate = [predictions[place] for place in places]
-    sources = {name: [row for row in gate if row["source"] == name] for name in ("teacher", "student")}
+    every = dict.fromkeys(row["source"] for row in gate)
+    sources = {name: [row for row in gate if row["source"] == name] for name in every}
     by_source = {name: quality(rows) for name, rows in sources.items() if rows}
     decisive = _decisive(gate, by_source, config.min_per_class)
     reasons = gate_reasons(

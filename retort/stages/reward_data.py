@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from retort.config.data import AnswerType
+from retort.config.run import TEACHER
 from retort.errors import InputError
 from retort.io.files import atomic_path
 from retort.io.progress import Progress
 from retort.io.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
 from retort.judge.ask import Pair, Record
 from retort.judge.elect import agree_with
+from retort.modeling.conversations import shown
 from retort.run.stage import Context
 from retort.stages.judgements import Judged, read_judged
 from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
-from retort.text.equal import same_answer
-from retort.text.extract import read_answer
+from retort.text.agreement import stated
+from retort.text.finish_reasons import is_whole
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ def run(context: Context) -> RewardDataResult:
         tables[split] = _balanced(context, examples, tally) if split == "train" else examples
     for split, table in tables.items():
         _check_classes(context, split, table)
-    with atomic_path(context.paths.reward_data("train").parent) as temporary:
+    with atomic_path(context.paths.reward_data(context.task.values["reward"], "train").parent) as temporary:
         temporary.mkdir()
         for split, table in tables.items():
             write_table(temporary / f"{split}.parquet", table, REWARD_EXAMPLES)
         if record is not None:
             write_calls(temporary / "calls.parquet", record)
-    return _result(tables, tally, figures)
+    return _result(tables, tally, figures, _read(context))
 
 
 def _judged(
@@ -96,7 +98,7 @@ def _judged(
         return None, None, None
     judged = dict(read_judged(context))
     asked = [
-        Pair(row["prompt_id"], row["prompt"], response["response"], votes[row["prompt_id"]]["label"])
+        Pair(row["prompt_id"], shown(row["prompt"]), response["response"], votes[row["prompt_id"]]["label"])
         for rows in prompts.values()
         for row in rows
         if row["prompt_id"] in votes and votes[row["prompt_id"]]["label"] is not None
@@ -111,12 +113,19 @@ def _judged(
     return judged, judge.record, figures
 
 
+def _read(context: Context) -> list[str]:
+    """Whose responses the reward learns from."""
+    names: list[str] = context.config.reward_settings(context.task.values["reward"]).responses
+    return names
+
+
 def _responses(context: Context, known: set[str]) -> dict[str, Rows]:
-    """Responses by prompt: the teacher's before the student's, each in the order they were written."""
+    """Responses by prompt: model by model as the reward names them, each in the order they were written."""
     found: dict[str, Rows] = defaultdict(list)
-    for stage in ("teacher_responses", "student_responses"):
+    for name in _read(context):
+        stage = "teacher_responses" if name == TEACHER else "student_responses"
         for shard in getattr(context.config, stage).shards:
-            path = context.paths.responses(stage, shard)
+            path = context.paths.responses(name, shard)
             rows = read_table(path, RESPONSES, columns=["prompt_id", "source", "response", "finish_reason"])
             for number, row in enumerate(rows, start=1):
                 if row["prompt_id"] not in known:
@@ -147,7 +156,7 @@ def _of_prompt(
     seen: set[tuple[str, bool]] = set()
     examples: Rows = []
     for response in responses:
-        finished = response["finish_reason"] != "length"
+        finished = is_whole(response["finish_reason"])
         if distinct and (response["response"], finished) in seen:
             tally["duplicates"] += 1
             continue
@@ -164,11 +173,9 @@ def _of_prompt(
 def _example(
     prompt: dict[str, Any], label: str, response: dict[str, Any], finished: bool, kind: AnswerType
 ) -> dict[str, Any]:
-    answer = read_answer(response["response"], kind)
-    gold = prompt["answer"]
-    agrees = answer is not None and same_answer(answer.value, label, kind)
-    correct = None if gold is None else answer is not None and same_answer(answer.value, gold, kind)
-    return _row(prompt, response, finished, label=agrees, correct=correct)
+    said, gold = stated(response["response"], kind), prompt["answer"]
+    correct = None if gold is None else said.agrees(gold)
+    return _row(prompt, response, finished, label=said.agrees(label), correct=correct)
 
 
 def _row(
@@ -188,7 +195,7 @@ def _row(
 def _capped(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
     most = context.config.reward_data.max_per_prompt
     kept: set[int] = set()
-    for source in ("teacher", "student"):
+    for source in _read(context):
         places = [place for place, example in enumerate(examples) if example["source"] == source]
         if len(places) > most:
             places.sort(key=lambda place: _rank(context.config.seed, examples[place], place))
@@ -228,17 +235,19 @@ def _check_classes(context: Context, split: str, table: Rows) -> None:
             problem = f"all {len(table)} examples would have label {next(iter(labels))}; a reward model needs both"
         raise InputError(
             problem,
-            file=context.paths.reward_data(split),
+            file=context.paths.reward_data(context.task.values["reward"], split),
             field="label",
             remedy="Sample more responses, at higher temperatures, add prompts of middling difficulty, or loosen "
             "votes.min_share and votes.min_margin",
         )
 
 
-def _result(tables: dict[str, Rows], tally: Counter[str], judge: JudgeFigures | None) -> RewardDataResult:
+def _result(
+    tables: dict[str, Rows], tally: Counter[str], judge: JudgeFigures | None, sources: list[str]
+) -> RewardDataResult:
     by_source: dict[str, dict[str, float]] = {}
     for split, table in tables.items():
-        for source in ("teacher", "student"):
+        for source in sources:
             labels = [example["label"] for example in table if example["source"] == source]
             if labels:
                 by_source[f"{split}/{source}"] = {"examples": len(labels), "positive_share": sum(labels) / len(labels)}

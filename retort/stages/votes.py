@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -12,7 +11,7 @@ from retort.io.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read
 from retort.run.stage import Context
 from retort.stages.judging import JudgeSummary, elect_labels
 from retort.text.extract import read_answer
-from retort.votes.answers import Ballot, Batch, Origin, collect
+from retort.votes.answers import Ballot, Batch, Counts, Origin, collect
 from retort.votes.labels import Labels, VoteSummary, count_votes
 from retort.votes.majority import Vote
 
@@ -32,16 +31,17 @@ def run(context: Context) -> VotesResult:
         return elect_labels(context)
     prompts = read_tables([context.paths.prompts(split) for split in ("train", "validation")], PROMPTS)
     ballots = {row["prompt_id"]: Ballot(row["answer"]) for row in prompts}
-    rules: Counter[str] = Counter()
+    counts = Counts()
     with Progress("answers", total=_responses(context), unit="responses") as progress:
-        for count, read in collect(_batches(context, ballots), ballots, partial(read_answer, kind=kind)):
-            rules += read
+        for count, found in collect(_batches(context, ballots), ballots, partial(read_answer, kind=kind)):
+            counts += found
             progress.update(count)
     _check_models(context, ballots)
-    labels = count_votes(ballots, kind, context.config.votes, rules)
+    labels = count_votes(ballots, kind, context.config.votes, counts)
+    counts.warn()
     if all(vote.abstained for vote in labels.votes):
-        shard_file = context.paths.responses("teacher_responses", 0)
-        raise InputError(_why_all_abstain(labels.votes, rules), file=shard_file, remedy=_REMEDY)
+        shard_file = context.paths.responses("teacher", 0)
+        raise InputError(_why_all_abstain(labels.votes, counts), file=shard_file, remedy=_REMEDY)
     write_table(context.paths.votes, _rows(ballots, labels), VOTES)
     return labels.summary
 
@@ -72,13 +72,14 @@ _REMEDY = (
 )
 
 
-def _why_all_abstain(votes: Sequence[Vote], rules: Counter[str]) -> str:
+def _why_all_abstain(votes: Sequence[Vote], counts: Counts) -> str:
     total = sum(vote.total for vote in votes)
     if not total:
         return f"holds no response to any of the {len(votes)} prompts, so no vote has a label"
     return (
         f"the vote abstains on all {len(votes)} prompts, so nothing could be trained: an answer could be read in "
-        f"{rules.total()} of {total} responses, and the largest share of a winner is "
+        f"{counts.rules.total()} of {total} responses, {counts.not_whole.total()} are not whole "
+        f"(cut off, filtered or stopped), and the largest share of a winner is "
         f"{max(vote.share for vote in votes):.2f}"
     )
 
@@ -86,7 +87,7 @@ def _why_all_abstain(votes: Sequence[Vote], rules: Counter[str]) -> str:
 def _responses(context: Context) -> int:
     import pyarrow.parquet as pq
 
-    files = [context.paths.responses("teacher_responses", shard) for shard in context.config.teacher_responses.shards]
+    files = [context.paths.responses("teacher", shard) for shard in context.config.teacher_responses.shards]
     return sum(pq.read_metadata(file).num_rows for file in files if file.exists())
 
 
@@ -98,9 +99,10 @@ def _batches(context: Context, ballots: Mapping[str, Ballot]) -> Iterator[Batch]
             where votes are weighed by that.
     """
     by_logprob = context.config.votes.weights == "logprob"
-    columns = ["prompt_id", "model", "temperature", "response", *(["mean_logprob"] if by_logprob else [])]
+    columns = ["prompt_id", "model", "temperature", "response", "finish_reason"]
+    columns += ["mean_logprob"] if by_logprob else []
     for shard in context.config.teacher_responses.shards:
-        path, before = context.paths.responses("teacher_responses", shard), 0
+        path, before = context.paths.responses("teacher", shard), 0
         for batch in read_columns(path, RESPONSES, columns=columns):
             ids = batch["prompt_id"]
             stranger = next((place for place, prompt_id in enumerate(ids) if prompt_id not in ballots), None)
@@ -125,7 +127,7 @@ def _batches(context: Context, ballots: Mapping[str, Ballot]) -> Iterator[Batch]
                 for model, temperature in zip(batch["model"], batch["temperature"], strict=True)
             ]
             before += len(ids)
-            yield Batch(ids, origins, batch["response"], batch.get("mean_logprob"))
+            yield Batch(ids, origins, batch["response"], batch.get("mean_logprob"), batch["finish_reason"])
 
 
 def _check_models(context: Context, ballots: Mapping[str, Ballot]) -> None:

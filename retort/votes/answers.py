@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,9 +10,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from retort.text.extract import Answer
+from retort.text.finish_reasons import NOT_RECORDED, is_whole, unexpected, whole_text
+
+_log = logging.getLogger(__name__)
 
 Reader = Callable[[str], Answer | None]
 """Reads a response's answer; must be picklable, so a function of a module or a `functools.partial` of one."""
@@ -34,6 +38,37 @@ class Batch(NamedTuple):
     responses: Sequence[str]
     mean_logprobs: Sequence[float | None] | None = None
     """Mean log-probability of their tokens, where votes are weighed by it."""
+    finish_reasons: Sequence[str] | None = None
+    """How each ended, as `retort.text.finish_reasons` names it; None: nothing says so, and all count as whole."""
+
+
+@dataclass
+class Counts:
+    """What was read in some responses."""
+
+    rules: Counter[str] = field(default_factory=Counter)
+    """How many answers each extraction rule read."""
+    not_whole: Counter[str] = field(default_factory=Counter)
+    """Responses that are not whole, and so have no answer, by their finish reason."""
+    not_recorded: int = 0
+    """Responses of which no record says how they ended; they count as whole."""
+
+    def __iadd__(self, other: Counts) -> Self:
+        """Add those of other responses."""
+        self.rules += other.rules
+        self.not_whole += other.not_whole
+        self.not_recorded += other.not_recorded
+        return self
+
+    def warn(self) -> None:
+        """Say in the log how many responses have no vote because they are not whole, and why."""
+        if self.not_whole:
+            how = ", ".join(f"{reason} {count}" for reason, count in sorted(self.not_whole.items()))
+            _log.warning("%d responses are not whole and have no vote: %s", self.not_whole.total(), how)
+        if strange := unexpected(self.not_whole):
+            _log.warning("finish reasons that are neither an end nor a limit: %s", ", ".join(strange))
+        if self.not_recorded:
+            _log.warning("%d responses have no finish reason on record and count as whole", self.not_recorded)
 
 
 @dataclass
@@ -42,7 +77,7 @@ class Ballot:
 
     gold: str | None = None
     answers: list[str | None] = field(default_factory=list)
-    """One a response; None where no answer could be read."""
+    """One a response; None where no answer could be read, or where the response is not whole."""
     origins: list[Origin] = field(default_factory=list)
     mean_logprobs: list[float | None] = field(default_factory=list)
     """One a response, or empty."""
@@ -50,8 +85,8 @@ class Ballot:
 
 def collect(
     batches: Iterable[Batch], ballots: dict[str, Ballot], read: Reader, *, workers: int | None = None
-) -> Iterator[tuple[int, Counter[str]]]:
-    """Read the responses of `batches` and put their answers into `ballots`.
+) -> Iterator[tuple[int, Counts]]:
+    """Read the responses of `batches` and put their answers into `ballots`; one that is not whole has no answer.
 
     Texts are dropped batch by batch, and equal answers are kept once, so memory grows with the number of responses
     and not with their length.
@@ -63,11 +98,11 @@ def collect(
         workers: Processes that read; by default one a core that this process may use, and none for a single batch.
 
     Yields:
-        For each batch its number of responses and how many answers each rule read.
+        For each batch its number of responses, and what was read in them.
     """
     kept: dict[str, str] = {}
     origins: dict[Origin, Origin] = {}
-    for batch, (answers, rules) in _in_order(batches, read, _cores() if workers is None else workers):
+    for batch, (answers, counts) in _in_order(batches, read, _cores() if workers is None else workers):
         logprobs = batch.mean_logprobs or ()
         for place, (prompt, answer, origin) in enumerate(zip(batch.prompts, answers, batch.origins, strict=True)):
             ballot = ballots[prompt]
@@ -75,21 +110,23 @@ def collect(
             ballot.origins.append(origins.setdefault(origin, origin))
             if logprobs:
                 ballot.mean_logprobs.append(logprobs[place])
-        yield len(answers), rules
+        yield len(answers), counts
 
 
-_Read = tuple[list[str | None], Counter[str]]
+_Read = tuple[list[str | None], Counts]
 
 
-def _read(responses: Sequence[str], read: Reader) -> _Read:
-    rules: Counter[str] = Counter()
-    values: list[str | None] = []
-    for response in responses:
-        answer = read(response)
+def _read(responses: Sequence[str], reasons: Sequence[str] | None, read: Reader) -> _Read:
+    counts, values = Counts(), []
+    for response, reason in zip(responses, reasons or [NOT_RECORDED] * len(responses), strict=True):
+        if not is_whole(reason):
+            counts.not_whole[reason] += 1
+        counts.not_recorded += reason == NOT_RECORDED
+        answer = read(whole_text(response, reason))
         values.append(answer.value if answer else None)
         if answer:
-            rules[answer.rule] += 1
-    return values, rules
+            counts.rules[answer.rule] += 1
+    return values, counts
 
 
 def _in_order(batches: Iterable[Batch], read: Reader, workers: int) -> Iterator[tuple[Batch, _Read]]:
@@ -100,13 +137,13 @@ def _in_order(batches: Iterable[Batch], read: Reader, workers: int) -> Iterator[
         return
     if second is None or workers < 2:
         for batch in chain([first], [second] if second else [], source):
-            yield batch, _read(batch.responses, read)
+            yield batch, _read(batch.responses, batch.finish_reasons, read)
         return
     # Not forked: Arrow's threads, which read the tables, do not survive that.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         under_way: deque[tuple[Batch, Future[_Read]]] = deque()
         for batch in chain([first, second], source):
-            under_way.append((batch, pool.submit(_read, batch.responses, read)))
+            under_way.append((batch, pool.submit(_read, batch.responses, batch.finish_reasons, read)))
             if len(under_way) > 2 * workers:
                 done, future = under_way.popleft()
                 yield done, future.result()

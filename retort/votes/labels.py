@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from retort.config.data import AnswerType, VotesConfig
 from retort.text.equal import same_answer
-from retort.votes.answers import Ballot, Origin
+from retort.votes.answers import Ballot, Counts, Origin
 from retort.votes.confidence import HeldOutAgreement, gold_confidence, score_of
 from retort.votes.label_metrics import (
     accuracy_at_coverage,
@@ -70,6 +70,8 @@ class VoteSummary:
     """Probability that a vote over k responses is right, ties counted as wrong, each response counted once."""
     accuracy_at_coverage: list[list[float]]
     """[share of labels kept, their accuracy], highest shares first; at most 20 points."""
+    not_whole: dict[str, int]
+    """Responses that were cut off, filtered or stopped otherwise, which have no vote, by their finish reason."""
     rules: dict[str, int]
     """How many answers each extraction rule read."""
 
@@ -87,7 +89,7 @@ class Labels:
 
 
 def count_votes(
-    ballots: Mapping[str, Ballot], kind: AnswerType, config: VotesConfig, rules: Counter[str] | None = None
+    ballots: Mapping[str, Ballot], kind: AnswerType, config: VotesConfig, counts: Counts | None = None
 ) -> Labels:
     """Vote on every ballot and measure the labels.
 
@@ -95,7 +97,7 @@ def count_votes(
         ballots: Collected answers by prompt.
         kind: Kind of the answers.
         config: Thresholds, weights and kind of confidence.
-        rules: How many answers each extraction rule read, for the summary.
+        counts: What was read in the responses, for the summary.
 
     Raises:
         KeyError: `source_weights` lacks a model that answered.
@@ -122,7 +124,7 @@ def count_votes(
         "gold": gold_confidence(votes, correct, list(ballots)),
     }
     confidence = estimates[config.confidence]
-    summary = _summary(tally, votes, correct, estimates, config, sources, rules or Counter())
+    summary = _summary(tally, votes, correct, estimates, config, sources, counts or Counts())
     return Labels(votes, correct, confidence, summary)
 
 
@@ -202,7 +204,7 @@ def _summary(
     estimates: Mapping[str, Sequence[float | None]],
     config: VotesConfig,
     sources: dict[str, float],
-    rules: Counter[str],
+    counts: Counts,
 ) -> VoteSummary:
     quality = label_quality([vote.share for vote in votes], correct, [vote.abstained for vote in votes])
     responses, samples = sum(vote.total for vote in votes), tally.origins.total()
@@ -221,7 +223,7 @@ def _summary(
         mean_share=quality.mean_share,
         agreement=_mean(tally.agreements),
         entropy=_mean(tally.entropies),
-        unparsed_share=1 - sum(rules.values()) / responses if responses else 0.0,
+        unparsed_share=1 - counts.rules.total() / responses if responses else 0.0,
         sample_accuracy=tally.right.total() / samples if samples else None,
         sample_accuracy_by_model=tally.accuracy_by(lambda origin: origin.model),
         sample_accuracy_by_temperature=tally.accuracy_by(_temperature),
@@ -236,7 +238,8 @@ def _summary(
         pass_at_k={str(k): _mean(tally.passes[k]) for k in sorted(tally.passes)},
         maj_at_k={str(k): _mean(tally.majorities[k]) for k in sorted(tally.majorities)},
         accuracy_at_coverage=[list(curve[place]) for place in _spread(len(curve), _CURVE_POINTS)],
-        rules=dict(sorted(rules.items())),
+        not_whole=dict(sorted(counts.not_whole.items())),
+        rules=dict(sorted(counts.rules.items())),
     )
 
 

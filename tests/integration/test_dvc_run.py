@@ -31,7 +31,7 @@ def test_a_run_gets_a_workspace_named_by_its_configuration(run, capfd):
     verb()
     assert "nothing has changed since the last run" in capfd.readouterr().err
     verb(changes=["ppo.iterations=7"])
-    assert "ppo" in made.ran()
+    assert "ppo-ppo" in made.ran()
     assert Path("runs/toy/outputs/report").is_dir()
 
 

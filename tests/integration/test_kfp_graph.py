@@ -8,11 +8,13 @@ import pytest
 import yaml
 from retort_pipelines.graph import compile as compiling
 from retort_pipelines.graph.compile import arguments
-from retort_pipelines.profiles import WITH_MODELS, Profile
+from retort_pipelines.graph.distil import CONFIGURATION, parameter_of
+from retort_pipelines.profiles import Profile
 
 from retort.config import load_config, resolved
-from retort.config.run import pick
-from retort.run.graph import STAGES, TRAINING, producers, tasks
+from retort.config.load import pick
+from retort.pod.settings import OPERATION, GroupSettings
+from retort.run.tasks import graph, known_stages
 from retort.run.workspace import create, dvc_yaml
 
 
@@ -20,12 +22,26 @@ from retort.run.workspace import create, dvc_yaml
 def config(tmp_path_factory):
     file = tmp_path_factory.mktemp("config") / "config.yaml"
     values = {
-        "teacher": {"type": "transformers", "model": "hub/teacher"},
-        "student": {"model": "hub/student"},
+        "models": {
+            "teacher": {
+                "engine": {"type": "openai", "base_url": "http://llm/v1", "model": "m", "concurrency": 7},
+            },
+            "base": {"source": "hub/student"},
+        },
+        "students": {
+            "sft": {"method": "sft", "from": "base"},
+            "ppo": {"method": "ppo", "from": "sft", "reward": "learned"},
+            "sft_more": {"method": "sft", "from": "base", "compute_of": "ppo"},
+            "ppo2": {"method": "ppo", "from": "ppo", "reward": "learned2", "engine": {"type": "vllm"}},
+        },
+        "rewards": {
+            "learned": {"type": "model"},
+            "learned2": {"type": "model", "trunk": "ppo", "likelihood": ["ppo"], "responses": ["teacher", "ppo"]},
+        },
         "prompts": {"sources": [{"path": "data/prompts.jsonl"}], "decontaminate": ["data/gsm8k.jsonl"]},
         "teacher_responses": {"shards": [0, 1, 2]},
         "evaluate": {
-            "models": ["teacher", "sft", "ppo", "sft_equal_compute"],
+            "models": ["teacher", "sft", "ppo", "ppo2"],
             "benchmarks": [
                 {"name": "heldout"},
                 {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/gsm8k.jsonl"}},
@@ -39,7 +55,7 @@ def config(tmp_path_factory):
 PROFILE = Profile.model_validate(
     {
         "parallelism": 3,
-        "images": {"train": "registry/train:1", "pull_secrets": ["registry"]},
+        "images": {"train": "registry/train:1", "generate": "registry/generate:1", "pull_secrets": ["registry"]},
         "secrets": {"store": "s3"},
         "tables": {"memory": "2Gi"},
         "models": {
@@ -77,9 +93,10 @@ class Compiled:
     def __init__(self, document):
         self.document = document
         self.edges: dict[str, set[str]] = {}
-        self.settings: dict[str, set[str]] = {}
-        self.addresses: set[str] = set()
-        self.functions: dict[str, set[str]] = {}
+        """By parameter with a group's settings: those of the groups that it reads from."""
+        self.functions: dict[str, str] = {}
+        """Function of each group's pods."""
+        self.items: dict[str, set[str]] = {}
         root = document["root"]
         self._walk(root, {name: {f"argument {name}"} for name in root["inputDefinitions"]["parameters"]})
 
@@ -113,61 +130,103 @@ class Compiled:
         if "dag" in component:
             made = self._walk(component, given)
             for items in given.get("items", ()):
-                (stage,) = made
-                self.addresses |= {f"{stage}@{item}" for item in json.loads(items.removeprefix("items "))}
+                (group,) = made
+                self.items.setdefault(group, set()).update(json.loads(items.removeprefix("items ")))
             return made
         container = self.document["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         function = container["args"][container["args"].index("--function_to_execute") + 1]
-        upstream = {name for origins in given.values() for name in origins if name.isidentifier() and name != "item"}
+        upstream = {
+            name
+            for key, origins in given.items()
+            if key != "settings"
+            for name in origins
+            if name.endswith("_settings") and not name.startswith("argument ")
+        }
         if function == "collect":
             return upstream
         if function in ("record", "summary"):
             return set()
-        self.edges.setdefault(function, set()).update(upstream)
-        self.settings.setdefault(function, set()).update(given["settings"])
-        if "item" not in given:
-            self.addresses.add(function)
-        return {function}
+        (group,) = (origin.removeprefix("argument ") for origin in given["settings"])
+        self.edges.setdefault(group, set()).update(upstream)
+        self.functions[group] = function
+        constant = task["inputs"]["parameters"]["item"].get("runtimeValue", {}).get("constant")
+        self.items.setdefault(group, set()).update([] if constant is None else [constant])
+        return {group}
 
 
 def test_tasks_are_those_of_the_graph(compiled, config):
-    assert compiled.addresses == {task.address for stage in STAGES for task in tasks(config, stage)}
+    groups = graph(config).groups
+    assert compiled.items == {parameter_of(name): {task.item for task in tasks} for name, tasks in groups.items()}
 
 
-def test_edges_are_those_of_the_graph(compiled):
-    assert compiled.edges == {stage.name: {other.name for other in producers(stage)} for stage in STAGES}
+def test_each_group_runs_the_component_of_its_stage(compiled, config):
+    groups = graph(config).groups
+    assert compiled.functions == {parameter_of(name): tasks[0].stage.name for name, tasks in groups.items()}
+
+
+def test_edges_are_those_of_the_graph(compiled, config):
+    made = graph(config)
+    assert compiled.edges == {
+        parameter_of(name): {parameter_of(maker.group) for task in tasks for maker in made.producers(task)}
+        for name, tasks in made.groups.items()
+    }
 
 
 def test_dvc_sees_the_same_edges(toy):
     from dvc.repo import Repo
 
-    made = toy()
-    create(Path("runs/toy"), made.config, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
-    found: dict[str, set[str]] = {stage.name: set() for stage in STAGES}
+    run = toy()
+    made = graph(run.config, run.home)
+    create(Path("runs/toy"), run.config, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
+    found: dict[str, set[str]] = {task.address: set() for task in made}
     with contextlib.chdir("runs/toy"), Repo() as repo:
         for stage, needed in repo.index.graph.edges:
-            found[stage.addressing.split("@")[0]].add(needed.addressing.split("@")[0])
-    assert found == {stage.name: {other.name for other in producers(stage)} for stage in STAGES}
+            found[stage.addressing].add(needed.addressing)
+    assert found == {task.address: {maker.address for maker in made.producers(task)} for task in made}
 
 
-def test_each_stage_is_told_its_own_parameters_and_no_other(compiled, config):
-    declared = yaml.safe_load(dvc_yaml(config))["stages"]
+def test_each_group_is_told_its_own_parameters_and_no_other(config):
+    declared = yaml.safe_load(dvc_yaml(graph(config)))["stages"]
     given = arguments(config, remote="s3://bucket/store", files={})
-    for stage in STAGES:
-        assert compiled.settings[stage.name] == {f"argument {stage.name}_settings"}
-        entry = declared[stage.name].get("do", declared[stage.name])
-        told = json.loads(given[f"{stage.name}_settings"])
-        assert told["params"] == pick(resolved(config), entry["params"])
+    for name, tasks in graph(config).groups.items():
+        told = GroupSettings.from_json(given[parameter_of(name)])
+        keys = [key for key in declared[tasks[0].address]["params"] if isinstance(key, str)]
+        assert told.params == pick(resolved(config), keys)
+        assert told.code == {task.item: task.code() for task in tasks}
+        assert [task.address for task in told.tasks.values()] == [task.address for task in tasks]
 
 
-def test_a_changed_ppo_parameter_changes_the_settings_of_ppo_alone(config):
-    changed = config.model_copy(update={"ppo": config.ppo.model_copy(update={"iterations": 7})})
-    before, after = (arguments(one, remote="s3://bucket/store", files={}) for one in (config, changed))
-    assert {name for name in before if before[name] != after[name]} == {"ppo_settings"}
+def changed(config, tmp_path, *changes):
+    """Names of the arguments that differ when a value of the configuration does."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved(config), sort_keys=False))
+    other = load_config(tmp_path / "config.yaml", changes=changes)
+    before, after = (arguments(one, remote="s3://bucket/store", files={}) for one in (config, other))
+    return {name for name in before if before[name] != after[name]} - {CONFIGURATION}
+
+
+def test_a_changed_parameter_changes_the_settings_of_its_own_tasks_alone(config, tmp_path):
+    assert changed(config, tmp_path, "ppo.iterations=7") == {"ppo_ppo_settings", "ppo_ppo2_settings"}
+    assert changed(config, tmp_path, "students.ppo2.iterations=7") == {"ppo_ppo2_settings", "report_settings"}
+
+
+def test_speed_patience_prices_and_addresses_change_no_settings(config, tmp_path):
+    engine = "models.teacher.engine"
+    changes = [f"{engine}.concurrency=9", f"{engine}.prompt_cost=3", f"{engine}.base_url=http://x/v1"]
+    assert changed(config, tmp_path, *changes, "ppo.tracker=mlflow", "sft.checkpoint_steps=9") == set()
+
+
+def test_the_whole_configuration_is_an_argument_that_no_task_reads(config, documents):
+    from retort_pipelines.runs.runs import config_of
+
+    found, remote = config_of(arguments(config, remote="s3://bucket/store", files={}))
+    assert (found, remote) == (config, "s3://bucket/store")
+    assert list(found.students) == list(config.students)
+    text = json.dumps({**documents[0], "root": {**documents[0]["root"], "inputDefinitions": {}}})
+    assert f'"{CONFIGURATION}"' not in text
 
 
 def executors(documents):
-    """Stage, container and pod settings of every executor."""
+    """Stage, container and pod settings of every executor, one a group."""
     placed = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for label, executor in documents[0]["deploymentSpec"]["executors"].items():
         container = executor["container"]
@@ -176,10 +235,11 @@ def executors(documents):
 
 
 def test_stages_with_models_get_the_gpus_nodes_and_volumes_of_the_profile_and_others_do_not(documents):
-    seen = set()
+    known, seen = known_stages(), set()
+    with_models = {name for name, stage in known.items() if stage.uses == "models"}
     for stage, container, pod in executors(documents):
         resources = container["resources"]
-        if stage in WITH_MODELS:
+        if stage in with_models:
             seen.add(stage)
             assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
             assert resources["accelerator"]["resourceCount"] == ("4" if stage == "ppo" else "1")
@@ -198,18 +258,18 @@ def test_stages_with_models_get_the_gpus_nodes_and_volumes_of_the_profile_and_ot
             assert {"name": "TMPDIR", "value": "/scratch"} in container["env"]
             assert pod["activeDeadlineSeconds"] == "7200"
             labels = {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "low"}
-            assert pod["podMetadata"]["labels"] == labels | ({"retort/training": "true"} if stage in TRAINING else {})
+            assert pod["podMetadata"]["labels"] == labels | ({"retort/training": "true"} if known[stage].trains else {})
         else:
             assert "accelerator" not in resources
             assert resources["resourceMemoryLimit"] == "2Gi"
             assert not {"tolerations", "nodeSelector", "emptyDirMounts", "genericEphemeralVolume"} & set(pod)
-    assert seen == set(WITH_MODELS)
+    assert seen == with_models
 
 
 def test_every_pod_is_the_images_numeric_user_and_knows_secrets_by_name_only(documents):
     text = json.dumps(documents)
     for _, container, pod in executors(documents):
-        assert container["image"] == "registry/train:1"
+        assert container["image"] in ("registry/train:1", "registry/generate:1")
         assert pod["securityContext"] == {"runAsUser": "65532", "runAsGroup": "65532", "runAsNonRoot": True}
         names = [secret["secretNameParameter"]["runtimeValue"]["constant"] for secret in pod["secretAsEnv"]]
         assert names == ["s3", "retort-models"]
@@ -218,6 +278,15 @@ def test_every_pod_is_the_images_numeric_user_and_knows_secrets_by_name_only(doc
         (run,) = pod["fieldPathAsEnv"]
         assert (run["name"], run["fieldPath"]) == ("RETORT_RUN", "metadata.labels['pipeline/runid']")
     assert "AWS_SECRET_ACCESS_KEY=" not in text
+
+
+def test_pods_get_the_image_of_their_engine_and_the_values_that_are_no_cache_key(documents):
+    executors_ = documents[0]["deploymentSpec"]["executors"]
+    images = {label: one["container"]["image"] for label, one in executors_.items()}
+    assert {label for label, image in images.items() if image == "registry/generate:1"} == {"exec-evaluate-ppo2"}
+    env = {one["name"]: one["value"] for one in executors_["exec-teacher-responses"]["container"]["env"]}
+    assert json.loads(env[OPERATION])["models"]["teacher"]["engine"]["concurrency"] == 7
+    assert OPERATION not in json.dumps(executors_["exec-votes"])
 
 
 def test_every_task_is_retried_with_patience_and_all_that_have_contents_are_cached(documents):
@@ -238,7 +307,7 @@ def test_shards_are_run_a_few_at_a_time(documents):
         for task in component.get("dag", {}).get("tasks", {}).values()
         if "parameterIterator" in task
     ]
-    assert len(loops) == 6  # two of responses, and one a model
+    assert len(loops) == 7  # the teacher's responses, those of two students, and one a model
     assert {task["iteratorPolicy"]["parallelismLimit"] for task in loops} == {3}
 
 
@@ -247,9 +316,9 @@ def test_the_run_ends_with_a_summary_whatever_happens(documents):
     assert task["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
-def test_a_place_is_no_input_of_a_task_so_that_moving_a_run_keeps_its_cache(documents):
+def test_a_place_is_no_input_of_a_task_so_that_moving_a_run_keeps_its_cache(documents, config):
     inputs = set(documents[0]["root"]["inputDefinitions"]["parameters"])
-    assert inputs == {f"{stage.name}_settings" for stage in STAGES}
+    assert inputs == {*map(parameter_of, graph(config).groups), CONFIGURATION}
 
 
 def test_no_argument_spans_lines(config):
@@ -269,24 +338,24 @@ def scheduled(config, tmp_path_factory):
 
 
 def test_a_scheduled_run_does_nothing_unless_its_data_changed(scheduled):
-    graph = scheduled["components"]["comp-exit-handler-1"]["dag"]["tasks"]
-    stages = {name: task for name, task in graph.items() if name != "refresh"}
+    tasks = scheduled["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    stages = {name: task for name, task in tasks.items() if name != "refresh"}
     assert len(stages) == 1  # everything else is inside the condition
     (condition,) = stages.values()
     assert "refresh-changed'] == true" in condition["triggerPolicy"]["condition"]
-    assert graph["refresh"]["cachingOptions"] == {}
+    assert tasks["refresh"]["cachingOptions"] == {}
     given = condition["inputs"]["parameters"]["pipelinechannel--refresh-settings"]
     assert given["taskOutputParameter"] == {"outputParameterKey": "settings", "producerTask": "refresh"}
 
 
 def test_a_stage_that_is_to_run_again_is_neither_remembered_by_kubeflow_nor_by_dvc(config, tmp_path):
-    compiling.compile(config, PROFILE, tmp_path / "forced.yaml", forced={"ppo"})
+    compiling.compile(config, PROFILE, tmp_path / "forced.yaml", forced={"ppo-ppo"})
     document = next(yaml.safe_load_all((tmp_path / "forced.yaml").read_text()))
     tasks_ = {
         name: task
         for component in document["components"].values()
         for name, task in component.get("dag", {}).get("tasks", {}).items()
     }
-    assert (tasks_["ppo"]["cachingOptions"], tasks_["sft"]["cachingOptions"]) == ({}, {"enableCache": True})
-    env = document["deploymentSpec"]["executors"]["exec-ppo"]["container"]["env"]
+    assert (tasks_["ppo-ppo"]["cachingOptions"], tasks_["sft-sft"]["cachingOptions"]) == ({}, {"enableCache": True})
+    env = document["deploymentSpec"]["executors"]["exec-ppo-ppo"]["container"]["env"]
     assert {"name": "RETORT_FORCE", "value": "1"} in env

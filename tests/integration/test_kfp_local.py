@@ -10,6 +10,8 @@ from retort.errors import StageError
 from retort.run import dvc_adapter
 from retort.run.workspace import create
 
+TWO = {"sft": {"method": "sft", "from": "base"}, "ppo": {"method": "ppo", "from": "sft"}}
+
 
 def workspace(toy, name):
     root = Path("runs") / name
@@ -20,7 +22,7 @@ def workspace(toy, name):
 @pytest.mark.timeout(900)
 @pytest.mark.slow
 def test_local_kubeflow_gives_what_dvc_gives_and_a_second_run_does_nothing(toy):
-    made = toy(evaluate={"models": ["teacher", "ppo"]})
+    made = toy(students=TWO, evaluate={"models": ["teacher", "ppo"]})
     by_dvc, by_kfp = workspace(made, "dvc"), workspace(made, "kfp")
     dvc_adapter.reproduce(by_dvc)
     expected = made.ran()
@@ -36,7 +38,7 @@ def test_local_kubeflow_gives_what_dvc_gives_and_a_second_run_does_nothing(toy):
 
 
 def test_a_failed_task_gives_its_exit_code_and_keeps_what_was_done(toy, monkeypatch, capfd):
-    made = toy(evaluate={"models": ["ppo"]})
+    made = toy(students=TWO, evaluate={"models": ["ppo"]})
     root = workspace(made, "kfp")
     monkeypatch.setenv("TOY_FAIL", "models:65")
     with pytest.raises(StageError) as failure:
@@ -45,6 +47,6 @@ def test_a_failed_task_gives_its_exit_code_and_keeps_what_was_done(toy, monkeypa
     shown = capfd.readouterr()
     assert shown.out == ""
     assert shown.err.count("retort: models was told to fail.") == 1
-    assert not {"RETORT_STATE", "RETORT_RUN"} & os.environ.keys()
+    assert not {"RETORT_STATE", "RETORT_RUN", "RETORT_OPERATION"} & os.environ.keys()
     # The task beside it was done and is kept; nothing that follows was tried.
     assert set(made.ran()) == {"models", "prompts"}

@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from retort.config import load_config
-from retort.config.run import resolved
+from retort.config import load_config, resolved
 from retort.io.tables import JUDGE_CALLS, JUDGEMENTS, REWARD_EXAMPLES, VOTES, read_table
 from retort.run.graph import STAGES, tasks
 from retort.run.paths import Paths

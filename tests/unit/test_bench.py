@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import ppo, sampler
+from bench import claim, ppo, sampler
 from bench.ppo_work import Work
+from retort.config import load_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,3 +82,31 @@ def test_ppo_s_ratios_are_of_medians_and_the_table_says_both_sides():
     table = {row[0]: row[1:] for row in ppo.rows(found)}
     assert table["episodes/s"] == ["6.00 (5.00 to 9.00)", "2.00 (2.00 to 2.00)", "3.00"]
     assert table["update, share (ms an episode)"][:2] == ["40% (67 ms)", "40% (200 ms)"]
+
+
+def test_the_claim_s_columns_are_the_configuration_s_models_and_the_pairs_of_its_result(monkeypatch):
+    monkeypatch.setattr(claim, "commit", lambda: "abc1234")
+    config = load_config(Path("demo"), changes=claim.changes(0))
+    score = {"accuracy": 0.5, "n": 2400}
+    pair = {"difference": 0.04, "low": 0.026, "high": -0.001}
+    models = {name: score | {"accuracy": place / 10} for place, name in enumerate(config.evaluated(), 1)}
+    tables = {one.name: {"models": models, "paired": {"ppo_minus_sft": pair}} for one in config.evaluate.benchmarks}
+    shut = {one.name: {"models": {"sft": score}, "paired": {}} for one in config.evaluate.benchmarks}
+    runs = {
+        0: {"models": models, "benchmarks": tables, "notices": []},
+        3: {"models": {"sft": score}, "benchmarks": shut, "notices": ["PPO was skipped."]},
+    }
+    lines = claim.markdown(runs, config).splitlines()
+    assert lines[0].startswith("Accuracy on 2,400 held-out problems of the embedded task, 2 seeds of the pipeline")
+    assert "'SFT, equal compute' is given PPO's compute as well. " in lines[0]
+    assert lines[2] == "Sampled at temperature 1:"
+    assert lines[4] == (
+        "| seed | teacher | base | SFT | **PPO** | SFT, equal compute | PPO − SFT | PPO − teacher | PPO − base | "
+        "PPO − SFT, equal compute |"
+    )
+    first = "| 0 | 10.0 % | 20.0 % | 30.0 % | **40.0 %** | 50.0 % | +4.0 [+2.6, -0.1] | – | – | – |"
+    assert lines[6] == first
+    assert lines[7] == "| 3 | – | – | 50.0 % | **–** | – | – | – | – | – |"
+    assert lines.count(first) == 2
+    assert "Greedy:" in lines
+    assert lines[-1] == "- Seed 3: PPO was skipped."

@@ -4,15 +4,19 @@ from retort_components.record.component import record
 from retort_components.refresh.component import refresh
 
 from retort.pod import lock_fragments
+from retort.pod.settings import GroupSettings
+from retort.run.graph import Task
+from retort.run.tasks import STAGES
 
 
 def test_a_schedule_skips_what_it_has_done_and_sees_new_data(tmp_path):
     remote, export = str(tmp_path / "store"), tmp_path / "bucket/export/prompts.jsonl"
     export.parent.mkdir(parents=True)
-    told = {"remote": remote, "reads": ["data/p.jsonl"], "files": [{"path": "data/p.jsonl", "md5": "old"}]}
+    task = Task(STAGES["prompts"], sources=("data/p.jsonl",))
+    told = GroupSettings(remote, {}, {"": "code"}, [{"path": "data/p.jsonl", "md5": "old"}], {"": task}).to_json()
 
     def fire():
-        return refresh.python_func(json.dumps(told), "weekly", "plan-1", {"data/p.jsonl": str(export)})
+        return refresh.python_func(told, "weekly", "plan-1", {"data/p.jsonl": str(export)})
 
     export.write_text('{"prompt": "1+1?"}\n')
     settings, changed = fire()

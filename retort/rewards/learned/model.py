@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ from retort.io.files import native_writes, write_json
 from retort.modeling.abilities import text_config
 from retort.modeling.batch import TokenBatch, pad_batch
 from retort.modeling.chat import differences, fingerprint, prompt_ids, response_ids, response_tokens
-from retort.modeling.loading import load_model, load_tokenizer
+from retort.modeling.loading import load_model, load_tokenizer, model_size
 from retort.modeling.logprobs import length_sorted_batches
 from retort.modeling.lora import WithAdapter, is_adapter, save_adapter
 from retort.modeling.packing import hidden_states
-from retort.rewards.learned.features import POOLED, Judge, features, pool_prefixes, token_features
+from retort.rewards.learned.features import POOLED, Judge, features, pool_prefixes, prefix_features, token_features
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -35,9 +35,10 @@ class RewardModel(nn.Module):
         trunk: Causal language model, with adapters in its layers (`adapt`) or not; its last hidden state at the
             response's last token is used.
         tokenizer: The trunk's tokenizer.
-        judges: Frozen models by name (teacher, sft).
+        judges: Frozen models by name of model or student.
         head_size: Hidden width of the head.
-        init: Model that the trunk started from.
+        init: Model or student that the trunk started from.
+        name: Name of the reward.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class RewardModel(nn.Module):
         judges: dict[str, Judge],
         *,
         head_size: int,
-        init: Literal["teacher", "sft"] = "sft",
+        init: str = "sft",
+        name: str = "learned",
     ):
         super().__init__()
         self.trunk, self.tokenizer, self.judges, self.head_size = trunk, tokenizer, judges, head_size
-        self.init, self.folder = init, Path("(not saved)")
+        self.init, self.folder, self.name = init, Path("(not saved)"), name
+        self.folders: dict[str, Path] = {}
         self._adapted: tuple[Any, ...] = ()
         self.compute_dtype = trunk.dtype
         hidden = int(text_config(trunk).hidden_size)
@@ -81,6 +84,53 @@ class RewardModel(nn.Module):
         """Give up the trunk for another model's weights, `adapted`, with its adapter `name`, which is the trunk's."""
         del self.trunk
         self.trunk, self._adapted = WithAdapter(adapted, name), ()
+
+    @property
+    def flops_per_token(self) -> float:
+        """Compute of scoring one token: 2 x parameters of the trunk and of each frozen model."""
+        models = [self.trunk, *(judge.model for judge in self.judges.values())]
+        return 2.0 * sum(model_size(model) for model in models)
+
+    def frozen_models(self, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+        """See `retort.plugins.LikelihoodReward`."""
+        return {name: judge.model for name, judge in self.judges.items() if judge.reads_like(tokenizer)}
+
+    def score_knowing(
+        self,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        finished: Sequence[bool],
+        known: Mapping[str, Sequence[Tensor]],
+    ) -> Tensor:
+        """See `retort.plugins.LikelihoodReward`."""
+        return self.score(prompts, responses, finished, known=known, batch_size=128)
+
+    def prefix_features(self, logprobs_BT: Tensor, response_mask_BT: Tensor) -> Tensor:
+        """See `retort.plugins.LikelihoodReward` and `features.prefix_features`."""
+        return prefix_features(logprobs_BT, response_mask_BT)
+
+    def critic_trunk(self, tokenizer: PreTrainedTokenizerFast) -> Any:
+        """The trunk once more, with its adapter merged, for a critic to start from.
+
+        Raises:
+            InputError: it reads other tokens than the policy.
+        """
+        if not Judge(self.trunk, self.tokenizer).reads_like(tokenizer):
+            raise InputError(
+                "has another vocabulary or chat template than the student: the critic cannot start from it",
+                file=self.folder / "trunk",
+                remedy=f"Set critic_init to policy, or give rewards.{self.name} the student as its trunk",
+            )
+        trunk = load_trunk(self.folder, self.folders)
+        return trunk.merge_and_unload() if is_adapter(self.folder / "trunk") else trunk
+
+    def share_weights(self, policy: Any, reference: Any, start: str, adapter: str) -> None:
+        """See `retort.plugins.LikelihoodReward`."""
+        if start in self.judges:
+            self.judges[start] = Judge(reference, self.judges[start].tokenizer)
+        if self.adapted is not None and self.init == start:
+            policy.load_adapter(str(self.folder / "trunk"), adapter)
+            self.share(policy, adapter)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the head alone."""
@@ -218,17 +268,22 @@ class RewardModel(nn.Module):
             scores[index] = (logits / self.temperature + self.bias).sigmoid().float().cpu()
         return scores
 
-    def check_reads_like(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def check_reads_like(self, tokenizer: PreTrainedTokenizerFast, student: str) -> None:
         """Refuse to score a policy other than the student that this model was made from.
 
-        Responses come as text, so what began as the teacher may read them in a vocabulary and template of its own. What
-        began as the student must read as the policy does: where it does not, the model belongs to another student.
+        Responses come as text, so what began as another model may read them in a vocabulary and template of its own.
+        What is the very student that the policy starts from must read as the policy does: where it does not, this
+        model belongs to another one.
+
+        Args:
+            tokenizer: The policy's.
+            student: Model or student that the policy starts from.
 
         Raises:
             InputError: the student's part has another vocabulary or chat template than `tokenizer`.
         """
-        parts = {"trunk": self.tokenizer} if self.init == "sft" else {}
-        parts |= {name: judge.tokenizer for name, judge in self.judges.items() if name == "sft"}
+        parts = {"trunk": self.tokenizer} if self.init == student else {}
+        parts |= {name: judge.tokenizer for name, judge in self.judges.items() if name == student}
         for name, mine in parts.items():
             if differing := differences(fingerprint(mine), fingerprint(tokenizer)):
                 raise InputError(
@@ -258,7 +313,7 @@ class RewardModel(nn.Module):
         write_json(folder / "reward.json", settings)
 
     @classmethod
-    def load(cls, folder: Path, folders: dict[str, Path]) -> RewardModel:
+    def load(cls, folder: Path, folders: dict[str, Path], *, name: str = "learned") -> RewardModel:
         """Read what `save` wrote; the judges, and the base of a trunk that is an adapter, are in `folders` by name.
 
         Raises:
@@ -279,16 +334,17 @@ class RewardModel(nn.Module):
             load_judges({name: folders[name] for name in settings["judges"]}),
             head_size=settings["head_size"],
             init=settings["init"],
+            name=name,
         )
-        model.folder = folder
+        model.folder, model.folders = folder, folders
         if is_adapter(folder / "trunk"):
             model.adapt(trunk)
-        for name, judge in model.judges.items():
-            if differing := differences(settings["reads"][name], fingerprint(judge.tokenizer)):
+        for read, judge in model.judges.items():
+            if differing := differences(settings["reads"][read], fingerprint(judge.tokenizer)):
                 raise InputError(
-                    f"the head was trained with a judge of another {differing} than {folders[name]} has now",
+                    f"the head was trained with a judge of another {differing} than {folders[read]} has now",
                     file=folder / "reward.json",
-                    field=f"reads.{name}",
+                    field=f"reads.{read}",
                     remedy="Run the stage `reward` again",
                 )
         model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)

@@ -13,7 +13,6 @@ from retort.modeling.abilities import text_config
 from retort.modeling.batch import TokenBatch
 from retort.modeling.lora import active_adapter
 from retort.modeling.packing import hidden_states
-from retort.rewards.learned.features import PREFIX
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,26 +24,26 @@ ADAPTER = "critic"
 class Critic(nn.Module):
     """Values of the states in which response tokens are chosen.
 
-    It sees what the reward model sees, of the response so far: the trunk's hidden state and how likely the frozen
-    judges find each token. A slip shows in that likelihood at once, so that the advantage falls on the token that
+    It sees what a learned reward sees, of the response so far: the trunk's hidden state and how likely frozen
+    models find each token. A slip shows in that likelihood at once, so that the advantage falls on the token that
     slipped and not on the whole response.
 
     Args:
         trunk: Causal language model that the critic starts from and trains; a model with the adapter `ADAPTER` if
             `shared`.
-        judges: Number of judges whose `prefix_features` it is given.
+        features: Number of figures that it is given beside the hidden state, at each token.
         head_size: Hidden width of its head.
         shared: The trunk is the policy's: the critic's are its own adapter in it and the head.
     """
 
-    def __init__(self, trunk: PreTrainedModel, *, judges: int, head_size: int, shared: bool = False):
+    def __init__(self, trunk: PreTrainedModel, *, features: int, head_size: int, shared: bool = False):
         super().__init__()
         # In a tuple, a shared trunk is not a part of this module: its weights are the policy's to train and to save.
         self._shared = (trunk,) if shared else ()
         self._own = None if shared else trunk
         hidden = int(text_config(trunk).hidden_size)
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
-        self.from_features = nn.Linear(judges * len(PREFIX), head_size)
+        self.from_features = nn.Linear(features, head_size)
         self.to_value = nn.Linear(head_size, 1)
         # Zero to begin with: the first advantages are then the rewards, not noise of an untrained layer.
         nn.init.zeros_(self.to_value.weight)

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from retort.config.training import PPOConfig
-from retort.errors import InputError
+from retort.errors import ConfigError
 from retort.modeling.fsdp import is_sharded, shard
 from retort.modeling.loading import load_model
-from retort.modeling.lora import WithoutAdapters, adapter_settings, is_adapter, with_adapters
-from retort.rewards.learned.features import Judge
-from retort.rewards.learned.model import load_trunk
-from retort.run.paths import Paths
+from retort.modeling.lora import WithoutAdapters, adapter_settings, with_adapters
+from retort.plugins import Reward
 from retort.trainers.ppo.critic import ADAPTER, Critic
+from retort.trainers.ppo.rollout import frozen_models
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from retort.rewards.learned.model import RewardModel
 
 REWARD = "reward"
 """Name of the reward model's adapter in a model that it shares with the policy."""
 
 
 def ppo_models(
-    paths: Paths,
-    config: PPOConfig,
-    base: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    reward: RewardModel,
-    *,
-    judges: int,
+    start: Path, config: PPOConfig, base: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, reward: Reward
 ) -> tuple[Any, Critic, Any]:
     """Policy, critic and reference.
 
-    With adapters all three share the weights of `base`, and so does the reward model's judge `sft`: the reference is
-    the policy without its adapter, the critic is another adapter. So does the reward model's trunk where it is an
-    adapter of the same student. Without adapters, the reference is that judge.
+    With adapters all three share the weights of `base`: the reference is the policy without its adapter, the critic is
+    another adapter; and so does the reward where its weights are the same (`LikelihoodReward.share_weights`). Without
+    adapters, the reference is the reward's own frozen copy of that model where it has one.
 
     Args:
-        paths: Where models lie.
+        start: Folder of the model that is refined; its name is that of the model or student.
         config: Settings.
-        base: The SFT student; it becomes the policy.
+        base: That model; it becomes the policy.
         tokenizer: The policy's.
-        reward: The reward model; its judge `sft` and its trunk are replaced where weights are shared.
-        judges: Number of judges that read what the policy writes.
+        reward: What the policy is trained against.
 
     Raises:
-        InputError: the critic is to start from a reward model that reads other tokens.
+        InputError: the critic is to start from a reward that reads other tokens.
+        ConfigError: the critic is to start from a reward that has no trunk.
     """
+    frozen = frozen_models(reward, tokenizer)
     shared = config.lora is not None and config.critic_init == "policy"
     adapters = adapter_settings(config.lora, base)
     policy = with_adapters(base, config.lora)
@@ -57,20 +52,18 @@ def ppo_models(
         policy.set_adapter(policy.active_adapter)  # adding one leaves both trainable
         trunk = policy
     elif config.critic_init == "reward":
-        trunk = _reward_trunk(paths, tokenizer, reward)
+        trunk = _reward_trunk(tokenizer, reward)
         with_adapters(trunk, config.lora)  # puts them into the trunk's own layers
     else:
-        trunk = load_model(paths.model("sft"))
-    critic = Critic(trunk, judges=judges, head_size=config.critic_head_size, shared=shared).to(base.device)
+        trunk = load_model(start)
+    critic = Critic(trunk, features=_features(reward, frozen), head_size=config.critic_head_size, shared=shared)
+    critic = critic.to(base.device)
     if config.lora is not None:
         reference: Any = WithoutAdapters(policy)
-        if "sft" in reward.judges:
-            reward.judges["sft"] = Judge(reference, reward.judges["sft"].tokenizer)
-        if reward.adapted is not None and reward.init == "sft":
-            policy.load_adapter(str(paths.model("reward") / "trunk"), REWARD)
-            reward.share(policy, REWARD)
+        if hasattr(reward, "share_weights"):
+            reward.share_weights(policy, reference, start.name, REWARD)
     else:
-        reference = reward.judges["sft"].model if "sft" in reward.judges else load_model(paths.model("sft"))
+        reference = frozen.get(start.name) or load_model(start)
     if config.gradient_checkpointing:
         for model in {id(model): model for model in (policy, trunk)}.values():
             model.gradient_checkpointing_enable()
@@ -80,17 +73,22 @@ def ppo_models(
     return policy, critic, reference
 
 
-def _reward_trunk(paths: Paths, tokenizer: PreTrainedTokenizerFast, reward: RewardModel) -> PreTrainedModel:
-    folder = paths.model("reward") / "trunk"
-    if not Judge(reward.trunk, reward.tokenizer).reads_like(tokenizer):
-        raise InputError(
-            "has another vocabulary or chat template than the student: the critic cannot start from it",
-            file=folder,
-            remedy="Set ppo.critic_init to policy, or train the reward model with reward.init sft",
+def _features(reward: Any, frozen: dict[str, Any]) -> int:
+    """Figures a token that the critic gets of the reward's frozen models."""
+    if not frozen:
+        return 0
+    one = torch.zeros(1, 1)
+    return len(frozen) * int(reward.prefix_features(one, one).shape[2])
+
+
+def _reward_trunk(tokenizer: PreTrainedTokenizerFast, reward: Any) -> PreTrainedModel:
+    if not hasattr(reward, "critic_trunk"):
+        raise ConfigError(
+            f"critic_init: reward: the reward {reward.name!r} has no model for the critic to start from. Set "
+            "critic_init: policy."
         )
-    trunk = load_trunk(paths.model("reward"), {name: paths.model(name) for name in ("teacher", "sft")})
-    merged: PreTrainedModel = trunk.merge_and_unload() if is_adapter(folder) else trunk
-    return merged
+    trunk: PreTrainedModel = reward.critic_trunk(tokenizer)
+    return trunk
 
 
 def trained_student(policy: Any) -> PreTrainedModel:

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
+from retort.errors import TrainingError
 from retort.modeling.batch import TokenBatch, pad_batch
 from retort.modeling.chat import response_text
 from retort.modeling.logprobs import length_sorted_batches, scoring_tokens, token_logprobs
 from retort.modeling.process_group import team
 from retort.modeling.turns import end_ids
-from retort.rewards.learned.features import prefix_features
+from retort.plugins import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
 
 SCORING_BATCH = 128
@@ -46,17 +46,19 @@ class Parts:
     """A causal language model, or one with adapters."""
     critic: Critic
     reference: Any
-    """The SFT student: a frozen copy, or the policy without its adapters."""
-    reward: RewardModel
+    """What the policy started from: a frozen copy, or the policy without its adapters."""
+    reward: Reward
+    start: str
+    """Model or student that the policy started from."""
     tokenizer: PreTrainedTokenizerFast
     prompts: list[Prompt]
     held_out: list[Prompt]
     agree: Callable[[Sequence[Prompt], Sequence[str]], list[bool]] | None = None
     """Says which responses to open-ended prompts agree with the label; None reads and compares their answers."""
 
-    def shared_judges(self) -> list[str]:
-        """The reward model's judges that see the very tokens that the policy writes."""
-        return [name for name, judge in self.reward.judges.items() if judge.reads_like(self.tokenizer)]
+    def likelihood_models(self) -> dict[str, Any]:
+        """The reward's frozen models, if it has any, that see the very tokens that the policy writes."""
+        return frozen_models(self.reward, self.tokenizer)
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -87,6 +89,11 @@ class Rollout:
     """The reward model's probability of agreement."""
     finished_B: Tensor
     """Whether each response ended by itself."""
+
+
+def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
+    """Frozen models of a `retort.plugins.LikelihoodReward` that read the tokens of `tokenizer`; none of another."""
+    return reward.frozen_models(tokenizer) if hasattr(reward, "frozen_models") else {}
 
 
 def draw_prompts(prompts: Sequence[Prompt], config: PPOConfig, *, seed: int, iteration: int) -> list[Prompt]:
@@ -135,15 +142,16 @@ def _scored(
     parts: Parts, config: PPOConfig, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Reference log-probabilities (B, T), the critic's features (B, T, F), values (B, T) and scores (B,)."""
-    judged = {
-        name: frozen_logprobs(parts.reward.judges[name].model, batch, temperature=1.0) for name in parts.shared_judges()
+    likelihood = {
+        name: frozen_logprobs(model, batch, temperature=1.0) for name, model in parts.likelihood_models().items()
     }
-    # The reference is the SFT student; where that is also a judge, its likelihood is known already.
-    at_one = config.temperature == 1.0 and "sft" in judged
-    reference = judged["sft"] if at_one else frozen_logprobs(parts.reference, batch, temperature=config.temperature)
-    pooled = [prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in judged.values()]
+    # Where what the policy started from is also one of the reward's models, its likelihood is known already.
+    known = likelihood.get(parts.start) if config.temperature == 1.0 else None
+    reference = frozen_logprobs(parts.reference, batch, temperature=config.temperature) if known is None else known
+    reward: Any = parts.reward
+    pooled = [reward.prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in likelihood.values()]
     features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=parts.device)
-    scores = _scores(parts, prompts, samples, batch, judged)
+    scores = _scores(parts, prompts, samples, batch, likelihood)
     return reference, features, _values(parts, batch, features), scores.to(parts.device)
 
 
@@ -171,18 +179,42 @@ def respond(
 
 
 def _scores(
-    parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, judged: dict[str, Tensor]
+    parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, likelihood: dict[str, Tensor]
 ) -> Tensor:
-    """The reward model's probability of agreement for each response, shape (B,), on the CPU."""
+    """The reward of each response, shape (B,), on the CPU."""
     texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
+    asked = ([prompt.text for prompt in prompts], texts, [s.finished for s in samples])
+    if not likelihood:
+        return checked_scores(parts.reward.score(*asked), parts.reward.name, *asked[:2])
     mask = batch.response_mask_BT.bool()
     known = {
         name: [row[keep].cpu() for row, keep in zip(logprobs_BT, mask, strict=True)]
-        for name, logprobs_BT in judged.items()
+        for name, logprobs_BT in likelihood.items()
     }
-    return parts.reward.score(
-        [prompt.text for prompt in prompts], texts, [s.finished for s in samples], known=known, batch_size=SCORING_BATCH
-    )
+    reward: Any = parts.reward
+    scores: Tensor = reward.score_knowing(*asked, known)
+    return scores
+
+
+def checked_scores(scores: Any, name: str, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
+    """What a reward gave, as float32, if it is one finite number a response.
+
+    Raises:
+        TrainingError: it is not; names the reward and the first response concerned.
+    """
+    found = torch.as_tensor(scores, dtype=torch.float32).cpu()
+    if found.shape != (len(responses),):
+        raise TrainingError(
+            f"rewards.{name}: scored {len(responses)} responses by a tensor of shape {tuple(found.shape)}, where one "
+            "number a response is needed. Mend its function score."
+        )
+    if not bool(found.isfinite().all()):
+        place = int((~found.isfinite()).nonzero()[0])
+        raise TrainingError(
+            f"rewards.{name}: scored {float(found[place])} for the response {responses[place]!r} to the prompt "
+            f"{prompts[place]!r}. A reward must be a finite number: mend what gives it."
+        )
+    return found
 
 
 @torch.no_grad()

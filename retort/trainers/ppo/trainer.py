@@ -24,6 +24,7 @@ from retort.modeling.fsdp import gathered, load_optimizer, placed, whole
 from retort.modeling.loading import model_size
 from retort.modeling.nonfinite import stop_training
 from retort.modeling.process_group import team
+from retort.text.agreement import stated
 from retort.trainers.ppo.alarms import Alarm, Figures, new_alarms
 from retort.trainers.ppo.maths import adapted_kl_coefficient
 from retort.trainers.ppo.optimizers import Optimizers, make_optimizers, set_learning_rates
@@ -31,7 +32,6 @@ from retort.trainers.ppo.rollout import Parts, Rollout, respond, rollout
 from retort.trainers.ppo.shaping import Moments, penalised, shaped
 from retort.trainers.ppo.update import NotFiniteError, precision, update
 from retort.trainers.ppo.weights import Weights, load_weights, snapshot, trained_weights
-from retort.trainers.sft.examples import agrees
 
 _log = logging.getLogger(__name__)
 
@@ -187,10 +187,9 @@ def _flops_per_token(parts: Parts, config: PPOConfig, iteration: int) -> float:
     """2 x parameters a forward pass, 6 x a training pass (Kaplan et al. 2020, §2.1), of every model that sees it."""
     policy, critic = model_size(parts.policy), model_size(parts.critic.trunk)
     # The policy reads twice: to sample, and for the log-probabilities that the update starts from.
-    forward = 2 * policy + model_size(parts.reference) + critic + model_size(parts.reward.trunk)
-    forward += sum(model_size(judge.model) for judge in parts.reward.judges.values())
+    forward = 2 * policy + model_size(parts.reference) + critic
     epochs = config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs
-    return 2.0 * forward + 6.0 * epochs * (policy + critic)
+    return 2.0 * forward + parts.reward.flops_per_token + 6.0 * epochs * (policy + critic)
 
 
 def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState) -> float:
@@ -205,7 +204,7 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
         agreeing = team().from_first(lambda: agree(parts.held_out, texts))
     else:
         pairs = zip(parts.held_out, texts, strict=True)
-        agreeing = [prompt.label is not None and agrees(text, prompt.label, kind) for prompt, text in pairs]
+        agreeing = [prompt.label is not None and stated(text, kind).agrees(prompt.label) for prompt, text in pairs]
     hits = [s.finished and agreed for s, agreed in zip(samples, agreeing, strict=True)]
     agreement = sum(hits) / len(hits)
     tokens = sum(len(prompt.ids) + len(s.ids) for prompt, s in zip(parts.held_out, samples, strict=True))

@@ -39,6 +39,8 @@ class Trained:
     """Tokens of all examples trained on, prompts included."""
     flops: float
     """Training compute, 6 x parameters x tokens (Kaplan et al. 2020, §2.1)."""
+    capped: bool = False
+    """Whether `max_extra_steps` cut the steps that `extra_flops` pays for."""
 
 
 def train_sft(
@@ -46,15 +48,17 @@ def train_sft(
     examples: Sequence[Example],
     config: SFTConfig,
     *,
-    steps: int,
     seed: int,
     state: Path,
     curves_folder: Path,
     out: Path,
+    extra_flops: float = 0.0,
+    max_extra_steps: int | None = None,
 ) -> Trained:
     """Fine-tune the model of `base` on `examples` and write the student to `out`.
 
-    A killed call resumes from its last checkpoint in `state`, on the same data in the same order.
+    It takes the configured steps, and as many more as `extra_flops` pays for, at most `max_extra_steps`. A killed call
+    resumes from its last checkpoint in `state`, on the same data in the same order.
 
     Raises:
         TrainingError: no example is short enough, or the loss is not a finite number.
@@ -73,7 +77,11 @@ def train_sft(
         raise TrainingError(
             f"none of the {len(examples)} examples has at most {config.max_length} tokens. Raise sft.max_length."
         )
-    tokens = round(steps * config.batch_size * sum(len(row["input_ids"]) for row in rows) / len(rows))
+    step_tokens = config.batch_size * sum(len(row["input_ids"]) for row in rows) / len(rows)
+    extra = round(extra_flops / (6.0 * parameters * step_tokens))
+    capped = max_extra_steps is not None and extra > max_extra_steps
+    steps = config.steps + (max_extra_steps if capped and max_extra_steps is not None else extra)
+    tokens = round(steps * step_tokens)
     resume = last_checkpoint(_checkpoints(state, config))
     done = int(resume.name.split("-")[1]) if resume else 0
     with (
@@ -108,6 +116,7 @@ def train_sft(
         loss=sum(tail) / len(tail),
         tokens=tokens,
         flops=6.0 * parameters * tokens,
+        capped=capped,
     )
 
 

@@ -8,15 +8,14 @@ from retort.config.judge import JudgeConfig
 from retort.errors import ConfigError
 
 BASE = {
-    "teacher": {"type": "transformers", "model": "t"},
-    "student": {"model": "s"},
+    "models": {"teacher": {"source": "t"}, "base": {"source": "s"}},
     "prompts": {"sources": [{"path": "p.jsonl"}]},
 }
-JUDGE = {"model": {"type": "recorded", "path": "judgements.jsonl"}}
+JUDGE = {"model": {"engine": {"type": "recorded", "path": "judgements.jsonl"}}}
 
 
 def load(folder, **more):
-    (folder / "run.yaml").write_text(yaml.safe_dump(BASE | more))
+    (folder / "run.yaml").write_text(yaml.safe_dump(BASE | more, sort_keys=False))
     return load_config(folder / "run.yaml")
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from retort.cli import app
 from retort.config import load_config
-from retort.run.graph import STAGES, tasks
+from retort.run.tasks import graph
 from retort.run.workspace import check_sources, dvc_yaml
 
 ROOT = Path(__file__).parents[3]
@@ -23,17 +23,20 @@ LLAMA, QWEN = ROOT / "configs/gsm8k-llama-3-8b-to-1b.yaml", ROOT / "configs/gsm8
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_configuration_loads_names_files_that_exist_and_gives_a_dvc_graph(file):
     config = load_config(file)
-    check_sources(config, ROOT)
-    graph = yaml.safe_load(dvc_yaml(config, root=ROOT))
-    assert list(graph["stages"]) == [stage.name for stage in STAGES]
-    assert list(graph["stages"]["evaluate"]["matrix"]["benchmark"]) == [one.name for one in config.evaluate.benchmarks]
+    made = graph(config, ROOT)
+    check_sources(config, made, ROOT)
+    assert list(yaml.safe_load(dvc_yaml(made))["stages"]) == [task.address for task in made]
+    assert {task.values["benchmark"] for task in made.of_stage("evaluate")} == {
+        one.name for one in config.evaluate.benchmarks
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_configuration_compiles_for_kubeflow(file, tmp_path):
     compiling.compile(load_config(file), Profile(), tmp_path / "pipeline.yaml")
     pipeline = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
-    assert {f"{stage.name}_settings" for stage in STAGES} <= set(pipeline["root"]["inputDefinitions"]["parameters"])
+    wanted = {f"{group.replace('-', '_')}_settings" for group in graph(load_config(file)).groups}
+    assert wanted <= set(pipeline["root"]["inputDefinitions"]["parameters"])
 
 
 @pytest.mark.parametrize("file", [LLAMA, QWEN], ids=lambda file: file.stem)
@@ -43,29 +46,31 @@ def test_gpu_configurations_sample_as_the_paper_does(file):
     assert len(teacher.temperatures) * teacher.samples == 10
     assert len(student.temperatures) * student.samples == 30
     # what a response may need is what the stages after it accept; 240 tokens hold GSM8K's longest formatted question
-    for stage in (config.sft, config.reward):
+    for stage in (config.settings("sft"), config.reward_settings("learned")):
         assert stage.max_length >= student.max_new_tokens + 240
-    assert config.ppo.max_new_tokens == student.max_new_tokens
+    assert config.settings("ppo").max_new_tokens == student.max_new_tokens
     assert any("gsm8k_test" in path for path in config.prompts.decontaminate)
-    assert len(tasks(config, next(stage for stage in STAGES if stage.name == "evaluate"))) == 5
+    assert len(graph(config).of_stage("evaluate")) == 5
 
 
 @pytest.mark.parametrize("file", [LLAMA, QWEN], ids=["llama", "qwen2.5"])
 def test_the_peaks_and_hours_said_in_a_configuration_are_those_of_its_plan(file):
     text = " ".join(line.removeprefix("#").strip() for line in file.read_text().splitlines() if line.startswith("#"))
-    peak, evaluation = re.search(r"(\d+) GB at most .*? (\d+) GB beside it, the teacher's evaluation", text).groups()
+    peak, beside = re.search(r"(\d+) GB at most .*? (\d+) GB beside it, the reward model's training", text).groups()
     hours = re.search(r"([\d.]+) hours on one H100", text)[1]
     done = CliRunner().invoke(app, ["plan", str(file), "--json"])
     found = json.loads(done.stdout.splitlines()[-1])
     stages = {stage["stage"]: stage["bytes"]["total"] / 1e9 for stage in found["stages"]}
-    assert (f"{found['peak_bytes'] / 1e9:.0f}", f"{stages['evaluate']:.0f}") == (peak, evaluation)
-    assert max(value for name, value in stages.items() if name != "teacher_responses") == stages["evaluate"]
+    assert (f"{found['peak_bytes'] / 1e9:.0f}", f"{stages['reward-learned']:.0f}") == (peak, beside)
+    by_vllm = {stage["stage"] for stage in found["stages"] if stage["peak"].startswith("vLLM")}
+    assert by_vllm == {"teacher_responses", "evaluate-teacher"}
+    assert max(value for name, value in stages.items() if name not in by_vllm) == stages["reward-learned"]
     assert f"{found['hours']:.1f}" == hours
 
 
 def test_the_llama_student_pads_with_a_token_of_its_own_and_the_qwen_student_needs_none_named():
-    assert load_config(LLAMA).student.pad_token == "<|finetune_right_pad_id|>"
-    assert load_config(QWEN).student.model_dump(include={"pad_token", "chat_template"}) == {
+    assert load_config(LLAMA).models["base"].pad_token == "<|finetune_right_pad_id|>"
+    assert load_config(QWEN).models["base"].model_dump(include={"pad_token", "chat_template"}) == {
         "pad_token": None,
         "chat_template": None,
     }
@@ -75,7 +80,7 @@ def test_the_llama_students_template_gives_what_llama_3_gives(tmp_path):
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(ROOT / "data/gsm8k/tiny-llama")
-    tokenizer.chat_template = (ROOT / load_config(LLAMA).student.chat_template).read_text()
+    tokenizer.chat_template = (ROOT / load_config(LLAMA).models["base"].chat_template).read_text()
     # the format of https://www.llama.com/docs/model-cards-and-prompt-formats/meta-llama-3
     assert tokenizer.apply_chat_template(
         [{"role": "user", "content": " 1+1? "}], add_generation_prompt=True, tokenize=False

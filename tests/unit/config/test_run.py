@@ -7,18 +7,17 @@ import yaml
 from pydantic import BaseModel
 
 from retort.config import RetortConfig, load_config, load_keys, resolved
-from retort.config.run import pick
+from retort.config.load import pick
 from retort.errors import ConfigError
 
 BASE = {
-    "teacher": {"type": "transformers", "model": "hub/teacher"},
-    "student": {"model": "hub/student"},
+    "models": {"teacher": {"source": "hub/teacher"}, "base": {"source": "hub/student"}},
     "prompts": {"sources": [{"path": "data/prompts.jsonl"}]},
 }
 
 
 def write(folder: Path, name: str, values: object) -> Path:
-    (folder / name).write_text(yaml.safe_dump(values))
+    (folder / name).write_text(yaml.safe_dump(values, sort_keys=False))
     return folder / name
 
 
@@ -42,12 +41,18 @@ def test_extends_names_a_file_beside(tmp_path):
     assert load_config(write(tmp_path, "b.yaml", {"extends": "a.yaml", "answer": "text"})).seed == 3
 
 
-def test_another_type_of_teacher_replaces_the_whole_section(tmp_path):
+def test_another_engine_of_a_model_replaces_the_whole_entry(tmp_path):
     base = write(tmp_path, "a.yaml", BASE)
-    overlay = write(
-        tmp_path, "b.yaml", {"teacher": {"type": "recorded", "path": "r.jsonl"}, "evaluate": {"models": ["sft"]}}
-    )
-    assert load_config(base, overlay).teacher.path == "r.jsonl"
+    overlay = write(tmp_path, "b.yaml", {"models": {"teacher": {"engine": {"type": "recorded", "path": "r.jsonl"}}}})
+    teacher = load_config(base, overlay).models["teacher"]
+    assert (teacher.engine.path, teacher.source) == ("r.jsonl", None)
+
+
+def test_another_source_of_a_model_keeps_its_engine(tmp_path):
+    base = write(tmp_path, "a.yaml", BASE | {"models": {"teacher": {"source": "a", "engine": {"type": "vllm"}}}})
+    overlay = write(tmp_path, "b.yaml", {"models": {"teacher": {"source": "b"}, "base": {"source": "hub/student"}}})
+    teacher = load_config(base, overlay).models["teacher"]
+    assert (teacher.source, teacher.engine.type) == ("b", "vllm")
 
 
 def test_changes_are_laid_over_everything(tmp_path):
@@ -63,9 +68,10 @@ def test_a_change_that_changes_nothing_is_refused(tmp_path, change):
 
 
 def test_a_black_box_teacher_has_no_weights_to_start_from(tmp_path):
-    teacher = {"type": "openai", "base_url": "http://x/v1", "model": "m"}
-    file = write(tmp_path, "a.yaml", BASE | {"teacher": teacher, "reward": {"init": "teacher"}})
-    with pytest.raises(ConfigError, match="use 'sft'"):
+    teacher = {"engine": {"type": "openai", "base_url": "http://x/v1", "model": "m"}}
+    models = BASE["models"] | {"teacher": teacher}
+    file = write(tmp_path, "a.yaml", BASE | {"models": models, "reward": {"trunk": "teacher"}})
+    with pytest.raises(ConfigError, match=r"rewards.learned.trunk: asks for the weights of teacher, .* engine openai"):
         load_config(file)
 
 

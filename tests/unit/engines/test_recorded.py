@@ -55,6 +55,20 @@ def test_what_the_file_knows_is_kept_and_what_it_does_not_is_marked(tmp_path):
     assert (second.model, second.temperature, second.seed, second.finish_reason) == ("recorded", -1, -1, "unknown")
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([{}, {}], ["not_recorded", "not_recorded"]),  # nothing is known of any: as whole as the file's owner says
+        ([{"finish_reason": "stop"}, {}], ["stop", "unknown"]),
+        ([{"finish_reason": None}, {"finish_reason": "MAX_TOKENS"}], ["unknown", "length"]),
+        ([{"finish_reason": "SAFETY"}, {"finish_reason": "end_turn"}], ["safety", "stop"]),
+    ],
+)
+def test_reasons_are_named_alike_and_missing_ones_only_count_as_whole_where_all_are_missing(tmp_path, rows, expected):
+    named = [{"prompt_id": name, "response": "1"} | row for name, row in zip("ab", rows, strict=True)]
+    assert [one.finish_reason for one in answers(write(tmp_path, named), "responses")] == expected
+
+
 def test_a_table_that_a_response_stage_wrote_can_be_read_back(tmp_path):
     row = {"prompt_id": "a", "sample": 0, "source": "teacher", "model": "m", "temperature": 0.7, "seed": 5}
     row |= {"response": "1", "finish_reason": "stop", "prompt_tokens": 4, "response_tokens": 2, "mean_logprob": -0.5}
@@ -97,6 +111,59 @@ def test_a_batch_file_gives_samples_by_custom_id_and_leaves_failures_out(tmp_pat
         5,
         7,
     )
+
+
+def test_ids_of_a_batch_may_hold_any_character_and_its_output_any_order(tmp_path):
+    prompts = [{"prompt_id": name, "prompt": name} for name in ("q#7", "é/#", "x", "y#1#2")]
+    requests = plan_requests(prompts, SAMPLING, seed=0, stage="teacher_responses")
+    rows = [batch_row("é/##1", "b"), batch_row("é/##0", "a"), batch_row("q#7", "c"), batch_row("x#10", "e")]
+    rows += [batch_row("x#9", "d"), batch_row("y#1#2", "f")]
+    engine = RecordedEngine(write(tmp_path, rows), "openai_batch")
+    found = [
+        (one.prompt_id, one.sample, one.response) for batch in engine.generate(requests, SAMPLING) for one in batch
+    ]
+    assert found == [
+        ("q#7", 0, "c"), ("é/#", 0, "a"), ("é/#", 1, "b"), ("x", 0, "d"), ("x", 1, "e"), ("y#1#2", 0, "f"),
+    ]  # fmt: skip
+
+
+def test_a_batch_of_the_responses_interface_and_of_plain_completions_is_read(tmp_path):
+    output = [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "1 + 0"}]},
+        {"type": "message", "content": [{"type": "output_text", "text": "is 1"}]},
+    ]
+    body = {"object": "response", "status": "completed", "model": "big", "output": output}
+    body["usage"] = {"input_tokens": 5, "output_tokens": 7}
+    first = {"custom_id": "a", "response": {"status_code": 200, "body": body}, "error": None}
+    plain = {"choices": [{"text": "2", "finish_reason": "length"}], "usage": {"prompt_tokens": 1}}
+    second = {"custom_id": "b", "response": {"status_code": 200, "body": plain}, "error": None}
+    one, other = answers(write(tmp_path, [first, second]), "openai_batch")
+    assert (one.response, one.reasoning, one.model) == ("is 1", "<think>\n1 + 0\n</think>\n\n", "big")
+    assert (one.finish_reason, one.prompt_tokens, one.response_tokens) == ("stop", 5, 7)
+    assert (other.response, other.finish_reason, other.response_tokens) == ("2", "length", 0)
+
+
+def test_requests_of_a_batch_that_failed_are_counted_by_reason(tmp_path, caplog):
+    rows = [batch_row("a"), batch_row("b", status=500), batch_row("b", error={"code": "expired"}, response=None)]
+    rows.append(batch_row("b") | {"response": {"status_code": 200, "body": {"error": {"message": "no"}}}})
+    assert len(answers(write(tmp_path, rows), "openai_batch")) == 1
+    assert (
+        "3 requests of the batch failed and are left out (expired: 1, no completion: 1, status 500: 1)" in caplog.text
+    )
+
+
+def test_reasoning_is_read_with_its_tags_or_put_between_them(tmp_path):
+    rows = [{"prompt_id": "a", "response": "1", "reasoning": "[T]0 + 1[/T]"}]
+    rows.append({"prompt_id": "b", "response": "2", "reasoning_content": "1 + 1"})
+    found = answers(write(tmp_path, rows), "responses")
+    assert [one.reasoning for one in found] == ["[T]0 + 1[/T]", "<think>\n1 + 1\n</think>\n\n"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2**31, "7", True])
+def test_a_count_that_no_table_can_hold_is_refused_with_its_row(tmp_path, value):
+    path = write(tmp_path, [{"prompt_id": "a", "response": "1", "response_tokens": value}])
+    with pytest.raises(InputError, match=r"row 1, field 'response_tokens': is .*not a number that a table can hold"):
+        answers(path, "responses")
 
 
 def test_what_is_done_is_not_given_again(tmp_path):

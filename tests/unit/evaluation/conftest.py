@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 class Replay:
     """Answers each request with what a function says of it; keeps the requests."""
 
-    model, parameters, prices = "replay", None, (1.0, 10.0)
+    model, parameters = "replay", None
 
     def __init__(self, say: Callable[[Request], str]) -> None:
         self.say, self.asked = say, []

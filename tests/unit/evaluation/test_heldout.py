@@ -18,7 +18,7 @@ def prompt(prompt_id, answer):
 class Says:
     """Answers every request with its text."""
 
-    model, parameters, prices = "says", None, (0.0, 0.0)
+    model, parameters = "says", None
 
     def __init__(self, text):
         self.text, self.asked = text, []

@@ -1,12 +1,15 @@
+import bz2
 import gzip
 import json
+import lzma
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from retort.errors import InputError
-from retort.io.rows import read_records, text_field
+from retort.io.rows import read_records, shards_of, text_field
 
 ROWS = [{"prompt": "one"}, {"prompt": "zwei \u00fc"}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
@@ -29,6 +32,135 @@ def test_every_format_gives_the_same_rows_whatever_the_file_is_called(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), files[-1])
     for file in files:
         assert list(read_records(file)) == [(1, ROWS[0]), (2, ROWS[1])], file.name
+
+
+def zstd(data):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+@pytest.mark.parametrize("text", [LINES, json.dumps(ROWS, indent=1).encode()])
+def test_packed_files_are_read_whatever_they_are_packed_with(tmp_path, pack, text):
+    assert [row for _, row in read_records(write(tmp_path / "packed", pack(text)))] == ROWS
+    with pytest.raises(InputError, match=r"the \w+ data is broken"):
+        list(read_records(write(tmp_path / "cut", pack(text * 99)[:-20])))
+
+
+def test_a_zip_of_one_file_is_read_and_of_two_refused(tmp_path):
+    for names in (["a.jsonl"], ["a.jsonl", "b.jsonl"]):
+        with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, LINES)
+        if len(names) == 1:
+            assert [row for _, row in read_records(tmp_path / "z.zip")] == ROWS
+    with pytest.raises(InputError, match="holds 2 files, not one"):
+        list(read_records(tmp_path / "z.zip"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", 'prompt,n\none,1\n\n"zwei, \u00fc\nnext",\n'),
+        ("t.csv", '\ufeffprompt;n\r\none;1\r\n"zwei, \u00fc\nnext";\r\n'),
+        ("t.tsv", 'prompt\tn\none\t1\n"zwei, \u00fc\nnext"\t\n'),
+        ("t.csv.gz", 'prompt,n\none,1\n"zwei, \u00fc\nnext",\n'),
+    ],
+)
+def test_tables_of_text_are_read_with_quotes_line_breaks_and_empty_fields(tmp_path, name, text):
+    data = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+    rows = list(read_records(write(tmp_path / name, data)))
+    assert rows == [(1, {"prompt": "one", "n": "1"}), (2, {"prompt": "zwei, \u00fc\nnext", "n": None})]
+
+
+def test_a_long_field_of_a_table_is_read(tmp_path):
+    long = "x" * 300_000
+    assert list(read_records(write(tmp_path / "t.csv", f"p\n{long}\n".encode()))) == [(1, {"p": long})]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a,b\n1,2\n1,2,3\n", r"row 2: has 3 fields, but the header has 2"),
+        ("a,a\n1,2\n", r"the header names 'a' more than once"),
+        ('a,b\n1,2\n"x,2\n', r"row 2: is not a row of a table"),
+        ("a,b\n", "holds no rows"),
+    ],
+)
+def test_what_is_wrong_with_a_table_of_text_is_said(tmp_path, text, problem):
+    with pytest.raises(InputError, match=problem):
+        list(read_records(write(tmp_path / "t.csv", text.encode())))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_object_around_rows_is_taken_off_and_a_row_with_a_list_is_not(tmp_path, indent):
+    wrapped = {"version": 1, "data": ROWS, "splits": ["train"]}
+    file = write(tmp_path / "w.json", json.dumps(wrapped, indent=indent).encode())
+    assert list(read_records(file)) == [(1, ROWS[0]), (2, ROWS[1])]
+    one = {"messages": [{"role": "user", "content": "hi"}]}
+    assert [row for _, row in read_records(write(tmp_path / "o.json", json.dumps(one, indent=indent).encode()))] == [
+        one
+    ]
+
+
+def test_objects_over_several_lines_are_read_one_after_another(tmp_path):
+    text = "\n".join(json.dumps(row, indent=2) for row in ROWS)
+    assert list(read_records(write(tmp_path / "f", text.encode()))) == [(1, ROWS[0]), (2, ROWS[1])]
+
+
+def test_arrow_files_and_streams_are_read(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    for name, make in (("file", pa.ipc.new_file), ("stream", pa.ipc.new_stream)):
+        with pa.OSFile(str(tmp_path / name), "wb") as sink, make(sink, table.schema) as writer:
+            writer.write_table(table)
+        assert list(read_records(tmp_path / name)) == [(1, ROWS[0]), (2, ROWS[1])]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem", "untrue"),
+    [
+        (
+            "f.txt",
+            b"question,answer\nwhat?,4\n",
+            r"row 1: is not complete JSON.*must be called \.csv or \.tsv",
+            "cut off",
+        ),
+        ("f.jsonl", LINES + b"{'a': 1}\n" + LINES, r"row 3: is not complete JSON", "cut off"),
+        ("f.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", r"row 1: has an integer of more digits.*in quotes", "cut off"),
+        ("f.jsonl", LINES + b'{"a": ' + b"9" * 5000 + b"}\n", r"row 3: has an integer of more digits", "cut off"),
+        ("f.jsonl", "{}".encode("utf-16"), "is UTF-16, not UTF-8", "JSON"),
+        ("f.parquet.gz", gzip.compress(b"PAR1"), r"is a packed \(gzip\) Parquet or Arrow file", "UTF-8"),
+    ],
+)
+def test_no_message_says_what_is_not_so(tmp_path, name, data, problem, untrue):
+    with pytest.raises(InputError, match=problem) as caught:
+        list(read_records(write(tmp_path / name, data)))
+    assert untrue not in str(caught.value)
+
+
+def test_a_folder_is_no_missing_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        list(read_records(tmp_path))
+
+
+def test_shards_of_a_folder_come_by_name_and_nothing_else_does(tmp_path):
+    (tmp_path / "more").mkdir()
+    for name in ("b.jsonl", "a.csv.gz", "more/c.parquet", "README.md", ".hidden.jsonl", "_SUCCESS"):
+        write(tmp_path / name, b"")
+    assert [file.relative_to(tmp_path).as_posix() for file in shards_of(tmp_path)] == [
+        "a.csv.gz",
+        "b.jsonl",
+        "more/c.parquet",
+    ]
+    for name in ("train-00000-of-00001.parquet", "test.jsonl"):
+        write(tmp_path / name, b"")
+    with pytest.raises(InputError, match=r"several splits \(test, train\)"):
+        shards_of(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="is a folder without files of rows"):
+        shards_of(tmp_path / "empty")
 
 
 def test_blank_lines_are_skipped_but_counted(tmp_path):

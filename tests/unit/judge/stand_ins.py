@@ -13,7 +13,7 @@ PARTS = re.compile(r"<<<([A-Z ]+?) ([0-9a-f]{12})>>>\n(.*?)\n<<<END OF \1 \2>>>"
 class Scripted:
     """A judge whose output is `say(system, user)`; it sees what a model would see."""
 
-    model, parameters, prices = "scripted", None, (0.0, 0.0)
+    model, parameters = "scripted", None
 
     def __init__(self, say):
         self.say, self.seen = say, []

@@ -56,8 +56,8 @@ def test_a_process_that_waits_passes_it_on_and_waits_on(tmp_path):
     stage = "trap 'sleep 0.2; echo saved > saved; exit 75' TERM; touch ready; while true; do sleep 0.05; done"
     pod = textwrap.dedent(f"""
         import subprocess, sys
-        from retort import interruption
-        with interruption.passed_on():
+        from retort.modeling import preemption
+        with preemption.passed_on():
             sys.exit(subprocess.run(["bash", "-c", {stage!r}]).returncode)
     """)
     process = subprocess.Popen([sys.executable, "-c", pod], cwd=tmp_path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.ppo_work import Work, language_model, llama_config, tokenizer
+from retort import plugins
 from retort.config.run import RetortConfig
 from retort.plan.assumptions import Assumptions
 from retort.plan.devices import find
@@ -27,6 +28,11 @@ class Small:
     def model(self, seed: int = 0) -> Any:
         return language_model(self.work, seed)
 
+    def smaller(self, name: str, hidden: int) -> dict[str, Any]:
+        """Another base, as an entry of `models`."""
+        llama_config(replace(self.work, hidden=hidden)).save_pretrained(self.root / name)
+        return {"source": name}
+
     def tokenizer(self) -> Any:
         return tokenizer(self.work)
 
@@ -35,16 +41,19 @@ class Small:
 
     def setting(self, **sections: Any) -> Setting:
         plain = {
-            "teacher": {"type": "recorded", "path": "unused.jsonl"},
-            "student": {"model": "student"},
+            "models": {
+                "teacher": {"engine": {"type": "recorded", "path": "unused.jsonl"}},
+                "base": {"source": "student"},
+            },
             "prompts": {"sources": [{"path": "unused.jsonl"}]},
             "evaluate": {"models": ["sft"]},
             "teacher_responses": {"max_new_tokens": RESPONSE},
             "student_responses": {"max_new_tokens": RESPONSE},
         }
-        config = RetortConfig.model_validate(plain | sections)
+        with plugins.at(self.root):
+            config = RetortConfig.model_validate(plain | sections)
         assume = Assumptions(PROMPT, PROMPT, 1.0, 10, 0.35, 0.6, 0.025)
-        return Setting.of(config, find("H100-80"), assume, self.root)
+        return Setting(config, find("H100-80"), assume, self.root)
 
 
 @pytest.fixture

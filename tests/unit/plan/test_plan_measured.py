@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 
 from retort.modeling.lora import WithoutAdapters
-from retort.plan import sampling, trace, training
+from retort.plan import learned_reward, ppo, sampling, sft, trace
 from retort.plan.live import LiveBytes
 
 from .conftest import PROMPT, RESPONSE
@@ -43,16 +44,18 @@ def parts(small, config):
     from retort.trainers.ppo.rollout import Parts, Prompt
 
     words, reference = small.tokenizer(), small.model()
-    policy, critic = small.model(), Critic(small.model(), judges=1, head_size=8)
+    policy = small.model()
     reward = RewardModel(small.model(1), words, {"sft": Judge(reference, words)}, head_size=8).eval()
+    features = int(reward.prefix_features(torch.zeros(1, 1), torch.zeros(1, 1)).shape[2])
+    critic = Critic(small.model(), features=features, head_size=8)
     if config.lora:
-        policy, critic, reference = ppo_models(None, config, policy, words, reward, judges=1)
+        policy, critic, reference = ppo_models(Path("sft"), config, policy, words, reward)
     elif config.gradient_checkpointing:
         policy.gradient_checkpointing_enable()
         critic.trunk.gradient_checkpointing_enable()
     texts = [small.prompt(number) for number in range(8)]
     prompts = [Prompt(f"p{n}", text, words(text).input_ids, label="1") for n, text in enumerate(texts)]
-    return Parts(policy, critic, reference, reward, words, prompts, prompts[:2])
+    return Parts(policy, critic, reference, reward, "sft", words, prompts, prompts[:2])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_ppo(small, live, tmp_path, changes):
     (tmp_path / "state").mkdir()
     with live:
         train(made, on.config.ppo, "number", seed=0, state_folder=tmp_path / "state", curves_folder=tmp_path / "curves")
-    check(training.ppo(on).memory.total, live)
+    check(ppo.plan(on, "ppo").memory.total, live)
 
 
 @pytest.mark.parametrize(("rows", "response"), [(32, RESPONSE), (8, 4)], ids=["decoding", "reading prompts"])
@@ -104,7 +107,7 @@ def test_sampling(small, live, rows, response):
             generator=torch.Generator().manual_seed(0),
             batch_size=rows,
         )
-    check(sampling.student_responses(on).memory.total, live)
+    check(sampling.responses(on, "sft", on.config.student_responses).memory.total, live)
 
 
 @pytest.mark.parametrize("rows", [4, 32])
@@ -116,8 +119,8 @@ def test_scoring(small, live, rows):
     with live:
         prompts = [[5 + row] * PROMPT for row in range(rows)]  # of one prompt, they would share it
         response_logprobs(model, prompts, [[6] * RESPONSE] * rows, pad_token_id=0, batch_size=rows)
-    found = trace.scoring_pass(on.student, rows=rows, width=PROMPT + RESPONSE, scored=RESPONSE)
-    check(trace.weights(on.student).weights + found.total, live)
+    found = trace.scoring_pass(on.model("sft"), rows=rows, width=PROMPT + RESPONSE, scored=RESPONSE)
+    check(trace.weights(on.model("sft")).weights + found.total, live)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,7 @@ def test_reward(small, live, tmp_path, changes):
         train_reward(
             model, examples, examples, config, seed=0, state=tmp_path / "state", curves_folder=tmp_path / "curves"
         )
-    check(training.reward(on).memory.total, live)
+    check(learned_reward.plan(on, "learned").memory.total, live)
 
 
 @pytest.mark.parametrize("changes", [{}, {"lora": LORA}], ids=["full", "lora"])
@@ -170,10 +173,9 @@ def test_sft(small, live, tmp_path, changes):
             small.root / "student",
             examples,
             on.config.sft,
-            steps=2,
             seed=0,
             state=tmp_path / "state",
             curves_folder=tmp_path / "curves",
             out=tmp_path / "out",
         )
-    check(training.sft(on).memory.total, live)
+    check(sft.plan(on, "sft").memory.total, live)

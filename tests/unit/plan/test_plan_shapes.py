@@ -73,7 +73,7 @@ def test_each_decoder_layer_is_sharded_then_the_heads_then_the_rest(name, team_o
 
     policy = on_meta(model_config(name, root=Path()))
     with torch.device("meta"):
-        critic = Critic(on_meta(policy.config), judges=1, head_size=64)
+        critic = Critic(on_meta(policy.config), features=6, head_size=64)
     count, extra = LARGE[name][0], model_size(critic) - LARGE[name][0]
     for root, trunk in ((policy, policy), (critic, critic.trunk)):
         shard(root, trunk, mesh=team_of_eight)

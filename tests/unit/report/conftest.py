@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from retort.config import RetortConfig, load_config, resolved
 from retort.io.files import write_json
 from retort.io.tables import PROMPTS, RESULTS, REWARD_PREDICTIONS, VOTES, write_table
+from retort.run.graph import Task
 from retort.run.paths import Paths
+from retort.run.tasks import graph
 
-PARAMS = """\
-teacher: {{type: transformers, model: teacher}}
-student: {{model: base}}
-prompts: {{sources: [{{path: prompts.jsonl}}], decontaminate: [away.jsonl]}}
-evaluate: {{models: [{models}], benchmarks: [{benchmarks}]}}
-report: {{title: A run <made> by hand, samples: 2}}
-"""
+BASE: dict[str, Any] = {
+    "models": {"teacher": {"source": "teacher"}, "base": {"source": "base"}},
+    "prompts": {"sources": [{"path": "prompts.jsonl"}], "decontaminate": ["away.jsonl"]},
+    "report": {"title": "A run <made> by hand", "samples": 2},
+}
+
+SHARES = {
+    "teacher": [True] * 14 + [False] * 6,
+    "base": [False] * 20,
+    "sft": [True] * 15 + [False] * 5,
+    "ppo": [False] + [True] * 18 + [False],
+}
+"""Right answers of each model to 20 items."""
 
 
 def results(correct: Sequence[bool], *, unread: int = 0) -> list[dict[str, Any]]:
@@ -54,42 +64,65 @@ def item_results() -> Callable[..., list[dict[str, Any]]]:
 
 @pytest.fixture
 def finished_run(tmp_path: Path) -> Callable[..., Path]:
-    """Make a workspace: `finished_run(models={"sft": [...], "ppo": [...]}, gate=False)`; shares of 20 items."""
+    """Make a workspace: `finished_run({"sft": [...], "ppo": [...]}, shut=["learned"])`.
+
+    `models` are the evaluated ones with their right answers, `shut` rewards whose gate is shut, `settings` sections of
+    the configuration; metrics of a task, by its address, replace what is made up for it.
+    """
 
     def make(
-        models: dict[str, list[bool]] | None = None, *, gate: bool = True, gold: bool = True, benchmarks: int = 1
+        models: Mapping[str, Sequence[bool]] | None = None,
+        *,
+        shut: Sequence[str] = (),
+        gold: bool = True,
+        benchmarks: int = 1,
+        settings: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Path:
-        models = models or {
-            "teacher": [True] * 14 + [False] * 6,
-            "base": [False] * 20,
-            "sft": [True] * 15 + [False] * 5,
-            "ppo": [False] + [True] * 18 + [False],
-        }
+        models = models or SHARES
         root = tmp_path / "run"
-        paths = Paths(root)
+        root.mkdir(exist_ok=True)
         names = [f"bench{number}" for number in range(benchmarks)]
-        root.mkdir()
-        rest = [f"{{name: {name}, task: gsm8k, data: {{test: away.jsonl}}}}" for name in names[1:]]
-        listed = ", ".join([f"{{name: {names[0]}}}", *rest])
-        (root / "params.yaml").write_text(PARAMS.format(models=", ".join(models), benchmarks=listed))
-        for model, correct in models.items():
-            for name in names:
-                write_table(paths.results(model, name), results(correct, unread=1 if model == "base" else 0), RESULTS)
-        items = [
-            {"prompt_id": f"item-{number}", "prompt": "What is 2 & 2?", "answer": "4", "source": "x", "row": number + 1}
-            for number in range(20)
-        ]
-        write_table(paths.prompts("test"), items, PROMPTS)
-        write_table(paths.votes, _votes(gold), VOTES)
-        write_table(paths.model("reward") / "validation.parquet", _predictions(gold), REWARD_PREDICTIONS)
-        _metrics(paths, gate)
-        _curve(paths.curves("sft"), "loss", [(1, 2.0), (2, 1.0)])
-        if gate:
-            _curve(paths.curves("ppo"), "reward", [(1, 0.5), (2, 0.6)])
-            _curve(paths.curves("ppo"), "agreement", [(0, 0.7), (2, 0.8)])
+        rest = [{"name": name, "task": "gsm8k", "data": {"test": "away.jsonl"}} for name in names[1:]]
+        evaluate = {"models": list(models), "benchmarks": [{"name": names[0]}, *rest]}
+        given = BASE | {"evaluate": evaluate} | dict(settings or {})
+        (root / "given.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+        config = load_config(root / "given.yaml", root=root)
+        (root / "params.yaml").write_text(yaml.safe_dump(resolved(config), sort_keys=False))
+        _leave(Paths(root), config, models, shut=shut, gold=gold)
+        for address, values in (metrics or {}).items():
+            write_json(Paths(root).metrics(address), dict(values))
         return root
 
     return make
+
+
+def _leave(
+    paths: Paths, config: RetortConfig, models: Mapping[str, Sequence[bool]], *, shut: Sequence[str], gold: bool
+) -> None:
+    """Write what the tasks of a run leave, as far as the report reads it."""
+    skipped = [name for name in config.students if config.reward_of(name) in shut]
+    for benchmark in config.evaluate.benchmarks:
+        for model, correct in models.items():
+            rows = results(correct, unread=1 if model == "base" else 0)
+            write_table(paths.results(model, benchmark.name), rows, RESULTS)
+    items = [
+        {"prompt_id": f"item-{number}", "prompt": "What is 2 & 2?", "answer": "4", "source": "x", "row": number + 1}
+        for number in range(20)
+    ]
+    write_table(paths.prompts("test"), items, PROMPTS)
+    write_table(paths.votes, _votes(gold), VOTES)
+    for reward in config.learned_rewards():
+        sources = config.reward_settings(reward).responses
+        write_table(paths.reward(reward) / "validation.parquet", _predictions(sources, gold), REWARD_PREDICTIONS)
+        _curve(paths.curves(reward), "auc", [(50, 0.8), (100, 0.9)])
+    for task in graph(config, paths.root):
+        for path in task.metrics:
+            write_json(paths.root / path, _metrics(task, config, shut=shut, skipped=skipped))
+    for student in config.students:
+        if student not in skipped:
+            for name in config.method(student).curves or ("own/margin",):
+                _curve(paths.curves(student), name, [(1, 0.5), (2, 0.75)])
 
 
 def _votes(gold: bool) -> list[dict[str, Any]]:
@@ -114,10 +147,10 @@ def _votes(gold: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _predictions(gold: bool) -> list[dict[str, Any]]:
-    """Two sources; the part that chose the model scores everything 0.01, which must not be shown."""
+def _predictions(sources: Sequence[str], gold: bool) -> list[dict[str, Any]]:
+    """The part that chose the model scores everything 0.01, which must not be shown."""
     rows = []
-    for source in ("teacher", "student"):
+    for source in sources:
         for part, score in (("select", 0.01), ("gate", 0.9), ("gate", 0.7), ("gate", 0.2)):
             label = int(score > 0.5)
             truth = bool(label) if gold else None
@@ -127,27 +160,37 @@ def _predictions(gold: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _metrics(paths: Paths, gate: bool) -> None:
-    quality = {"n": 3, "base_rate": 0.5, "auc": 0.9, "accuracy": 0.8, "brier": 0.1, "calibration_error": 0.05}
-    reasons = [] if gate else ["AUC 0.600 on held-out prompts is below min_auc 0.75"]
-    found = {
+def _metrics(task: Task, config: RetortConfig, *, shut: Sequence[str], skipped: Sequence[str]) -> dict[str, Any]:
+    """What a task says of itself."""
+    stage, values = task.stage.name, task.values
+    if stage == "reward":
+        quality = {"n": 3, "auc": 0.9, "accuracy": 0.8, "brier": 0.1, "calibration_error": 0.05}
+        closed = values["reward"] in shut
+        sources = dict.fromkeys(config.reward_settings(values["reward"]).responses, quality)
+        reasons = ["AUC 0.600 on held-out prompts is below min_auc 0.75"] if closed else []
+        return {"gate_passed": not closed, "gate_reasons": reasons, "by_source": sources, "truth": quality} | quality
+    if task.stage.trains:
+        if values["student"] in skipped:
+            reward = config.reward_of(values["student"])
+            reason = f"rewards.{reward}: AUC 0.600 on held-out prompts is below min_auc 0.75"
+            return {"skipped": True, "reasons": [reason], "flops": 0.0}
+        if stage == "sft":
+            return {"steps": 2, "examples": 9, "too_long": 0, "loss": 1.0, "tokens": 500, "flops": 2e9} | (
+                {"extra_steps": 7, "capped": False} if config.students[values["student"]].compute_of else {}
+            )
+        return {"best_iteration": 2, "iterations": 2, "tokens": 1000, "flops": 3e9}
+    if stage == "models":
+        facts = {name: {"model": f"acme/{name}", "revision": name[0] * 40, "content": None} for name in config.models}
+        return {"models": facts, "same_vocabulary": {}}
+    answers = {"prompt_tokens": 100, "response_tokens": 300, "flops": 1e9}
+    return {
         "prompts": {"train": 8, "validation": 2, "test": 20},
-        "models": {
-            "teacher": {"model": "acme/big", "revision": "a" * 40, "content": None},
-            "student": {"model": "acme/small", "revision": "b" * 40, "content": None},
-        },
-        "teacher_responses-0": {"responses": 80, "prompt_tokens": 100, "response_tokens": 300, "flops": 1e9},
+        "teacher_responses": {"responses": 80, **answers},
+        "student_responses": {"responses": 40, **answers},
         "votes": {"sample_accuracy": 0.5, "maj_at_k": {"1": 0.5, "8": 0.75}, "pass_at_k": {"1": 0.5, "8": 0.9}},
-        "sft": {"trained": {"tokens": 500, "flops": 2e9, "steps": 2}, "extra_steps": 0},
-        "student_responses-0": {"responses": 40, "prompt_tokens": 50, "response_tokens": 150, "flops": 1e8},
         "reward_data": {"train": 100},
-        "reward": {"gate_passed": gate, "gate_reasons": reasons, "by_source": {"student": quality}, "truth": quality}
-        | quality,
-        "ppo": {"skipped": not gate, "best_iteration": 2, "iterations": 2, "tokens": 1000, "flops": 3e9},
-        "sft_equal_compute": {"trained": None},
-    }
-    for name, values in found.items():
-        write_json(paths.metrics(name), values)
+        "evaluate": {"accuracy": 0.5, **answers},
+    }[stage]
 
 
 def _curve(folder: Path, name: str, points: list[tuple[int, float]]) -> None:

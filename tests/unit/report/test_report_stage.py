@@ -44,7 +44,7 @@ def test_outputs_are_the_same_bytes_whatever_the_wall_times(finished_run: Make) 
     root = finished_run()
     run_stage("report", {}, root)
     first, page = content_hash(root / "outputs/report"), (root / "report.html").read_text()
-    write_json(Paths(root).timing("ppo"), {"task": "ppo", "seconds": 123.0})
+    write_json(Paths(root).timing("ppo-ppo"), {"task": "ppo-ppo", "seconds": 123.0})
     run_stage("report", {}, root)
     assert content_hash(root / "outputs/report") == first
     assert "2 min 03 s" not in page
@@ -61,14 +61,14 @@ def test_outputs_name_no_place_or_time_of_this_machine(finished_run: Make) -> No
 
 
 def test_failed_gate_is_said_at_the_top_and_the_sft_student_is_the_result(finished_run: Make) -> None:
-    root = finished_run(gate=False)
+    root = finished_run(shut=["learned"])
     assert run_stage("report", {}, root)["final_model"] == "sft"
     page = (root / "report.html").read_text()
     assert page.index("did not pass its gate. PPO was skipped") < page.index('<section id="results"')
     assert page.index("AUC 0.600 on held-out prompts is below min_auc 0.75") < page.index('<section id="results"')
     assert "PPO student" not in page
     card = (root / "outputs/report/model_card.md").read_text()
-    assert "this is the SFT student" in card
+    assert "PPO was skipped, and the SFT student is this run’s result." in card
     assert "PPO improves on SFT: held" not in (root / "outputs/report/report.md").read_text()
 
 
@@ -172,13 +172,13 @@ def test_card_front_matter_names_base_model_and_accuracy(finished_run: Make) -> 
     run_stage("report", {}, root)
     card = (root / "outputs/report/model_card.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
-    assert front["base_model"] == "acme/small"
+    assert front["base_model"] == "acme/base"
     assert front["model-index"][0]["results"][0]["metrics"] == [{"type": "accuracy", "value": 0.9}]
-    assert "(revision aaaaaaaaaaaa)" in card
+    assert "(revision tttttttttttt)" in card
 
 
 def test_ppo_that_never_agreed_better_than_sft_is_said_to_have_changed_nothing(finished_run: Make) -> None:
     root = finished_run()
-    write_json(Paths(root).metrics("ppo"), {"skipped": False, "best_iteration": 0, "iterations": 30})
+    write_json(Paths(root).metrics("ppo-ppo"), {"best_iteration": 0, "iterations": 30})
     run_stage("report", {}, root)
     assert "None of its 30 iterations agreed better" in (root / "outputs/report/report.md").read_text()

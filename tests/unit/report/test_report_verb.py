@@ -55,11 +55,11 @@ def test_run_that_has_no_report_yet_says_what_to_do(tmp_path: Path) -> None:
     assert "Run `retort run` first" in str(result.exception)
 
 
-@pytest.mark.parametrize(("gate", "student"), [(True, "ppo"), (False, "sft")])
+@pytest.mark.parametrize(("shut", "student"), [([], "ppo"), (["learned"], "sft")])
 def test_export_is_the_final_student_with_its_card(
-    finished_run: Make, tmp_path: Path, gate: bool, student: str
+    finished_run: Make, tmp_path: Path, shut: list, student: str
 ) -> None:
-    root = reported(finished_run, gate=gate)
+    root = reported(finished_run, shut=shut)
     assert invoke("--workspace", root, "--export", tmp_path / "out").exit_code == 0
     assert json.loads((tmp_path / "out/config.json").read_text())["name"] == student
     assert (tmp_path / "out/README.md").read_text() == (root / "outputs/report/model_card.md").read_text()

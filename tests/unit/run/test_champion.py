@@ -26,15 +26,15 @@ def row(item, score, tokens):
     }  # fmt: skip
 
 
-def run(root, name, right, *, size=1000, tokens=10, items=range(200)):
+def run(root, name, right, *, size=1000, tokens=10, items=range(200), student="ppo"):
     """A run whose student answers the first `right` of `items`, weighs `size` bytes and says `tokens` an answer."""
     paths = Paths(root / "runs" / name)
-    paths.model("ppo").mkdir(parents=True)
-    (paths.model("ppo") / "model.safetensors").write_bytes(name[:1].encode() * size)
+    paths.model(student).mkdir(parents=True)
+    (paths.model(student) / "model.safetensors").write_bytes(name[:1].encode() * size)
     paths.report.mkdir(parents=True)
-    (paths.report / "metrics.json").write_text(json.dumps({"final_model": "ppo", "benchmark": "heldout"}))
+    (paths.report / "metrics.json").write_text(json.dumps({"final_model": student, "benchmark": "heldout"}))
     rows = [row(item, number < right, tokens) for number, item in enumerate(items)]
-    write_table(paths.results("ppo", "heldout"), rows, RESULTS)
+    write_table(paths.results(student, "heldout"), rows, RESULTS)
     return paths.root
 
 
@@ -98,6 +98,19 @@ def test_models_that_answered_other_items_are_not_compared(root):
     promote(root, "a", 100)
     with pytest.raises(InputError, match="answered 50 of this run's 200"):
         champion.judge(root, "b", run(root, "b", 150, items=range(150, 350)))
+
+
+def test_a_student_of_any_name_can_follow_one_of_another(root):
+    promote(root, "a", 100)
+    better = promote(root, "round2", 150, student="ppo2")
+    assert (better.promoted, better.model, champion.current(root).model) == (True, "ppo2", "ppo2")
+
+
+def test_a_run_whose_result_it_did_not_make_is_refused_rather_than_called_cheap(root):
+    promote(root, "a", 100)
+    with pytest.raises(InputError, match="holds no weights"):
+        promote(root, "stopped", 100, size=0, student="base")
+    assert champion.current(root).run == "a"
 
 
 def test_the_record_is_a_file_that_dvc_reads(root):

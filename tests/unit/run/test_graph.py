@@ -1,153 +1,190 @@
-"""The graph says of every stage what it reads, writes and is made of."""
+"""The graph says of every task what it reads, writes and is made of, whatever the configuration asks for."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from retort.config import RetortConfig
-from retort.run.code_hash import SKELETON, closure
-from retort.run.graph import BY_NAME, STAGES, expand, keys_of, producers, source_files, task_of, tasks
+from retort.config import RetortConfig, load_config, resolved
+from retort.config.load import pick
+from retort.errors import ConfigError
+from retort.run.graph import Graph, Stage, Task, as_plain, from_plain, values_of
+from retort.run.tasks import STAGES, graph, known_stages
+
+BASE = {
+    "models": {
+        "teacher": {"source": "data/teacher"},
+        "base": {"source": "data/student", "chat_template": "data/chat.jinja"},
+    },
+    "prompts": {"sources": [{"path": "data/a.jsonl"}], "decontaminate": ["data/test.jsonl"]},
+    "teacher_responses": {"shards": [0, 1]},
+    "evaluate": {
+        "models": ["sft", "ppo"],
+        "benchmarks": [{"name": "heldout"}, {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/test.jsonl"}}],
+    },
+}
+ROUNDS = {
+    "students": {
+        "sft": {"method": "sft", "from": "base"},
+        "ppo": {"method": "ppo", "from": "sft", "reward": "learned"},
+        "voted": {"method": "ppo", "from": "sft", "reward": "vote"},
+        "sft_more": {"method": "sft", "from": "base", "compute_of": "ppo"},
+        "ppo2": {"method": "ppo", "from": "ppo", "reward": "learned2"},
+    },
+    "rewards": {
+        "learned": {"type": "model", "likelihood": ["teacher", "sft"]},
+        "learned2": {"type": "model", "trunk": "ppo", "likelihood": ["ppo"], "responses": ["teacher", "sft", "ppo"]},
+        "vote": {"type": "vote"},
+    },
+    "evaluate": {"models": "all"},
+}
+
+
+def make(**more):
+    return RetortConfig.model_validate(BASE | more)
 
 
 @pytest.fixture
 def config():
-    return RetortConfig.model_validate(
-        {
-            "teacher": {"type": "transformers", "model": "data/teacher"},
-            "student": {"model": "data/student", "chat_template": "data/chat.jinja"},
-            "prompts": {"sources": [{"path": "data/a.jsonl"}], "decontaminate": ["data/test.jsonl"]},
-            "teacher_responses": {"shards": [0, 1]},
-            "evaluate": {
-                "models": ["sft", "ppo"],
-                "benchmarks": [
-                    {"name": "heldout"},
-                    {"name": "gsm8k", "task": "gsm8k", "data": {"test": "data/test.jsonl"}},
-                ],
-            },
-        }
-    )
+    return make()
 
 
-def test_every_dependency_is_written_by_an_earlier_stage():
-    for place, stage in enumerate(STAGES):
-        assert {other.name for other in producers(stage)} <= {other.name for other in STAGES[:place]}
-        written = {path for other in STAGES[:place] for path in other.written}
-        assert set(stage.deps) - {"outputs/models/{model}"} <= written
+@pytest.mark.parametrize("more", [{}, ROUNDS], ids=["paper", "rounds"])
+def test_every_task_comes_after_those_that_it_reads_from_and_no_two_write_one_path(more):
+    made, seen = graph(make(**more)), set()
+    for task in made:
+        assert set(task.deps) <= seen, task.address
+        assert not set(task.written) & seen
+        seen |= set(task.written)
 
 
-def test_no_two_stages_write_the_same_path():
-    written = [path for stage in STAGES for path in stage.written]
-    assert len(written) == len(set(written))
+@pytest.mark.parametrize("more", [{}, ROUNDS], ids=["paper", "rounds"])
+def test_every_declared_parameter_exists_and_every_output_is_read_or_reported(more):
+    config = make(**more)
+    values, made = resolved(config), graph(config)
+    for task in made:
+        for key in (*task.params, *task.operation):
+            found = pick(values, [key])
+            for part in key.split("."):
+                found = found[part]
+    read = {path for task in made for path in task.deps} | {"outputs/report"}
+    assert {path for task in made for path in task.written} <= read | {
+        path for task in made for path in task.outs if "reward_data" in path or path.startswith("outputs/models/")
+    }
 
 
-def test_every_declared_parameter_exists():
-    for stage in STAGES:
-        for key in stage.params:
-            section, _, name = key.partition(".")
-            field = RetortConfig.model_fields[section]
-            assert not name or name in field.annotation.model_fields
-
-
-def test_every_stage_has_its_module_and_depends_on_it():
-    for stage in STAGES:
-        assert f"retort/stages/{stage.module or stage.name}.py" in stage.code()
-
-
-def test_a_stage_that_does_not_train_is_not_rerun_when_ppo_code_changes():
-    for stage in STAGES:
-        if stage.name not in ("ppo", "sft_equal_compute"):
-            assert not any(file.startswith("retort/trainers/ppo/") for file in stage.code()), stage.name
-
-
-def test_tasks_are_named_as_dvc_names_them(config):
-    assert [task.address for task in tasks(config, BY_NAME["teacher_responses"])] == [
-        "teacher_responses@0",
-        "teacher_responses@1",
+def test_left_out_the_students_give_the_papers_graph(config):
+    assert [task.address for task in graph(config)] == [
+        "prompts",
+        "models",
+        "teacher_responses-0",
+        "teacher_responses-1",
+        "votes",
+        "sft-sft",
+        "student_responses-sft-0",
+        "reward_data-learned",
+        "reward-learned",
+        "ppo-ppo",
+        "evaluate-sft-heldout",
+        "evaluate-sft-gsm8k",
+        "evaluate-ppo-heldout",
+        "evaluate-ppo-gsm8k",
+        "report",
     ]
-    assert [task.address for task in tasks(config, BY_NAME["evaluate"])] == [
-        "evaluate@sft-heldout",
-        "evaluate@sft-gsm8k",
-        "evaluate@ppo-heldout",
-        "evaluate@ppo-gsm8k",
-    ]
-    assert tasks(config, BY_NAME["evaluate"])[3].command == "retort stage evaluate --model ppo --benchmark gsm8k"
 
 
-def test_the_item_of_a_task_names_it(config):
-    for stage in STAGES:
-        for task in tasks(config, stage):
-            assert task_of(stage, task.item) == task
+def test_a_second_round_is_made_of_the_first_ones_student_and_responses():
+    made = graph(make(**ROUNDS))
+    data, ppo2 = made.by_address["reward_data-learned2"], made.by_address["ppo-ppo2"]
+    assert "outputs/student_responses/ppo/shard-0.parquet" in data.deps
+    assert {"outputs/models/ppo", "outputs/rewards/learned2", "metrics/reward-learned2.json"} <= set(ppo2.deps)
+    assert "outputs/models/sft" not in ppo2.deps
+    order = [task.address for task in made]
+    assert order.index("ppo-ppo") < order.index("reward_data-learned2") < order.index("ppo-ppo2")
 
 
-def test_a_dependency_on_shards_stands_for_all_of_them(config):
-    pattern = "outputs/teacher_responses/shard-{shard}.parquet"
-    assert expand(config, BY_NAME["votes"], pattern) == [
-        "outputs/teacher_responses/shard-0.parquet",
-        "outputs/teacher_responses/shard-1.parquet",
-    ]
-    assert keys_of(pattern) == {"shard"}
-    # Evaluation of one model reads that model alone: its own key stays.
-    assert expand(config, BY_NAME["evaluate"], "outputs/models/{model}") == ["outputs/models/{model}"]
+def test_a_reward_that_is_not_learned_has_no_stages():
+    made = graph(make(**ROUNDS))
+    assert "reward-vote" not in made.by_address
+    voted = made.by_address["ppo-voted"]
+    assert {"outputs/prompts", "outputs/votes", "outputs/models/sft"} == set(voted.deps)
+    assert "rewards.vote.type" in voted.params
+
+
+def test_equal_compute_reads_what_the_other_student_took():
+    assert "metrics/ppo-ppo.json" in graph(make(**ROUNDS)).by_address["sft-sft_more"].deps
+
+
+def test_a_run_without_rl_has_no_reward_stages_and_samples_no_student():
+    made = graph(make(students={"sft": {"method": "sft", "from": "base"}}, evaluate={"models": "all"}))
+    assert {task.stage.name for task in made} == {
+        *("prompts", "models", "teacher_responses", "votes", "sft", "evaluate", "report")
+    }
+
+
+def test_tasks_that_read_the_same_are_one_group(config):
+    groups = {name: [task.address for task in tasks] for name, tasks in graph(config).groups.items()}
+    assert groups["teacher_responses"] == ["teacher_responses-0", "teacher_responses-1"]
+    assert groups["evaluate-ppo"] == ["evaluate-ppo-heldout", "evaluate-ppo-gsm8k"]
+    for tasks in graph(config).groups.values():
+        assert len({(task.deps, task.params) for task in tasks}) == 1
+
+
+def test_a_task_is_run_by_a_command_that_names_it(config):
+    task = graph(config).by_address["evaluate-ppo-gsm8k"]
+    assert task.command == "retort stage evaluate --model ppo --benchmark gsm8k"
+    assert values_of(task.stage, task.item) == dict(task.values)
+
+
+def test_a_task_survives_being_written_down(config):
+    for task in graph(config):
+        assert from_plain(json.loads(json.dumps(as_plain(task)))) == task
 
 
 def test_source_files_are_those_that_exist_for_models_and_all_for_data(config, tmp_path):
     (tmp_path / "data/teacher").mkdir(parents=True)
     (tmp_path / "data/chat.jinja").write_text("")
-    assert source_files(config, BY_NAME["prompts"], tmp_path) == ["data/a.jsonl", "data/test.jsonl"]
-    assert source_files(config, BY_NAME["models"], tmp_path) == ["data/chat.jinja", "data/teacher"]
-    assert source_files(config, BY_NAME["evaluate"], tmp_path) == ["data/test.jsonl"]
-    assert source_files(config, BY_NAME["ppo"], tmp_path) == []
+    sources = {task.address: task.sources for task in graph(config, tmp_path)}
+    assert sources["prompts"] == ("data/a.jsonl", "data/test.jsonl")
+    assert sources["models"] == ("data/chat.jinja", "data/teacher")
+    assert sources["evaluate-sft-gsm8k"] == ("data/test.jsonl",)
+    assert sources["teacher_responses-0"] == ("data/teacher",)  # its reference names this folder
+    assert sources["ppo-ppo"] == sources["votes"] == ()
 
 
-def package(tmp_path: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        file = tmp_path / "pack" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    return tmp_path / "pack"
+def test_what_reads_from_a_task_is_found():
+    made = graph(make(**ROUNDS))
+    assert made.after(["ppo-ppo2"]) == [
+        *("ppo-ppo2", "evaluate-ppo2-heldout", "report"),
+    ]
+    assert "ppo-ppo2" in made.after(["student_responses-ppo-0"])
+    assert "sft-sft" not in made.after(["ppo-ppo"])
 
 
-def test_the_closure_follows_imports_inside_functions_and_of_packages(tmp_path):
-    folder = package(
-        tmp_path,
-        {
-            "__init__.py": "",
-            "a.py": "import json\n\ndef run():\n    from pack import b\n",
-            "b.py": "from pack.deep.c import thing\n",
-            "deep/__init__.py": '"""Documents only."""\n',
-            "deep/c.py": "import pack.a\nthing = 1\n",
-            "other.py": "x = 1\n",
-        },
-    )
-    assert closure("pack.a", folder) == ("pack/a.py", "pack/b.py", "pack/deep/c.py")
+def test_two_tasks_that_write_one_path_and_a_path_that_nobody_writes_are_refused():
+    stage = Stage("one", "x", "", matrix=("n",))
+    with pytest.raises(ConfigError, match="one-1 and one-0 would both write a"):
+        Graph.of([Task(stage, {"n": "0"}, outs=("a",)), Task(stage, {"n": "1"}, outs=("a",))])
+    with pytest.raises(ConfigError, match="one-0 reads b, which no task writes"):
+        Graph.of([Task(stage, {"n": "0"}, deps=("b",))])
 
 
-def test_code_in_a_package_that_is_imported_counts(tmp_path):
-    folder = package(tmp_path, {"a.py": "import pack.deep.c\n", "deep/__init__.py": "y = 2\n", "deep/c.py": "x = 1\n"})
-    assert closure("pack.a", folder) == ("pack/a.py", "pack/deep/__init__.py", "pack/deep/c.py")
-
-
-def test_no_stage_loads_a_module_whose_name_the_closure_cannot_read():
-    files = {file for stage in STAGES for file in stage.code()}
-    dynamic = [file for file in files if "import_module(" in Path(file).read_text()]
-    assert dynamic == []
-
-
-def test_the_skeleton_exists():
-    for name in SKELETON:
-        place = Path(*name.split("."))
-        assert place.with_suffix(".py").exists() or place.is_dir()
+def test_every_stage_is_known_by_name():
+    assert {"sft", "ppo", *STAGES} <= set(known_stages())
 
 
 def test_the_committed_dvc_yaml_follows_params_and_graph():
-    from retort.config import load_config
     from retort.run.workspace import dvc_yaml
 
-    assert Path("dvc.yaml").read_text() == dvc_yaml(load_config(Path("params.yaml")))
+    assert Path("dvc.yaml").read_text() == dvc_yaml(graph(load_config(Path("params.yaml"))))
+
+
+def test_the_committed_code_yaml_is_that_of_the_code():
+    from retort.run.workspace import code_yaml
+
+    assert Path("code.yaml").read_text() == code_yaml(graph(load_config(Path("params.yaml"))))
 
 
 def test_the_committed_params_say_every_value():
-    from retort.config import load_config, resolved
-
     assert yaml.safe_load(Path("params.yaml").read_text()) == resolved(load_config(Path("params.yaml")))

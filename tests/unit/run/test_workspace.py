@@ -7,8 +7,10 @@ import yaml
 
 from retort.config import load_config, resolved
 from retort.errors import ConfigError, InputError
-from retort.run.graph import BY_NAME, task_of
-from retort.run.workspace import create, dvc_yaml, refresh, task_yaml
+from retort.run.embedded import is_embedded
+from retort.run.stage import check_code
+from retort.run.tasks import graph
+from retort.run.workspace import code_yaml, create, dvc_yaml, refresh, task_yaml
 
 
 def made(toy, changes=()):
@@ -17,32 +19,38 @@ def made(toy, changes=()):
     return Path("runs/toy")
 
 
-def test_shards_are_a_foreach_over_the_parameter(toy):
-    stage = yaml.safe_load(dvc_yaml(toy().config))["stages"]["teacher_responses"]
-    assert stage["foreach"] == "${teacher_responses.shards}"
-    assert stage["do"]["cmd"] == "retort stage teacher_responses --shard ${item}"
-    assert stage["do"]["outs"] == ["outputs/teacher_responses/shard-${item}.parquet"]
+def stages(config, **more):
+    return yaml.safe_load(dvc_yaml(graph(config), **more))["stages"]
 
 
-def test_evaluation_depends_on_its_own_model_only(toy):
-    stage = yaml.safe_load(dvc_yaml(toy().config))["stages"]["evaluate"]
-    assert [need for need in stage["deps"] if "models/" in need and not need.endswith(".py")] == [
-        "outputs/models/${item.model}"
-    ]
+def test_every_task_is_a_stage_of_its_own(toy):
+    config = toy().config
+    assert list(stages(config)) == [task.address for task in graph(config)]
+    shard = stages(config)["teacher_responses-1"]
+    assert shard["cmd"] == "retort stage teacher_responses --shard 1"
+    assert shard["outs"] == ["outputs/teacher_responses/shard-1.parquet"]
+
+
+def test_code_enters_by_its_hash_and_no_path_of_the_package_is_a_dependency(toy):
+    config = toy().config
+    for address, stage in stages(config).items():
+        assert {"code.yaml": [address]} in stage["params"]
+        assert not [need for need in stage["deps"] if need.endswith(".py") or need.startswith("retort")]
+    assert yaml.safe_load(code_yaml(graph(config))) == {task.address: task.code() for task in graph(config)}
 
 
 def test_metrics_are_kept_in_git_only_where_git_is(toy):
     config = toy().config
-    assert yaml.safe_load(dvc_yaml(config))["stages"]["votes"]["metrics"] == [{"metrics/votes.json": {"cache": False}}]
-    assert yaml.safe_load(dvc_yaml(config, in_git=False))["stages"]["votes"]["metrics"] == ["metrics/votes.json"]
+    assert stages(config)["votes"]["metrics"] == [{"metrics/votes.json": {"cache": False}}]
+    assert stages(config, in_git=False)["votes"]["metrics"] == ["metrics/votes.json"]
 
 
-def test_a_pod_gets_one_task_with_the_command_that_the_whole_graph_gives_it(toy):
-    text = task_yaml(toy().config, task_of(BY_NAME["evaluate"], "ppo-heldout"), [])
-    stages = yaml.safe_load(text)["stages"]
-    assert list(stages) == ["evaluate"]
-    assert stages["evaluate"]["matrix"] == {"model": ["ppo"], "benchmark": ["heldout"]}
-    assert stages["evaluate"]["cmd"] == yaml.safe_load(dvc_yaml(toy().config))["stages"]["evaluate"]["cmd"]
+def test_a_pod_gets_one_task_as_the_whole_graph_has_it(toy):
+    config = toy().config
+    task = graph(config).by_address["evaluate-ppo-heldout"]
+    assert yaml.safe_load(task_yaml(task))["stages"] == {
+        "evaluate-ppo-heldout": stages(config, in_git=False)["evaluate-ppo-heldout"]
+    }
 
 
 def test_parameters_are_written_out_in_full(toy):
@@ -52,11 +60,30 @@ def test_parameters_are_written_out_in_full(toy):
     assert written["ppo"]["iterations"] == 7
 
 
-def test_sources_and_package_are_links_at_the_paths_that_the_configuration_names(toy):
+def test_sources_are_links_at_the_paths_that_the_configuration_names(toy):
     root = made(toy())
     assert (root / "data/prompts.jsonl").resolve() == Path("data/prompts.jsonl").resolve()
-    assert (root / "retort/run/graph.py").exists()
     assert (root / "data/teacher").is_symlink()
+    assert not (root / "retort").exists()
+
+
+def test_files_that_come_with_retort_are_found_from_any_folder_and_a_projects_own_win(toy):
+    toy()
+    name = "retort/demo/assets/prompts.jsonl"
+    assert is_embedded(name, Path())
+    assert made(toy(), changes=[f"prompts.sources=[{{path: {name}}}]"]).joinpath(name).exists()
+    Path(name).parent.mkdir(parents=True)
+    Path(name).write_text('{"prompt": "mine"}\n')
+    assert not is_embedded(name, Path())
+
+
+def test_other_code_than_the_workspace_was_made_for_is_refused(toy):
+    root = made(toy())
+    codes = yaml.safe_load((root / "code.yaml").read_text())
+    (root / "code.yaml").write_text(yaml.safe_dump(codes | {"votes": "0" * 64}))
+    task = graph(load_config(root / "params.yaml", root=root), root).by_address["votes"]
+    with pytest.raises(ConfigError, match=r"code.yaml: the code of votes has changed .* `retort graph --write`"):
+        check_code(task, root)
 
 
 def test_a_missing_source_file_is_named_with_its_stage(toy):
@@ -77,7 +104,7 @@ def test_refresh_rewrites_a_graph_that_does_not_follow_the_parameters(toy):
     root = made(toy())
     values = yaml.safe_load((root / "params.yaml").read_text())
     values["teacher_responses"]["shards"] = [0, 1, 2]
-    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     refresh(root)
     assert (
         "outputs/teacher_responses/shard-2.parquet"
@@ -89,7 +116,7 @@ def test_refresh_refuses_parameters_that_leave_sections_unsaid(toy):
     root = made(toy())
     values = yaml.safe_load((root / "params.yaml").read_text())
     del values["votes"]
-    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     with pytest.raises(ConfigError, match="lacks votes"):
         refresh(root)
 

@@ -49,12 +49,12 @@ def read(paths, split):
 
 
 def test_label_is_agreement_with_the_vote_and_prompts_stay_on_their_side(tmp_path):
-    more = [("teacher", "t0", "#### 1.0", "length"), ("student", "t0", "no answer", "unknown")]
+    more = [("teacher", "t0", "#### 1.0", "length"), ("student", "t0", "no answer", "content_filter")]
     paths = workspace(tmp_path, [*both("teacher", "t0"), *more, *both("student", "v0")], balance=False)
     metrics = run_stage("reward_data", {}, tmp_path)
     rows = read(paths, "train")
     assert [(row["source"], row["label"], row["finished"]) for row in rows] == [
-        ("teacher", 1, True), ("teacher", 0, True), ("teacher", 1, False), ("student", 0, True),
+        ("teacher", 1, True), ("teacher", 0, True), ("teacher", 1, False), ("student", 0, False),
     ]  # fmt: skip
     assert {row["prompt_id"] for row in read(paths, "validation")} == {"v0"}
     assert metrics["label_accuracy"] == 1.0

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from retort.trainers.sft.examples import agreeing_responses, agrees
+from retort.text.agreement import stated
+from retort.trainers.sft.examples import agreeing_responses
 
 PROMPTS = [{"prompt_id": name, "prompt": f"question {name}"} for name in ("b", "a", "c")]
 VOTES = [
@@ -26,7 +27,9 @@ RESPONSES = [
     response("a", 2, "so it is #### 7.0"),
     response("a", 3, "#### 7", "length"),
     response("a", 4, "seven, I think"),
-    response("b", 0, "#### 12", "unknown"),
+    response("b", 0, "#### 12", "not_recorded"),
+    response("b", 2, "#### 12", "content_filter"),
+    response("b", 3, "#### 12", "unknown"),
     response("b", 1, "#### 7"),
     response("c", 0, "#### 5"),
 ]
@@ -38,7 +41,8 @@ def texts(responses=RESPONSES, *, prompts=PROMPTS, most=None, seed=0):
 
 
 def test_only_whole_agreeing_responses_to_prompts_with_a_vote_are_used():
-    # Left out: a1 disagrees, a3 was cut off, a4 has no answer, b1 answers another prompt, c abstained.
+    # Left out: a1 disagrees, a3 was cut off, b2 filtered, b3 nobody knows, a4 has no answer, b1 answers another
+    # prompt, c abstained.
     assert texts() == [("b", "#### 12"), ("a", "#### 7"), ("a", "so it is #### 7.0")]
 
 
@@ -87,4 +91,17 @@ def test_prompts_of_other_splits_are_ignored():
     ],
 )
 def test_agreement_compares_values(text, label, expected):
-    assert agrees(text, label, "number") is expected
+    assert stated(text, "number").agrees(label) is expected
+
+
+def test_reasoning_is_taught_before_the_response_in_its_tags_or_not_at_all():
+    thought = response("a", 0, "#### 7") | {"reasoning": "<think>\n8 less 1\n</think>\n\n"}
+    rows = [thought, response("b", 0, "#### 12") | {"reasoning": None}]
+    taught = {
+        kept: [
+            one.response
+            for one in agreeing_responses(PROMPTS, rows, VOTES, "number", max_per_prompt=None, seed=0, reasoning=kept)
+        ]
+        for kept in (True, False)
+    }
+    assert taught == {True: ["#### 12", "<think>\n8 less 1\n</think>\n\n#### 7"], False: ["#### 12", "#### 7"]}

@@ -1,0 +1,1 @@
+"""Component of stages that other packages bring."""

@@ -1,1 +1,0 @@
-"""Component of stage `sft_equal_compute`."""

@@ -1,0 +1,91 @@
+"""What asking an endpoint has cost so far, and whether a budget allows more."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from retort.config.endpoint import Budget
+from retort.engines.completion import Completion
+from retort.errors import BudgetError
+
+
+@dataclass
+class Spent:
+    """What was asked for and paid."""
+
+    requests: int = 0
+    """Attempts sent, those that failed included."""
+    completions: int = 0
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+
+    def add(self, completion: Completion) -> None:
+        """Count a completion's tokens."""
+        self.completions += 1
+        self.prompt_tokens += completion.prompt_tokens
+        self.response_tokens += completion.response_tokens
+
+    def plain(self) -> dict[str, int]:
+        """For a file."""
+        return asdict(self)
+
+
+class Meter:
+    """Counts what is spent against a budget."""
+
+    def __init__(self, budget: Budget, prices: tuple[float, float], *, place: str) -> None:
+        """Start with nothing spent.
+
+        Args:
+            budget: The bounds.
+            prices: Of a million prompt tokens and of a million response tokens.
+            place: Where the configuration sets the budget, for messages.
+        """
+        self.spent = Spent()
+        self._budget, self._prices, self._place = budget, prices, place
+
+    @property
+    def cost(self) -> float:
+        """Price of what is spent."""
+        return (self._prices[0] * self.spent.prompt_tokens + self._prices[1] * self.spent.response_tokens) / 1e6
+
+    def allows(self, under_way: int) -> bool:
+        """Whether one more request may be sent beside `under_way` others, each taken to cost what they cost so far.
+
+        Tokens are only known afterwards: before the first answer one request is tried alone.
+        """
+        spent, budget, more = self.spent, self._budget, under_way + 1
+        if budget.requests is not None and spent.requests + more > budget.requests:
+            return False
+        if budget.tokens is None and budget.cost is None:
+            return True
+        if not spent.completions:
+            return not under_way
+        share = 1 + more / spent.completions
+        tokens = (spent.prompt_tokens + spent.response_tokens) * share
+        if budget.tokens is not None and tokens > budget.tokens:
+            return False
+        return budget.cost is None or self.cost * share <= budget.cost
+
+    def send(self) -> None:
+        """Count an attempt.
+
+        Raises:
+            BudgetError: there is none left.
+        """
+        if self._budget.requests is not None and self.spent.requests >= self._budget.requests:
+            raise self.over()
+        self.spent.requests += 1
+
+    def over(self) -> BudgetError:
+        """The error that says so."""
+        spent = self.spent
+        bounds = ", ".join(
+            f"{name} {value:g}" for name, value in self._budget.model_dump().items() if value is not None
+        )
+        return BudgetError(
+            f"{self._place}: the budget ({bounds}) is spent: {spent.requests} requests, {spent.prompt_tokens} prompt "
+            f"and {spent.response_tokens} response tokens, {self.cost:.4g} in money. What was answered is kept: raise "
+            "it and run the stage again to go on, or lower min_share of the responses' section to go on with what is "
+            "there."
+        )

@@ -1,0 +1,33 @@
+"""What can be added without editing Retort: the interfaces of methods, rewards, engines and benchmarks, found by name.
+
+These are the ground that configuration, graph and stages stand on, so nothing here imports anything else of Retort but
+its errors.
+"""
+
+from retort.plugins.benchmark import BenchmarkType, Item, Verdict
+from retort.plugins.engine import EngineContext, EngineType
+from retort.plugins.method import Method, Training
+from retort.plugins.registry import GROUPS, at, function, is_path, load, module_of, names, source_of
+from retort.plugins.reward import LikelihoodReward, Reward, RewardContext, RewardType
+
+__all__ = [
+    "GROUPS",
+    "BenchmarkType",
+    "EngineContext",
+    "EngineType",
+    "Item",
+    "LikelihoodReward",
+    "Method",
+    "Reward",
+    "RewardContext",
+    "RewardType",
+    "Training",
+    "Verdict",
+    "at",
+    "function",
+    "is_path",
+    "load",
+    "module_of",
+    "names",
+    "source_of",
+]

@@ -1,0 +1,116 @@
+"""What the pods of a group of tasks are told: one JSON string, a parameter of the pipeline and so Kubeflow's cache key.
+
+It holds what decides the results and where contents lie, nothing else: a changed price or time-out must not void the
+cache, so such values reach pods in an environment variable (`OPERATION`), which no cache key contains.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from retort.config import RetortConfig, resolved
+from retort.config.load import pick
+from retort.errors import ConfigError
+from retort.run.dvc_adapter import Entry
+from retort.run.graph import Graph, Task, as_plain, from_plain
+
+OPERATION = "RETORT_OPERATION"
+"""Environment variable with the values of the configuration that decide only how a task runs, as JSON."""
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """What the pods of one group of tasks are told: tasks that read the same and differ by one key of their matrix."""
+
+    remote: str
+    """Folder or address of the object store, as pods reach it."""
+    params: Mapping[str, Any]
+    """The part of the configuration that decides their results."""
+    code: Mapping[str, str]
+    """Hash of the code that does, by item: a benchmark may have a rule of its own."""
+    files: Sequence[Entry]
+    """DVC's entries of the source files that they read; those that come with Retort need none."""
+    tasks: Mapping[str, Task]
+    """By item."""
+
+    def to_json(self) -> str:
+        """As one string, the same for the same settings."""
+        tasks = {item: as_plain(task) for item, task in self.tasks.items()}
+        for plain in tasks.values():
+            del plain["stage"]["summary"]  # words decide nothing
+        plain = {"remote": self.remote, "params": self.params, "code": self.code, "files": self.files, "tasks": tasks}
+        return json.dumps(plain)  # in the order of the configuration, which is that of the report
+
+    @classmethod
+    def from_json(cls, text: str) -> GroupSettings:
+        """What `to_json` made."""
+        plain = json.loads(text)
+        tasks = {
+            item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in plain["tasks"].items()
+        }
+        return cls(plain["remote"], plain["params"], plain["code"], plain["files"], tasks)
+
+    def task(self, item: str) -> Task:
+        """One of the tasks: the only one where `item` is empty.
+
+        Raises:
+            ConfigError: there is no such task.
+        """
+        if not item and len(self.tasks) == 1:
+            return next(iter(self.tasks.values()))
+        if item not in self.tasks:
+            raise ConfigError(f"item {item!r}: these settings are of {', '.join(self.tasks)}.")
+        return self.tasks[item]
+
+
+def remote_of(text: str) -> str:
+    """The object store that settings name, for tasks that keep the books of a run and read nothing else of them."""
+    return str(json.loads(text)["remote"])
+
+
+def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, Entry], *, remote: str) -> GroupSettings:
+    """What the pods of a group are told.
+
+    Args:
+        config: The run's whole configuration; pods are told what their tasks declare.
+        group: Tasks of one group (`retort.run.graph.Graph.groups`).
+        files: DVC's entries of the source files that the run reads, by name; those of the package need none.
+        remote: Folder or address of the object store, as pods reach it.
+    """
+    keys = [key for task in group for key in task.params]
+    names = sorted({name for task in group for name in task.sources})
+    return GroupSettings(
+        remote,
+        pick(resolved(config), keys),
+        {task.item: task.code() for task in group},
+        [files[name] for name in names if name in files],
+        {task.item: task for task in group},
+    )
+
+
+def operation(config: RetortConfig, made: Graph) -> str:
+    """The values that decide only how tasks of a run are computed, as JSON."""
+    keys = [key for task in made for key in task.operation]
+    return json.dumps(pick(resolved(config), keys))
+
+
+def told_operation() -> dict[str, Any]:
+    """What `operation` made, as this process was told."""
+    found: dict[str, Any] = json.loads(os.environ.get(OPERATION, "{}"))
+    return found
+
+
+def merged(params: Mapping[str, Any], operation: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """The part of the configuration that a task may see: what decides its result, and how it is computed."""
+    return _merge(dict(params), pick(dict(operation), task.operation))
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in above.items():
+        old = below.get(key)
+        below[key] = _merge(dict(old), value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return below

@@ -1,0 +1,438 @@
+"""What each stage's tasks read and write under a configuration: the one place where an edge of the graph is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from retort import plugins
+from retort.config import RetortConfig
+from retort.config.base import content_keys, operation_keys
+from retort.config.data import BenchmarkConfig
+from retort.config.models import ModelConfig
+from retort.config.run import TEACHER
+from retort.run.embedded import exists
+from retort.run.graph import Graph, Stage, Task
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("prompts", "retort.stages.prompts", "Load prompts, drop duplicates and contamination, split them."),
+        Stage("models", "retort.stages.models", "Pin and check every model that the run does not make."),
+        Stage(
+            "teacher_responses",
+            "retort.stages.responses",
+            "Sample the teacher's responses to one shard of the prompts.",
+            matrix=("shard",),
+            fan="shard",
+            uses="models",
+        ),
+        Stage("votes", "retort.stages.votes", "Elect each prompt's pseudo-label from the teacher's responses."),
+        Stage(
+            "student_responses",
+            "retort.stages.responses",
+            "Sample a student's responses to one shard of the prompts.",
+            matrix=("student", "shard"),
+            fan="shard",
+            uses="models",
+        ),
+        Stage(
+            "reward_data",
+            "retort.stages.reward_data",
+            "Label responses by the pseudo-labels, for a reward model.",
+            matrix=("reward",),
+        ),
+        Stage(
+            "reward",
+            "retort.stages.reward",
+            "Train a reward model, measure it on held-out prompts and decide whether it may be trained against.",
+            matrix=("reward",),
+            uses="models",
+            trains=True,
+        ),
+        Stage(
+            "evaluate",
+            "retort.stages.evaluate",
+            "Answer one benchmark with one model, item by item.",
+            matrix=("model", "benchmark"),
+            fan="benchmark",
+            uses="models",
+        ),
+        Stage("report", "retort.stages.report", "Write the report and the model card."),
+    )
+}
+"""Every stage but those of the training methods, which come from their registrations."""
+
+_JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
+"""Modules of runs that ask a judge."""
+
+_HARNESS = ("retort.evaluation.harness",)
+"""Modules of tasks of lm-evaluation-harness."""
+
+
+def method_stage(method: plugins.Method) -> Stage:
+    """The stage of a training method."""
+    return Stage(
+        method.name,
+        "retort.stages.train",
+        method.summary or f"Train a student by {method.name}.",
+        matrix=("student",),
+        uses="models",
+        trains=True,
+    )
+
+
+def known_stages() -> dict[str, Stage]:
+    """Every stage that a configuration can have without a file of its own: Retort's and the registered methods'."""
+    methods = [plugins.load("method", name) for name in plugins.names("method")]
+    return STAGES | {method.name: method_stage(method) for method in methods}
+
+
+def graph(config: RetortConfig, root: Path = Path()) -> Graph:
+    """The graph of `config`.
+
+    Args:
+        config: The whole configuration.
+        root: Folder that its paths start from. Models and chat templates count as files only if they exist there: they
+            may be names on the hub.
+    """
+    made = _Tasks(config, root)
+    before = list(made.before_report())
+    return Graph.of([*before, made.report(list(Graph.of(before)))])
+
+
+class _Tasks:
+    def __init__(self, config: RetortConfig, root: Path) -> None:
+        self.config, self.root = config, root
+        self.open = config.answer == "open"
+
+    def before_report(self) -> Iterator[Task]:
+        """Every task whose figures the report shows."""
+        config = self.config
+        yield self.prompts()
+        yield self.models()
+        yield from (self.teacher_responses(shard) for shard in config.teacher_responses.shards)
+        yield self.votes()
+        for student in config.students:
+            yield self.train(student)
+        for student in config.sampled_students():
+            yield from (self.student_responses(student, shard) for shard in config.student_responses.shards)
+        for reward in config.learned_rewards():
+            yield self.reward_data(reward)
+            yield self.reward(reward)
+        for model in config.evaluated():
+            yield from (self.evaluate(model, benchmark) for benchmark in config.evaluate.benchmarks)
+
+    # Stages that make data
+
+    def prompts(self) -> Task:
+        prompts = self.config.prompts
+        # A data set of `datasets` may be a folder of the project too.
+        files = [one.path for one in prompts.sources if one.type == "file" or (self.root / one.path).exists()]
+        return self._task(
+            "prompts",
+            params=("seed", "prompts"),
+            outs=("outputs/prompts",),
+            metrics=("metrics/prompts.json",),
+            sources=self._all([*files, *prompts.decontaminate]),
+        )
+
+    def models(self) -> Task:
+        models = self.config.models
+        return self._task(
+            "models",
+            params=[key for name, model in models.items() for key in content_keys(model, f"models.{name}")],
+            operation=self._operation(),
+            outs=[self.folder(name) for name in models],
+            metrics=("metrics/models.json",),
+            sources=[
+                file
+                for model in models.values()
+                for file in (*self._files(model), *self._plugin_files(model.engine.type))
+            ],
+        )
+
+    def teacher_responses(self, shard: int) -> Task:
+        return self._task(
+            "teacher_responses",
+            {"shard": str(shard)},
+            params=("seed", "teacher_responses"),
+            deps=("outputs/prompts", self.folder(TEACHER)),
+            outs=(f"outputs/teacher_responses/shard-{shard}.parquet",),
+            metrics=(f"metrics/teacher_responses-{shard}.json",),
+            answers=TEACHER,
+        )
+
+    def student_responses(self, student: str, shard: int) -> Task:
+        return self._task(
+            "student_responses",
+            {"student": student, "shard": str(shard)},
+            params=("seed", "student_responses"),
+            deps=("outputs/prompts", self.folder(student)),
+            outs=(f"outputs/student_responses/{student}/shard-{shard}.parquet",),
+            metrics=(f"metrics/student_responses-{student}-{shard}.json",),
+            answers=student,
+        )
+
+    def votes(self) -> Task:
+        return self._task(
+            "votes",
+            params=("seed", "answer", "votes", "teacher_responses.shards"),
+            deps=("outputs/prompts", *self._shards(TEACHER)),
+            outs=("outputs/votes",),
+            metrics=("metrics/votes.json",),
+            judged=self.open,
+        )
+
+    def reward_data(self, reward: str) -> Task:
+        read = self.config.reward_settings(reward).responses
+        students = [name for name in read if name != TEACHER]
+        return self._task(
+            "reward_data",
+            {"reward": reward},
+            params=[
+                "seed",
+                "answer",
+                "reward_data",
+                f"rewards.{reward}.type",
+                self._key(reward, "responses"),
+                "teacher_responses.shards",
+                *(["student_responses.shards"] if students else []),
+            ],
+            deps=("outputs/prompts", "outputs/votes", *(path for name in read for path in self._shards(name))),
+            outs=(f"outputs/reward_data/{reward}",),
+            metrics=(f"metrics/reward_data-{reward}.json",),
+            judged=self.open,
+        )
+
+    # Stages that train
+
+    def reward(self, reward: str) -> Task:
+        entry, settings = self.config.rewards[reward], self.config.reward_settings(reward)
+        section = content_keys(self.config.reward, "reward")
+        own = [key for key in entry.overrides if key != "responses"]
+        kept = _leaves(section, self.config.reward, "reward", {*entry.overrides, "responses"})
+        return self._task(
+            "reward",
+            {"reward": reward},
+            params=["seed", f"rewards.{reward}.type", *(f"rewards.{reward}.{key}" for key in own), *kept],
+            deps=dict.fromkeys(
+                [f"outputs/reward_data/{reward}", *map(self.folder, [settings.trunk, *settings.likelihood])]
+            ),
+            outs=(f"outputs/rewards/{reward}",),
+            metrics=(f"metrics/reward-{reward}.json",),
+            plots=(f"curves/{reward}",),
+            loads=[settings.trunk, *settings.likelihood],
+            modules=self._modules("reward", entry.type),
+            sources=self._plugin_files(entry.type),
+        )
+
+    def train(self, student: str) -> Task:
+        config, entry, method = self.config, self.config.students[student], self.config.method(student)
+        section, prefix = getattr(config, method.name), f"students.{student}"
+        common = ("method", "from", "reward", "compute_of", "max_extra_steps")
+        given = [key for key in common if getattr(entry, "from_" if key == "from" else key) is not None]
+        params = ["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *entry.overrides])]
+        params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
+        deps, loads = ["outputs/prompts", self.folder(entry.from_)], [entry.from_]
+        modules, sources = self._modules("method", entry.method), self._plugin_files(entry.method)
+        if "teacher_responses" in method.reads:
+            deps += self._shards(TEACHER)
+            params.append("teacher_responses.shards")
+        votes, judged = "votes" in method.reads, self.open
+        if (reward := config.reward_of(student)) is not None:
+            kind, settings = config.reward_type(reward), config.reward_settings(reward)
+            needed = kind.models(settings)
+            if kind.trained:
+                deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
+                params.append(f"rewards.{reward}.type")
+            else:
+                params += [f"rewards.{reward}.{key}" for key in ["type", *config.rewards[reward].overrides]]
+            deps += map(self.folder, needed)
+            loads += needed
+            votes, judged = votes or kind.votes, judged or kind.judge
+            modules += [*self._modules("reward", config.rewards[reward].type), *kind.modules(settings)]
+            sources += [*self._plugin_files(config.rewards[reward].type), *kind.sources(settings)]
+        if entry.compute_of is not None:
+            deps.append(f"metrics/{config.method(entry.compute_of).name}-{entry.compute_of}.json")
+        return self._task(
+            method_stage(method),
+            {"student": student},
+            params=params,
+            operation=operation_keys(section, method.name),
+            deps=dict.fromkeys([*deps, *(["outputs/votes"] if votes else [])]),
+            outs=(self.folder(student),),
+            metrics=(f"metrics/{method.name}-{student}.json",),
+            plots=(f"curves/{student}",),
+            loads=loads,
+            modules=modules,
+            sources=sources,
+            judged=judged,
+        )
+
+    # Stages that measure
+
+    def evaluate(self, model: str, benchmark: BenchmarkConfig) -> Task:
+        heldout = benchmark.task == "heldout"
+        own = benchmark.task in plugins.names("benchmark") or plugins.is_path(benchmark.task)
+        return self._task(
+            "evaluate",
+            {"model": model, "benchmark": benchmark.name},
+            params=("answer", "evaluate.benchmarks", "evaluate.max_new_tokens", "evaluate.batch_size"),
+            deps=("outputs/prompts", self.folder(model)),
+            outs=(f"outputs/evaluate/{model}-{benchmark.name}.parquet",),
+            metrics=(f"metrics/evaluate-{model}-{benchmark.name}.json",),
+            answers=model,
+            judged=self.open and heldout,
+            modules=self._modules("benchmark", benchmark.task) if own else [],
+            sources=[*benchmark.data.values(), *(self._plugin_files(benchmark.task) if own else [])],
+            without=() if not (heldout or own) else _HARNESS,
+        )
+
+    def report(self, before: list[Task]) -> Task:
+        config = self.config
+        models = [key for name, model in config.models.items() for key in content_keys(model, f"models.{name}")]
+        students = [f"students.{name}.{key}" for name, entry in config.students.items() for key in _said(entry)]
+        rewards = [f"rewards.{name}.{key}" for name, entry in config.rewards.items() for key in _said(entry)]
+        return self._task(
+            "report",
+            params=[
+                *("report", "answer", "evaluate", "compare", "result", "teacher_responses.shards"),
+                *("student_responses.shards", *models, *students, *rewards),
+            ],
+            operation=self._operation(),
+            sources=[
+                *(file for entry in config.students.values() for file in self._plugin_files(entry.method)),
+                *(file for entry in config.rewards.values() for file in self._plugin_files(entry.type)),
+                *(file for model in config.models.values() for file in self._plugin_files(model.engine.type)),
+            ],
+            deps=dict.fromkeys(
+                [
+                    "outputs/prompts",
+                    "outputs/votes",
+                    self.folder(config.final_student()),
+                    *(f"outputs/rewards/{name}" for name in config.learned_rewards()),
+                    *(path for task in before for path in task.metrics),
+                    *(path for task in before if task.stage.name == "evaluate" for path in task.outs),
+                    *(path for task in before for path in task.plots),
+                ]
+            ),
+            outs=("outputs/report",),
+        )
+
+    # What they have in common
+
+    def _operation(self) -> list[str]:
+        """What of the entries of `models` decides no result, but belongs to a whole entry."""
+        models = self.config.models.items()
+        return [key for name, model in models for key in operation_keys(model, f"models.{name}")]
+
+    @staticmethod
+    def folder(name: str) -> str:
+        """Folder of a model or student."""
+        return f"outputs/models/{name}"
+
+    def _shards(self, name: str) -> list[str]:
+        """Responses of the teacher or of a student."""
+        if name == TEACHER:
+            return [f"outputs/teacher_responses/shard-{n}.parquet" for n in self.config.teacher_responses.shards]
+        return [f"outputs/student_responses/{name}/shard-{n}.parquet" for n in self.config.student_responses.shards]
+
+    def _key(self, reward: str, key: str) -> str:
+        """Where a setting of a learned reward is said."""
+        return f"rewards.{reward}.{key}" if key in self.config.rewards[reward].overrides else f"reward.{key}"
+
+    def _files(self, model: ModelConfig) -> list[str]:
+        """Files and folders here that a model is made of."""
+        return [name for name in (model.source, model.chat_template) if name and exists(name, self.root)]
+
+    @staticmethod
+    def _modules(kind: str, name: str) -> list[str]:
+        module = plugins.module_of(kind, name)
+        return [] if module is None else [module]
+
+    @staticmethod
+    def _plugin_files(name: str) -> list[str]:
+        file = plugins.source_of(name)
+        return [] if file is None else [file]
+
+    @staticmethod
+    def _all(names: Iterable[str]) -> list[str]:
+        return sorted(set(names))
+
+    def _task(
+        self,
+        stage: str | Stage,
+        values: dict[str, str] | None = None,
+        *,
+        params: Iterable[str],
+        operation: Iterable[str] = (),
+        deps: Iterable[str] = (),
+        sources: Iterable[str] = (),
+        loads: Iterable[str] = (),
+        modules: Iterable[str] = (),
+        without: Iterable[str] = (),
+        answers: str | None = None,
+        judged: bool = False,
+        **written: Any,
+    ) -> Task:
+        """A task; what asking a model (`answers`) or the judge adds to any task is added here."""
+        found = STAGES[stage] if isinstance(stage, str) else stage
+        params, operation, sources, loads = list(params), list(operation), list(sources), list(loads)
+        modules, image = [found.run, *modules], "train"
+        if answers is not None:
+            engine = self.config.engine(answers)
+            base = answers in self.config.models
+            place = f"{'models' if base else 'students'}.{answers}.engine"
+            params += (
+                content_keys(self.config.models[answers], f"models.{answers}") if base else content_keys(engine, place)
+            )
+            operation += operation_keys(engine, place)
+            sources += [*engine.sources(), *self._plugin_files(engine.type)]
+            loads.append(answers)
+            modules += self._modules("engine", engine.type)
+            image = engine.IMAGE
+        if judged and (judge := self.config.judge) is not None:
+            params += content_keys(judge, "judge")
+            operation += operation_keys(judge, "judge")
+            sources += [*self._files(judge.model), *judge.model.engine.sources()]
+            sources += self._plugin_files(judge.model.engine.type)
+            modules += ["retort.stages.judging", *self._modules("engine", judge.model.engine.type)]
+        # A model that was not made here may be a reference to a folder of the project, which is read then as well.
+        sources += [
+            file for name in loads if name in self.config.models for file in self._files(self.config.models[name])
+        ]
+        return Task(
+            found,
+            values or {},
+            params=tuple(dict.fromkeys(params)),
+            operation=tuple(dict.fromkeys(operation)),
+            deps=tuple(deps),
+            sources=tuple(self._all(sources)),
+            loads=tuple(dict.fromkeys(map(self.folder, loads))),
+            modules=tuple(dict.fromkeys(modules)),
+            without=(*without, *(() if judged else _JUDGE)),
+            image=image,  # type: ignore[arg-type]
+            **{key: tuple(value) for key, value in written.items()},
+        )
+
+
+def _said(entry: Any) -> list[str]:
+    """Keys of an entry of `students` or `rewards` that are said, the engine aside."""
+    names = {field.alias or name: getattr(entry, name) for name, field in type(entry).model_fields.items()}
+    return [key for key, value in (names | entry.overrides).items() if value is not None and key != "engine"]
+
+
+def _leaves(keys: Iterable[str], section: Any, prefix: str, but: Iterable[str]) -> list[str]:
+    """Content keys of a section without the settings `but`, which an entry says instead."""
+    but = set(but)
+    if not but:
+        return list(keys)
+    found: list[str] = []
+    for key in keys:
+        if key == prefix:  # the whole section: taken apart
+            found += [f"{prefix}.{name}" for name in type(section).model_fields if name not in but]
+        elif key.split(".")[1] not in but:
+            found.append(key)
+    return found

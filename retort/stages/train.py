@@ -1,0 +1,153 @@
+"""The stage of every training method: one student from its start, its data and its reward, unless a gate says no."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from retort import plugins
+from retort.config.run import TEACHER
+from retort.errors import ConfigError
+from retort.io.files import atomic_path
+from retort.run.stage import Context
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Metrics of a student that its reward's gate kept from training: it is what it would have started from."""
+
+    skipped: bool = True
+    reasons: list[str] = field(default_factory=list)
+    """Why the gate is shut."""
+    flops: float = 0.0
+
+
+def run(context: Context) -> Any:
+    """Train the student, or pass on what it starts from where its reward did not pass its gate.
+
+    Raises:
+        ConfigError: an extension does not import or is something else.
+        InputError, ModelError, TrainingError: what the method refuses.
+    """
+    config, paths, name = context.config, context.paths, context.task.values["student"]
+    entry, method = config.students[name], config.method(name)
+    reward = config.reward_of(name)
+    gate = _gate(context, reward) if reward is not None else None
+    if gate is not None and not gate["gate_passed"]:
+        with atomic_path(paths.model(name)) as folder:
+            shutil.copytree(paths.model(entry.from_), folder)
+        paths.curves(name).mkdir(parents=True, exist_ok=True)
+        return Skipped(reasons=[f"rewards.{reward}: {reason}" for reason in gate["gate_reasons"]])
+    found = method.train(_training(context, name, reward))
+    if not dataclasses.is_dataclass(found) or isinstance(found, type):
+        raise ConfigError(
+            f"method {method.name!r}: its train returned a {type(found).__name__}, where a dataclass of metrics is "
+            "needed."
+        )
+    if not paths.model(name).is_dir():
+        raise ConfigError(f"method {method.name!r}: its train left no model in {paths.model(name)} (training.out).")
+    paths.curves(name).mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def _gate(context: Context, reward: str) -> dict[str, Any] | None:
+    if not context.config.reward_type(reward).trained:
+        return None
+    found: dict[str, Any] = json.loads(context.paths.metrics(f"reward-{reward}").read_text(encoding="utf-8"))
+    return found
+
+
+def _training(context: Context, name: str, reward: str | None) -> plugins.Training:
+    config, paths, entry, method = (
+        context.config,
+        context.paths,
+        context.config.students[name],
+        context.config.method(name),
+    )
+    shards = config.teacher_responses.shards if "teacher_responses" in method.reads else []
+    open_ended = config.answer == "open"
+    return plugins.Training(
+        student=name,
+        settings=config.settings(name),
+        answer=config.answer,
+        seed=config.seed,
+        start=paths.model(entry.from_),
+        out=paths.model(name),
+        curves=paths.curves(name),
+        state=context.state(),
+        prompts={split: paths.prompts(split) for split in ("train", "validation")},
+        teacher_responses=tuple(paths.responses(TEACHER, shard) for shard in shards),
+        votes=paths.votes if paths.votes.exists() else None,
+        judged=(lambda: _judged(context)) if open_ended else None,
+        judging=(lambda: _judging(context)) if open_ended else None,
+        reward=(lambda: load_reward(context, reward, entry.from_)) if reward is not None else None,
+        extra_flops=_compute_of(context, entry.compute_of),
+        max_extra_steps=entry.max_extra_steps,
+    )
+
+
+def load_reward(context: Context, name: str, student: str) -> plugins.Reward:
+    """The reward `name`, for a policy that starts from `student`.
+
+    Raises:
+        InputError: it is a reward model that was made from another student.
+    """
+    config, paths = context.config, context.paths
+    kind = config.reward_type(name)
+    found = kind.load(
+        plugins.RewardContext(
+            name=name,
+            settings=None if kind.trained else config.reward_settings(name),
+            answer=config.answer,
+            root=paths.root,
+            folder=paths.reward(name),
+            models=paths.model,
+            prompts={split: paths.prompts(split) for split in ("train", "validation")},
+            votes=paths.votes,
+            judge=getattr(config, "judge", None),
+            state=context.state(),
+            seed=config.seed,
+        )
+    )
+    if not callable(getattr(found, "score", None)) or not hasattr(found, "flops_per_token"):
+        raise ConfigError(
+            f"rewards.{name}: its type loads a {type(found).__name__}, which lacks score or flops_per_token; see "
+            "retort.plugins.Reward."
+        )
+    if hasattr(found, "check_reads_like"):
+        from retort.modeling.loading import load_tokenizer
+
+        found.check_reads_like(load_tokenizer(paths.model(student)), student)
+    reward: plugins.Reward = found
+    return reward
+
+
+def _compute_of(context: Context, other: str | None) -> float:
+    """Compute that another student took (FLOPs); 0 where it was skipped."""
+    if other is None:
+        return 0.0
+    (path,) = [path for path in context.task.deps if path.startswith("metrics/") and path.endswith(f"-{other}.json")]
+    metrics = json.loads((context.paths.root / path).read_text(encoding="utf-8"))
+    return float(metrics.get("flops") or 0.0)
+
+
+def _judged(context: Context) -> Any:
+    from retort.stages.judgements import read_judged
+
+    return read_judged(context)
+
+
+@contextmanager
+def _judging(context: Context) -> Iterator[Any]:
+    from retort.judge.ask import Pair
+    from retort.judge.elect import agree_with
+    from retort.stages.judging import judging
+
+    manager: AbstractContextManager[Any] = judging(context)
+    with manager as judge:
+        yield lambda asked: agree_with(judge, [Pair(*one) for one in asked])

@@ -1,0 +1,44 @@
+import pytest
+
+from retort.text.finish_reasons import finish_reason, is_whole, unexpected, whole_text
+
+WHOLE = [
+    "stop",
+    "STOP",
+    "end_turn",
+    "stop_sequence",
+    "STOP_SEQUENCE",
+    "eos_token",
+    "eos",
+    "COMPLETE",
+    "completed",
+    "FINISH",
+]
+CUT = ["length", "max_tokens", "MAX_TOKENS", "max-tokens", "model_length", "max_output_tokens"]
+OTHER = [
+    "content_filter", "SAFETY", "RECITATION", "refusal", "tool_calls", "function_call", "abort", "error", "pause_turn",
+    "insufficient_system_resource", "guardrail_intervened", "incomplete", "OTHER", "FINISH_REASON_UNSPECIFIED", "stopping",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", WHOLE)
+def test_an_end_of_the_model_is_whole_in_every_server_s_words(said):
+    assert finish_reason(said) == "stop"
+    assert is_whole(finish_reason(said))
+
+
+@pytest.mark.parametrize("said", [*CUT, *OTHER, None, "", " ", 3])
+def test_whatever_is_not_known_to_be_an_end_is_not_whole(said):
+    assert not is_whole(finish_reason(said))
+    assert whole_text("The answer is 7.", finish_reason(said)) == ""
+
+
+def test_limits_share_a_name_and_other_reasons_keep_theirs():
+    assert {finish_reason(said) for said in CUT} == {"length"}
+    assert [finish_reason(said) for said in ("Content-Filter", None, "", 3)] == [
+        "content_filter",
+        "unknown",
+        "unknown",
+        "3",
+    ]
+    assert unexpected(["stop", "length", "safety", "unknown", "safety"]) == ["safety", "unknown"]
