@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from retort.modeling.abilities import text_config
 from retort.modeling.batch import TokenBatch
 from retort.modeling.lora import active_adapter
 from retort.modeling.packing import hidden_states
@@ -40,7 +41,7 @@ class Critic(nn.Module):
         # In a tuple, a shared trunk is not a part of this module: its weights are the policy's to train and to save.
         self._shared = (trunk,) if shared else ()
         self._own = None if shared else trunk
-        hidden = int(trunk.config.hidden_size)
+        hidden = int(text_config(trunk).hidden_size)
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
         self.from_features = nn.Linear(features, head_size) if features else None
         self.to_value = nn.Linear(head_size, 1)

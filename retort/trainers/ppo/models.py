@@ -45,9 +45,10 @@ def ppo_models(
     """
     frozen = frozen_models(reward, tokenizer)
     shared = config.lora is not None and config.critic_init == "policy"
+    adapters = adapter_settings(config.lora, base)
     policy = with_adapters(base, config.lora)
     if shared:
-        policy.add_adapter(ADAPTER, adapter_settings(config.lora))
+        policy.add_adapter(ADAPTER, adapters)
         policy.set_adapter(policy.active_adapter)  # adding one leaves both trainable
         trunk = policy
     elif config.critic_init == "reward":
