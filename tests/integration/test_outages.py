@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from s3fs import S3FileSystem
@@ -13,7 +14,8 @@ from retort.io.outages import patient, patiently
 from retort.pod import lock_fragments, task
 from retort.pod.run_records import Records
 from retort.pod.state_mirror import Mirror
-from retort.run import dvc_adapter
+from retort.run import contents, dvc_adapter
+from retort.run.dvc_workspace import opened
 from retort.run.graph import BY_NAME
 from retort.run.workspace import create
 from tests.s3_server import FAULTS, S3Server, md5
@@ -310,3 +312,24 @@ def test_a_resume_state_that_cannot_be_reached_is_not_thrown_away(server, tmp_pa
     server.fault = lambda *_: ""
     with Mirror(tmp_path / "c", store, interval_s=60):
         assert (tmp_path / "c/step").read_text() == "weights"
+
+
+def test_a_full_disk_while_fetching_is_named_as_that(pod, limit_file_size):
+    lock = lock_fragments.load(pod.upstream, REMOTE)
+    root = Path("runs/full")
+    create(root, pod.toy.config, home=Path(), remote=REMOTE, cache=Path("runs/.cache-full"))
+    dvc_adapter.write_lock(root, lock)
+    file = place(root / "../.cache-full", pod.entries[VOTES[1]]["md5"])
+    outs = contents.Wanted(VOTES[1], pod.entries[VOTES[1]]["md5"], "teacher_responses@0")
+    with opened(root) as here:
+        here.contents.remote_size(outs.oid)  # DVC's own databases are made
+        with limit_file_size(100), pytest.raises(StorageError, match="could not be written") as refused:
+            here.contents.fetch([outs])
+        assert not isinstance(refused.value, StoreAwayError)
+        assert not file.exists()
+        here.contents.fetch([outs])
+    assert file.exists()
+
+
+def place(store, oid):
+    return store / "files/md5" / oid[:2] / oid[2:]
