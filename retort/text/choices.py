@@ -114,7 +114,7 @@ def _decide(text: str, claims: list[Claim], end: int) -> Claim | None:
             letters = "".join(dict.fromkeys("".join(claim.letters for claim in listed)))
             return listed[0]._replace(letters=letters)
         claims = alone
-    row = answers_in_a_row(text, claims)
+    row = answers_in_a_row(text, claims[: _LOOP + 1])
     if row > 2 and row == len(claims) and declines_the_last(text, max(0, claims[0].start - _LONGEST), end):
         return None
     if len(claims) <= _LOOP:
