@@ -110,3 +110,18 @@ def test_the_claim_s_columns_are_the_configuration_s_models_and_the_pairs_of_its
     assert lines.count(first) == 2
     assert "Greedy:" in lines
     assert lines[-1] == "- Seed 3: PPO was skipped."
+
+
+def test_the_scale_benchmark_runs_the_stages_and_says_how_time_grew():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.scale", "--prompts", "60", "120", "--shards", "2", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = json.loads(done.stdout)["sizes"]
+    assert (first["prompts"], second["prompts"]) == (60, 120)
+    for size in (first, second):
+        assert set(size["stages"]) == {"prompts", "votes", "reward_data"}
+        assert all(one["seconds"] > 0 and one["peak_mb"] > 0 for one in size["stages"].values())

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from retort.config.data import SamplingConfig
-from retort.config.models import VLLMTeacher
+from retort.config.models import VLLMEngineConfig
 from retort.engines.base import plan_requests
 from retort.engines.vllm import VLLMEngine
 from retort.errors import EngineError, MissingToolError
@@ -62,7 +62,7 @@ def make(tmp_path, monkeypatch):
     write_reference(folder, Reference("some-org/big", revision="0" * 40, dtype="bfloat16"))
 
     def make(**more):
-        config = VLLMTeacher(type="vllm", model="some-org/big", **more)
+        config = VLLMEngineConfig(type="vllm", **more)
         return VLLMEngine(config, folder, command=(sys.executable, str(tmp_path / "server.py")))
 
     make.folder, make.pids = folder, lambda: [int(pid) for pid in (tmp_path / "pids").read_text().split()]
@@ -107,10 +107,10 @@ def test_it_ends_when_the_stage_is_killed(make, tmp_path):
     script = f"""
         import sys, time
         from pathlib import Path
-        from retort.config.models import VLLMTeacher
+        from retort.config.models import VLLMEngineConfig
         from retort.engines.vllm import VLLMEngine
         command = (sys.executable, {str(tmp_path / "server.py")!r})
-        with VLLMEngine(VLLMTeacher(type="vllm", model="x"), Path({str(make.folder)!r}), command=command):
+        with VLLMEngine(VLLMEngineConfig(type="vllm"), Path({str(make.folder)!r}), command=command):
             print("up", flush=True)
             time.sleep(300)
     """
@@ -140,8 +140,8 @@ def test_a_server_that_never_answers_is_ended(make, monkeypatch):
 
 
 def test_without_vllm_it_says_what_to_install_or_change(make):
-    engine = VLLMEngine(VLLMTeacher(type="vllm", model="x"), make.folder, command=("no-such-vllm",))
-    with pytest.raises(MissingToolError, match=r"is not installed.*teacher.type"), engine:
+    engine = VLLMEngine(VLLMEngineConfig(type="vllm"), make.folder, command=("no-such-vllm",))
+    with pytest.raises(MissingToolError, match=r"is not installed.*engine.type"), engine:
         pass
 
 
