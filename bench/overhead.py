@@ -19,7 +19,7 @@ from retort_pipelines.runs.client import Kubeflow, kubeflow
 from retort_pipelines.runs.status import StageStatus
 
 from retort.pod.run_records import Records
-from retort.run.graph import BY_NAME
+from retort.run.tasks import graph
 
 
 def main() -> None:
@@ -32,20 +32,26 @@ def main() -> None:
     arguments = parser.parse_args()
     where = kubeflow(namespace=arguments.namespace)
     found = runs.find(where, arguments.run)
-    _, remote = runs.config_of(found.runtime_config.parameters)
-    rows = stages(runs.statuses(where, found.run_id), Records.of(remote, found.run_id).timings())
+    config, remote = runs.config_of(found.runtime_config.parameters)
+    groups = {name: [task.address for task in tasks] for name, tasks in graph(config).groups.items()}
+    rows = stages(runs.statuses(where, found.run_id), Records.of(remote, found.run_id).timings(), groups)
     whole = {"run": wall(where, found.run_id)}
     if arguments.unchanged:
         whole["unchanged"] = wall(where, runs.find(where, arguments.unchanged).run_id)
     print(json.dumps({"stages": rows, "seconds": whole}) if arguments.json else table(rows, whole))
 
 
-def stages(statuses: Sequence[StageStatus], timings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Seconds a task of each stage that ran: in its pod, alone, and the difference; retried stages are left out."""
+def stages(
+    statuses: Sequence[StageStatus], timings: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Seconds a task of each group that ran: in its pod, alone, and the difference; retried ones are left out.
+
+    `groups` are the addresses of each group's tasks.
+    """
     rows = []
     for one in statuses:
-        alone = [timing["seconds"] for timing in timings if timing["task"].partition("@")[0] == one.stage]
-        if one.stage in BY_NAME and alone and len(alone) == one.attempts:
+        alone = [timing["seconds"] for timing in timings if timing["task"] in groups.get(one.stage, ())]
+        if alone and len(alone) == one.attempts:
             pod, bare = one.pod_seconds / len(alone), sum(alone) / len(alone)
             rows.append({"stage": one.stage, "tasks": len(alone), "pod": pod, "alone": bare, "overhead": pod - bare})
     return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,19 +46,27 @@ def retort(seed: int) -> list[float]:
     words, policy = tokenizer(WORK), language_model(WORK, seed)
 
     class Rule:
-        """The part of a reward model that PPO uses."""
+        """A reward without a model (`retort.plugins.Reward`)."""
 
-        judges: dict[str, Any] = {}
-        trunk = policy
+        name, flops_per_token = "rule", 0.0
 
-        def score(self, texts: list[str], responses: list[str], *_: Any, **__: Any) -> Any:
-            asked = torch.tensor([words(text).input_ids for text in texts])
+        def score(self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool]) -> Any:  # noqa: ARG002
+            asked = torch.tensor([words(text).input_ids for text in prompts])
             said = [words(text).input_ids for text in responses]
             return shares(asked, torch.tensor([ids + [0] * (WORK.response - len(ids)) for ids in said]))
 
     listed = [Prompt(f"p{n}", f"w{ids[0]}", ids, label="none") for n, ids in enumerate(prompts(seed))]
-    critic = Critic(language_model(WORK, seed), judges=0, head_size=64)
-    parts = Parts(policy, critic, language_model(WORK, seed), Rule(), words, listed, listed[:1])
+    critic = Critic(language_model(WORK, seed), features=0, head_size=64)
+    parts = Parts(
+        policy=policy,
+        critic=critic,
+        reference=language_model(WORK, seed),
+        reward=Rule(),
+        start="sft",
+        tokenizer=words,
+        prompts=listed,
+        held_out=listed[:1],
+    )
     config = PPOConfig(
         iterations=ITERATIONS,
         prompts_per_iteration=WORK.rows,

@@ -55,14 +55,17 @@ def _parts(work: Work) -> Any:
     from retort.rewards.learned.features import Judge
     from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
-    from retort.trainers.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo.models import features_of
+    from retort.trainers.ppo.rollout import Parts, Prompt, frozen_models
 
     words = tokenizer(work)
     policy, reference = language_model(work, SEED), language_model(work, SEED)
     reference.requires_grad_(False)
-    trunk, critic = language_model(work, SEED + 1), Critic(language_model(work, SEED), judges=1, head_size=64)
+    trunk = language_model(work, SEED + 1)
     reward = RewardModel(trunk, words, {"sft": Judge(reference, words)}, head_size=64).to(policy.device).eval()
     reward.requires_grad_(False)
+    seen = features_of(reward, frozen_models(reward, words))
+    critic = Critic(language_model(work, SEED), features=seen, head_size=64)
     listed = []
     for number, ids in enumerate(prompts(work)):
         text = " ".join(f"w{token}" for token in ids)
@@ -72,6 +75,7 @@ def _parts(work: Work) -> Any:
         critic=critic.to(policy.device),
         reference=reference,
         reward=reward,
+        start="sft",
         tokenizer=words,
         prompts=listed,
         held_out=listed[:1],

@@ -1,6 +1,6 @@
 """How good the reward model gets with more prompts: `python -m bench.reward_curve WORKSPACE [--svg FILE] [--json]`.
 
-Trains the stage `reward` of a finished run (its tables, models and params.yaml; nothing there is written) on 1/8, 1/4,
+Trains a learned reward of a finished run (its tables, models and params.yaml; nothing there is written) on 1/8, 1/4,
 1/2 and all of its training prompts, a part within the next, and measures each on the gate's half of the held-out
 prompts. Steps and batch are those of the run: fewer prompts are seen more often, and the best state is kept as always.
 """
@@ -17,12 +17,10 @@ from typing import Any
 
 from bench.figure import write_figure
 from bench.surroundings import show, surroundings
-from retort.config import load_keys
+from retort.config.run import TEACHER
 from retort.io.tables import Rows
 from retort.report.charts import Series, line_chart
-from retort.run.graph import BY_NAME, Task
-from retort.run.paths import Paths
-from retort.run.stage import Context
+from retort.run.stage import context_of
 
 
 def main() -> None:
@@ -31,13 +29,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path, help="a finished run, such as runs/demo")
+    parser.add_argument("--reward", default="learned", help="which of the run's rewards")
     parser.add_argument("--parts", type=int, nargs="+", default=[8, 4, 2, 1], help="train on 1/N of the prompts")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--svg", type=Path, help="draw the AUC there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     arguments = parser.parse_args()
     made = surroundings("torch", "transformers")
-    curve = measure(arguments.workspace, arguments.parts, threads=arguments.threads)
+    curve = measure(arguments.workspace, arguments.parts, reward=arguments.reward, threads=arguments.threads)
     if arguments.svg:
         draw(curve, arguments.svg)
     rows = [[f"{point['prompts']:,}", f"{point['examples']:,}", *row] for point in curve for row in reward_rows(point)]
@@ -45,7 +44,9 @@ def main() -> None:
     show(found, ["Prompts", "Examples", *HEAD], rows, as_json=arguments.json)
 
 
-def measure(workspace: Path, parts: Sequence[int], *, threads: int = 1) -> list[dict[str, Any]]:
+def measure(
+    workspace: Path, parts: Sequence[int], *, reward: str = "learned", threads: int = 1
+) -> list[dict[str, Any]]:
     """Size, kept step and figures by source of a reward model trained on 1/N of the prompts, for each N of `parts`."""
     import torch
 
@@ -53,13 +54,12 @@ def measure(workspace: Path, parts: Sequence[int], *, threads: int = 1) -> list[
     from retort.stages.reward import build, fit, quality, read_examples
 
     torch.set_num_threads(threads)
-    stage = BY_NAME["reward"]
-    context = Context(Task(stage, {}), load_keys(workspace / "params.yaml", stage.params), Paths(workspace))
-    config, paths = context.config.reward, context.paths
+    context = context_of("reward", {"reward": reward}, workspace)
+    config, paths = context.config.reward_settings(reward), context.paths
     model = build(context)
     every = config.loss == "every_token"
-    train = prepare(model, read_examples(paths.reward_data("train")), config.max_length, every_token=every)
-    held = prepare(model, read_examples(paths.reward_data("validation")), config.max_length)
+    train = prepare(model, read_examples(paths.reward_data(reward, "train")), config.max_length, every_token=every)
+    held = prepare(model, read_examples(paths.reward_data(reward, "validation")), config.max_length)
     select, gate = (
         held.only([i for i, row in enumerate(held.rows) if held_out_part(row["prompt_id"]) == part])
         for part in ("select", "gate")
@@ -75,9 +75,10 @@ def measure(workspace: Path, parts: Sequence[int], *, threads: int = 1) -> list[
             step = fit(context, model, some, select, state=state, curves_folder=Path(folder) / "curves")
         scores = model.score_tokens(gate.tokens, gate.features, batch_size=256).tolist()
         rows = [row | {"score": score} for row, score in zip(gate.rows, scores, strict=True)]
-        sources = {name: [row for row in rows if row["source"] == name] for name in ("teacher", "student")}
+        names = dict.fromkeys(row["source"] for row in rows)
+        sources = {name: [row for row in rows if row["source"] == name] for name in names}
         prompts = len({row["prompt_id"] for row in some.rows})
-        found = {name: asdict(quality(mine)) for name, mine in sources.items() if mine}
+        found = {name: asdict(quality(mine)) for name, mine in sources.items()}
         curve.append({"prompts": prompts, "examples": len(some.rows), "step": step, "by_source": found})
     return curve
 
@@ -90,9 +91,11 @@ def places(rows: Rows, part: int) -> list[int]:
 
 
 def draw(curve: Sequence[dict[str, Any]], file: Path) -> None:
-    """The AUC on student and teacher responses over the number of prompts, with intervals."""
+    """The AUC on each student's and the teacher's responses over the number of prompts, with intervals."""
     series = []
-    for source, colour, aside in (("student", 1, 0.0), ("teacher", 2, 0.006)):
+    every = dict.fromkeys(name for point in curve for name in point["by_source"])
+    for place, source in enumerate(sorted(every, key=lambda name: name == TEACHER)):
+        colour, aside = place + 1, 0.006 * place
         points = [point for point in curve if source in point["by_source"]]
         found = [point["by_source"][source] for point in points]
         shift = aside * max(point["prompts"] for point in curve)  # so that the intervals do not hide each other

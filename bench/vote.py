@@ -33,8 +33,7 @@ from retort.run.paths import Paths
 
 _CONFIG = """\
 answer: number
-teacher: {type: recorded, path: unused.jsonl}
-student: {model: unused}
+models: {teacher: {engine: {type: recorded, path: unused.jsonl}}, base: {source: unused}}
 prompts: {sources: [{path: unused.jsonl}]}
 votes: {}
 teacher_responses: {shards: SHARDS}
@@ -122,7 +121,7 @@ def write_tables(folder: Path, prompts: int, responses: int, shards: int) -> Non
     write_table(paths.prompts("validation"), [], PROMPTS)
     for shard in range(shards):
         mine = list(zip(rows, answers, strict=True))[shard::shards]
-        _write_shard(paths.responses("teacher_responses", shard), mine, responses, rng)
+        _write_shard(paths.responses("teacher", shard), mine, responses, rng)
 
 
 def _write_shard(path: Path, prompts: list[tuple[dict[str, Any], int]], responses: int, rng: random.Random) -> None:

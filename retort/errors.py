@@ -66,6 +66,14 @@ class StorageError(RetortError):
     exit_code = RETRY
 
 
+class StoreAwayError(StorageError):
+    """The object store cannot be reached or used just now (refused, silent, 5xx, SlowDown, cut, access denied)."""
+
+
+class IntegrityError(RetortError):
+    """Stored content is missing, or is not what was recorded; names its path, the stage that made it, the remedy."""
+
+
 class InterruptionError(RetortError):
     """A stage was told to go (SIGTERM); what it had done is kept, and another attempt goes on from there."""
 
@@ -81,6 +89,12 @@ class ClusterError(RetortError):
     exit_code = 69
 
 
+class UnknownOutcomeError(RetortError):
+    """Kubeflow stopped answering while a run was watched: whether it ended, and how, is not known; ask again."""
+
+    exit_code = 74
+
+
 class MissingToolError(RetortError):
     """Something that this command needs is not installed on this machine."""
 
@@ -90,9 +104,9 @@ class MissingToolError(RetortError):
 class StageError(RetortError):
     """A stage that ran in its own process failed and has said why there; carries its exit code on."""
 
-    def __init__(self, task: str, exit_code: int):
+    def __init__(self, task: str, exit_code: int, reason: str = "for the reason above"):
         self.task, self.exit_code = task, exit_code
         super().__init__(
-            f"stage {task} failed with exit code {exit_code}, for the reason above. What was done before it is kept: "
+            f"stage {task} failed with exit code {exit_code}, {reason}. What was done before it is kept: "
             "mend it, and the same command goes on from there."
         )

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from retort import plugins
+from retort.config import RetortConfig, resolved
+from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS
 from retort.io import tables
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
@@ -143,10 +146,11 @@ def limit_file_size() -> Callable:
 # A workspace in which the training stages can run, with tables and models as earlier stages leave them.
 
 TRAINING: dict[str, Any] = {
-    "seed": 0,
-    "answer": "number",
+    "models": {"teacher": {"source": "data/teacher"}, "base": {"source": "data/base"}},
+    "students": DEFAULT_STUDENTS,
+    "rewards": DEFAULT_REWARDS,
+    "prompts": {"sources": [{"path": "data/prompts.jsonl"}]},
     "sft": {"steps": 3, "batch_size": 4, "learning_rate": 1e-2, "max_length": 64, "checkpoint_steps": 1},
-    "sft_equal_compute": {},
     "teacher_responses": {"shards": [0, 1]},
     "reward": {"steps": 4, "batch_size": 8, "learning_rate": 1e-3, "evaluate_steps": 2, "head_size": 8},
     "ppo": {
@@ -162,6 +166,22 @@ TRAINING: dict[str, Any] = {
         "checkpoint_every": 1,
     },
 }
+
+
+def training_config(**changes: Any) -> RetortConfig:
+    """`TRAINING` with other values in its sections; a configuration is checked as a user's is."""
+    merged = dict(TRAINING)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = old | value if isinstance(old, dict) and isinstance(value, dict) else value
+    return RetortConfig.model_validate(merged)
+
+
+def write_params(root: Path, **changes: Any) -> None:
+    """`params.yaml` of a workspace as `retort run` writes it: every value written out."""
+    with plugins.at(root):
+        config = training_config(**changes)
+    (root / "params.yaml").write_text(yaml.safe_dump(resolved(config), sort_keys=False))
 
 
 def write_prompts(paths: Paths, split: str, names: range) -> None:
@@ -191,7 +211,7 @@ def write_responses(paths: Paths, names: range) -> None:
             if n % 2 == shard
             for sample in (0, 1)
         ]
-        tables.write_table(paths.responses("teacher_responses", shard), rows, tables.RESPONSES)
+        tables.write_table(paths.responses("teacher", shard), rows, tables.RESPONSES)
 
 
 def write_votes(paths: Paths, names: range, *, abstained: bool = False) -> None:
@@ -224,10 +244,10 @@ def write_reward_data(paths: Paths, split: str, names: range, *, labels: tuple[i
             "correct": bool(label),
         }
         for n in names
-        for source in ("teacher", "student")
+        for source in ("teacher", "sft")
         for label in labels
     ]
-    tables.write_table(paths.reward_data(split), rows, tables.REWARD_EXAMPLES)
+    tables.write_table(paths.reward_data("learned", split), rows, tables.REWARD_EXAMPLES)
 
 
 @pytest.fixture
@@ -235,7 +255,7 @@ def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
     """`training_root(name="ws", section={...})`: a workspace with 12 training and 8 validation prompts."""
     logging.getLogger("dvclive").setLevel(logging.ERROR)
 
-    def make(name: str = "ws", **changes: dict[str, Any]) -> Path:
+    def make(name: str = "ws", **changes: Any) -> Path:
         root = tmp_path / name
         paths = Paths(root)
         write_prompts(paths, "train", range(12))
@@ -246,12 +266,10 @@ def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
         write_reward_data(paths, "validation", range(12, 20))
         for number, model in enumerate(("teacher", "base", "sft")):
             tiny_model_folder(seed=number, name=f"{name}/outputs/models/{model}")
-        merged = {
-            key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in TRAINING.items()
-        }
-        (root / "params.yaml").write_text(yaml.safe_dump(merged))
+        write_params(root, **changes)
         return root
 
+    make.root = lambda name: tmp_path / name
     return make
 
 
@@ -265,14 +283,14 @@ def with_reward(training_root, tiny_model_folder) -> Callable[..., Path]:
 
     from safetensors.torch import load_file, save_file
 
-    def make(name: str = "ws", *, passed: bool = True, **changes: dict[str, Any]) -> Path:
+    def make(name: str = "ws", *, passed: bool = True, **changes: Any) -> Path:
         root = training_root(name, **changes)
-        run_stage("reward", {}, root)
+        run_stage("reward", {"reward": "learned"}, root)
         tiny_model_folder(seed=2, name=f"{name}/outputs/models/sft", ends=7.0)
-        head = load_file(root / "outputs/models/reward/head.safetensors")
+        head = load_file(root / "outputs/rewards/learned/head.safetensors")
         head["temperature"].fill_(1.0)
-        save_file(head, root / "outputs/models/reward/head.safetensors")
-        file = root / "metrics/reward.json"
+        save_file(head, root / "outputs/rewards/learned/head.safetensors")
+        file = root / "metrics/reward-learned.json"
         gate = {"gate_passed": passed, "gate_reasons": [] if passed else ["AUC 0.500 is below min_auc 0.75"]}
         file.write_text(json.dumps(json.loads(file.read_text()) | gate))
         return root

@@ -1,4 +1,6 @@
-"""Runs stages in a process of a team, one after another: `torchrun sharded_worker.py '[{"stage": ..., "root": ...}]'`.
+"""Runs stages in a process of a team, one after another.
+
+    torchrun sharded_worker.py '[{"stage": ..., "values": {...}, "root": ...}]'
 
 What was sharded goes to `ROOT/sharded.json`. A job with `kill_at` ends by SIGKILL after its checkpoint of that step.
 """
@@ -63,6 +65,6 @@ if __name__ == "__main__":
         seen.clear()
         if "kill_at" in job:
             kill_after(job["kill_at"])
-        run_stage(job["stage"], {}, Path(job["root"]))
+        run_stage(job["stage"], job["values"], Path(job["root"]))
         if is_rank_zero():
             (Path(job["root"]) / "sharded.json").write_text(json.dumps(seen))

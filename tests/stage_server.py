@@ -2,7 +2,8 @@
 
     python tests/stage_server.py
 
-Reads {"stage": NAME, "root": FOLDER, "kill_at": N} a line and answers {"ended": ..., "calls": ...}.
+Reads {"stage": NAME, "values": {KEY: VALUE}, "root": FOLDER, "kill_at": N} a line and answers
+{"ended": ..., "calls": ...}.
 
 A child is killed with SIGKILL, by itself, at the N-th call of a function that trains or writes (those of retort,
 torch.save, the Trainer's checkpoints, DVCLive): the same place on every machine, however fast. `kill_at` 0 lets it
@@ -23,8 +24,8 @@ from typing import Any
 COUNTED = re.compile(r"/retort/(?!config/)|torch/serialization|transformers/trainer|/dvclive/|safetensors/")
 
 
-def run_killed(stage: str, root: Path, kill_at: int) -> int:
-    """Run the stage in this process; the number of counted calls, unless one of them was the last."""
+def run_killed(stage: str, values: dict[str, str], root: Path, kill_at: int) -> int:
+    """Run the task in this process; the number of counted calls, unless one of them was the last."""
     from retort.run.stage import run_stage
 
     calls = 0
@@ -44,7 +45,7 @@ def run_killed(stage: str, root: Path, kill_at: int) -> int:
 
     sys.setprofile(count)
     try:
-        run_stage(stage, {}, root)
+        run_stage(stage, values, root)
     finally:
         sys.setprofile(None)
     return calls
@@ -68,7 +69,7 @@ def serve() -> None:
         if (child := os.fork()) == 0:
             status = 1
             try:
-                calls = run_killed(job["stage"], Path(job["root"]), job["kill_at"])
+                calls = run_killed(job["stage"], job["values"], Path(job["root"]), job["kill_at"])
                 os.write(write, str(calls).encode())
                 status = 0
             finally:

@@ -5,17 +5,15 @@ Each check asks one question and changes nothing (the storage check writes one s
 
 from __future__ import annotations
 
-import base64
-import uuid
 from collections.abc import Callable
 
 import yaml
 from retort_pipelines.checks import kueue
 from retort_pipelines.checks.base import Cluster
-from retort_pipelines.profiles.profile import STORE_KEYS
+from retort_pipelines.checks.pipeline_root import LAUNCHER, pipeline_root
+from retort_pipelines.checks.store import storage, store_secret
 
-from retort.errors import ClusterError, StorageError
-from retort.io.objects import Objects
+from retort.errors import ClusterError
 from retort.run.doctor import Check
 
 RIGHTS = (
@@ -25,6 +23,7 @@ RIGHTS = (
     ("list", "resourcequotas", ""),
     ("list", "pods", ""),
     ("get", "pods/log", ""),
+    ("get", "configmaps", "launcher"),
 )
 """What Retort's commands ask of Kubernetes themselves: verb, resource, and which one. Everything else Kubeflow does."""
 
@@ -41,6 +40,7 @@ def examine(cluster: Cluster) -> list[Check]:
         service_account,
         store_secret,
         storage,
+        pipeline_root,
         gpus,
         quota,
         images,
@@ -85,7 +85,8 @@ def namespace(cluster: Cluster) -> Check:
     name = cluster.profile.namespace
     found = cluster.get(lambda: cluster.core.read_namespace(name))
     if found is None:
-        return Check("namespace", "missing", f"no {name}", "kubectl apply -k k8s/overlays/generic")
+        remedy = "kubectl apply -k k8s/overlays/generic"
+        return Check("namespace", "missing", f"no {name}", f"Correct the profile's namespace, or make it: {remedy}")
     level = (found.metadata.labels or {}).get("pod-security.kubernetes.io/enforce", "not enforced")
     return Check("namespace", "OK", f"{name}, Pod Security {level}")
 
@@ -97,6 +98,7 @@ def rights(cluster: Cluster) -> Check:
     ask = client.AuthorizationV1Api(cluster.api).create_self_subject_access_review
     profile = cluster.profile
     names = {"namespace": profile.namespace, "store": profile.secrets.store, "account": profile.service_account}
+    names["launcher"] = LAUNCHER
     lacking = []
     needed = RIGHTS + (kueue.RIGHTS if kueue.named(profile) else ())
     for verb, resource, which in needed:
@@ -123,47 +125,6 @@ def service_account(cluster: Cluster) -> Check:
         remedy = "kubectl apply -k k8s/overlays/generic, or name another in the profile"
         return Check("service account", "missing", f"no {where[0]} in {where[1]}", remedy)
     return Check("service account", "OK", where[0])
-
-
-def store_secret(cluster: Cluster) -> Check:
-    """The secret with which pods reach the object store is there and has its keys."""
-    name, keys = cluster.profile.secrets.store, _store_keys(cluster)
-    if keys is None:
-        remedy = (
-            f"kubectl -n {cluster.profile.namespace} create secret generic {name} --from-literal=AWS_ACCESS_KEY_ID=..."
-        )
-        return Check("store secret", "missing", f"no {name} in {cluster.profile.namespace}", remedy)
-    if lacking := [key for key in STORE_KEYS[:2] if not keys.get(key)]:
-        return Check("store secret", "missing", f"{name} lacks {', '.join(lacking)}", "Add the keys to the secret")
-    return Check("store secret", "OK", f"{name}: {', '.join(key for key in STORE_KEYS if key in keys)}")
-
-
-def storage(cluster: Cluster) -> Check:
-    """The object store takes, gives and forgets an object, with the pods' own credentials."""
-    keys = _store_keys(cluster) if cluster.remote.startswith("s3://") else None
-    probe = uuid.uuid4().hex
-    try:
-        objects = Objects.of(cluster.remote, "checks", credentials=keys)
-        objects.write(probe, b"ok")
-        said = objects.read(probe)
-        objects.remove(probe)
-    except StorageError as error:
-        if "connect" in str(error).lower():
-            found = f"cannot be reached from here: {error}"
-            return Check("storage", "optional", found, "Pods may reach it all the same")
-        remedy = f"Correct secret {cluster.profile.secrets.store} or the address; pods would fail in the same way"
-        return Check("storage", "missing", str(error), remedy)
-    if said != b"ok":
-        return Check("storage", "missing", f"{cluster.remote} does not return what was written", "Use another store")
-    return Check("storage", "OK", f"{cluster.remote}: write, read and delete, with the pods' credentials")
-
-
-def _store_keys(cluster: Cluster) -> dict[str, str] | None:
-    where = (cluster.profile.secrets.store, cluster.profile.namespace)
-    secret = cluster.get(lambda: cluster.core.read_namespaced_secret(*where))
-    if secret is None:
-        return None
-    return {key: base64.b64decode(value).decode() for key, value in (secret.data or {}).items() if key in STORE_KEYS}
 
 
 def retries(cluster: Cluster) -> Check:

@@ -21,6 +21,14 @@ def compile(  # noqa: A001 - the verb's name
     from retort_pipelines.profiles import load_profile
 
     from retort.config import load_config
+    from retort.errors import ConfigError
+    from retort.io.files import atomic_path
 
-    write(load_config(config, changes=changes or []), load_profile(profile), out)
+    if out.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--out {out}: Kubeflow takes a pipeline as a file whose name ends with .yaml or .yml.")
+    loaded, placed = load_config(config, changes=changes or []), load_profile(profile)
+    with atomic_path(out) as temporary:
+        made = temporary.with_suffix(".yaml")  # the compiler looks at the name
+        write(loaded, placed, made)
+        made.replace(temporary)
     print(out)

@@ -20,10 +20,8 @@ def rerun(
     """Run a stage of a run and all after it again, on the same data, parameters and code; the others are kept."""
     from retort_pipelines.cli.status import follow
     from retort_pipelines.profiles import load_profile
-    from retort_pipelines.runs import runs, submit
+    from retort_pipelines.runs import names, runs, submit
     from retort_pipelines.runs.client import kubeflow
-
-    from retort.errors import ConfigError
 
     placed = load_profile(profile)
     where = kubeflow(host, namespace=placed.namespace)
@@ -31,9 +29,8 @@ def rerun(
     name = name or f"{found.display_name[: submit.LONGEST_NAME - 6 - len(start)]}-from-{start.replace('_', '-')}"
     submit.check_name(name)
     submission, given = submit.resubmission(found, placed, name, start)
-    if runs.by_name(where, name) is not None:
-        raise ConfigError(f"--name {name}: is taken by another run. Give another name.")
-    run_id = submit.start(where, submission, given)
-    print(f"{name}  {run_id}\n{where.link(run_id)}")
+    names.check_free(where, name)
+    made = submit.start(where, submission, given)
+    print(f"{name}  {made.run_id}\n{where.link(made.run_id)}")
     if wait:
-        follow(where, run_id)
+        follow(where, made.run_id, placed.namespace)

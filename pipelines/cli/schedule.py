@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def put(
     name: Name,
     config: options.Config = Path("configs/demo.yaml"),
     cron: Annotated[
-        str | None, typer.Option(help="Five or six fields, in UTC: '0 3 * * 1' is Mondays at 3:00.")
+        str | None, typer.Option(help="Five or six fields, in Kubeflow's zone: '0 3 * * 1' is Mondays at 3:00.")
     ] = None,
     every: Annotated[str | None, typer.Option(help="Interval instead: 12h, 7d.")] = None,
     data: Annotated[
@@ -53,6 +54,8 @@ def put(
     addresses = {file: address for file, _, address in pairs}
     library.upsert(where, what, moment, addresses, check=check)
     print(f"{name}: {moment.words}")
+    if moment.cron:
+        print("Kubeflow reads it in its own zone: CRON_SCHEDULE_TIMEZONE, UTC where that is not set.", file=sys.stderr)
 
 
 @schedule.command("list")

@@ -11,6 +11,8 @@ import typer
 
 from retort.cli import options
 
+_WORDS = {"SUCCEEDED": "has ended well already (SUCCEEDED)"}
+
 
 def submit(
     config: options.Config = Path("configs/demo.yaml"),
@@ -25,7 +27,7 @@ def submit(
     check: Annotated[bool, typer.Option(help="Ask Kubernetes first whether the run can succeed.")] = True,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check everything that can be checked, then schedule the run; a run that is there already is not started twice."""
+    """Check all that can be checked, then schedule the run, unless an equal one is under way or has ended well."""
     from retort_pipelines.cli.status import follow
     from retort_pipelines.profiles import load_profile
     from retort_pipelines.runs import submit as submitting
@@ -39,12 +41,15 @@ def submit(
     submitting.check_name(name)
     where = kubeflow(host, namespace=placed.namespace)
     submission = submitting.Submission(name, loaded, placed, store)
-    run_id, new = submitting.submit(where, submission, check=check)
-    if not new:
-        print(f"{name}: is there already, nothing was started", file=sys.stderr)
+    made = submitting.submit(where, submission, check=check)
+    if not made.new:
+        print(f"{name}: {_WORDS.get(made.state, 'is under way')}, nothing was started", file=sys.stderr)
+    elif made.before:
+        print(f"{name}: the run before ended {made.before}; this one goes on from what it kept", file=sys.stderr)
     if as_json:
-        print(json.dumps({"name": name, "run_id": run_id, "link": where.link(run_id), "new": new}))
+        answer = {"name": name, "run_id": made.run_id, "link": where.link(made.run_id)}
+        print(json.dumps(answer | {"new": made.new, "state": made.state}))
     else:
-        print(f"{name}  {run_id}\n{where.link(run_id)}")
+        print(f"{name}  {made.run_id}\n{where.link(made.run_id)}")
     if wait:
-        follow(where, run_id)
+        follow(where, made.run_id, placed.namespace)

@@ -6,10 +6,12 @@ parameter would enter Kubeflow's cache key, and moving a run to other nodes woul
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from retort_pipelines.profiles.quantities import Bytes, Cores
 
 from retort.config.base import Strict
 from retort.config.load import read_yaml
@@ -19,8 +21,30 @@ from retort.run.tasks import known_stages
 
 FOLDER = Path(__file__).parent
 
-_QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 _NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+_RESOURCE = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+_LABEL = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:[A-Za-z0-9][-A-Za-z0-9.]*(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
+)
+"""Registry, path, tag and digest, as the distribution project writes their grammar."""
+
+Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
+"""Name of an object in Kubernetes."""
+
+
+def _image(name: str) -> str:
+    if not _IMAGE.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name of an image. Write [REGISTRY/]PATH[:TAG], the path in lower case, such as "
+            "registry.example.com/retort/train:1.0"
+        )
+    return name
+
+
+Image = Annotated[str, AfterValidator(_image)]
+"""Name of an image."""
 
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION")
 """Keys of the secret with which pods reach the object store."""
@@ -37,46 +61,52 @@ class Toleration(Strict):
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
+    @model_validator(mode="after")
+    def _a_value_is_given_to_be_compared(self) -> Toleration:
+        if (self.operator == "Equal") != (self.value is not None):
+            raise ValueError("give value with operator Equal, and none with Exists")
+        return self
+
 
 class Needs(Strict):
     """What the pods of a stage ask for."""
 
-    cpu: str = Field("1", pattern=_QUANTITY)
+    cpu: Cores = "1"
     """Cores asked for, and threads of a process, rounded up; there is no limit, so that idle cores are used."""
-    memory: str = Field("4Gi", pattern=_QUANTITY)
+    memory: Bytes = "4Gi"
     """Memory asked for, and its limit."""
     gpus: int = Field(0, ge=0, le=16)
     """GPUs of one pod."""
     nodes: int = Field(1, ge=1, le=64)
     """Nodes that train a stage together, each as asked for here; stages that do not train use one."""
-    gpu: str = "nvidia.com/gpu"
+    gpu: str = Field("nvidia.com/gpu", pattern=_RESOURCE)
     """Resource name of the GPUs: `nvidia.com/gpu`, `amd.com/gpu`, `nvidia.com/mig-3g.40gb`."""
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, Annotated[str, Field(pattern=_LABEL, max_length=63)]] = {}
     """Labels of the nodes."""
     tolerations: list[Toleration] = []
     """Taints that the pods put up with."""
-    shm: str | None = Field(None, pattern=_QUANTITY)
+    shm: Bytes | None = None
     """Size of /dev/shm, which data loaders and NCCL share; the container default of 64 MB is too small for either."""
-    scratch: str | None = Field(None, pattern=_QUANTITY)
+    scratch: Bytes | None = None
     """Most that the pod's workspace may take of the node's disk; as much as there is when left out."""
-    scratch_class: str | None = None
+    scratch_class: Name | None = None
     """Storage class of a volume of that size for the workspace instead. It is kept until Kubeflow removes the pod."""
     timeout_hours: float | None = Field(None, gt=0)
     """When a pod is ended; a retry goes on from its last checkpoint."""
-    queue: str | None = None
+    queue: Name | None = None
     """Kueue's local queue."""
-    priority: str | None = None
+    priority: Name | None = None
     """Kueue's workload priority class. Kubeflow Pipelines 2.17 cannot set a pod's own priorityClassName."""
 
 
 class Images(Strict):
     """Images, by role. A moving tag keeps Kubeflow's cache across builds; a pod refuses code other than the run's."""
 
-    train: str = "retort/train:dev"
+    train: Image = "retort/train:dev"
     """For every stage."""
-    generate: str | None = None
+    generate: Image | None = None
     """For `teacher_responses` with a teacher of type `vllm`: the same with vLLM."""
-    pull_secrets: list[str] = []
+    pull_secrets: list[Name] = []
     """Secrets with which they are pulled."""
 
 
@@ -94,7 +124,7 @@ class Profile(Strict):
 
     namespace: str = Field("retort", pattern=_NAME, max_length=63)
     """Namespace of the run's pods."""
-    service_account: str = "pipeline-runner"
+    service_account: Name = "pipeline-runner"
     """Service account of the run's pods."""
     images: Images = Images()
     """Images."""

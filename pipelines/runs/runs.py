@@ -1,147 +1,137 @@
-"""Runs that are there: finding them by name, what their stages do, their logs, ending them, fetching what they made."""
+"""Runs that are there: finding them by name, what their stages do, ending them, fetching what they made."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retort_pipelines.checks import kueue
 from retort_pipelines.graph.distil import CONFIGURATION
-from retort_pipelines.graph.placement import RUN_LABEL
-from retort_pipelines.runs.client import Kubeflow, explained, kubernetes_api
-from retort_pipelines.runs.status import StageStatus, stage_statuses
+from retort_pipelines.runs import names
+from retort_pipelines.runs.client import Kubeflow
+from retort_pipelines.runs.status import BOOKS, StageStatus, stage_statuses
 
 from retort.config import RetortConfig
-from retort.errors import ClusterError, ConfigError, StorageError
+from retort.config.base import unknown
+from retort.errors import ConfigError, RetortError, StorageError
 from retort.io.files import write_json
 from retort.pod.run_records import Failure, Records
 from retort.run import dvc_adapter, workspace
+from retort.run.tasks import known_stages
 
-ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
-"""States in which a run stays."""
+EVERY_S = 5.0
+"""Seconds between two looks at a run that is followed."""
 
-_NODE = "workflows.argoproj.io/node-name"
-
-
-def by_name(kubeflow: Kubeflow, name: str) -> Any:
-    """The newest run of that name, or None."""
-    wanted = json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]})
-    with explained(kubeflow.host):
-        found = kubeflow.client.list_runs(
-            page_size=2, sort_by="created_at desc", filter=wanted, namespace=kubeflow.namespace
-        )
-        runs = found.runs or []
-        # A listed run has no arguments and no tasks.
-        return kubeflow.client.get_run(runs[0].run_id) if runs else None
+_log = logging.getLogger(__name__)
 
 
 def find(kubeflow: Kubeflow, run: str) -> Any:
-    """A run by name or id.
+    """A run by name or id; of several with one name the one under way, else the newest that ended well.
+
+    Raises:
+        ConfigError: there is none; names those that there are.
+    """
+    return every(kubeflow, run)[0]
+
+
+def every(kubeflow: Kubeflow, run: str) -> list[Any]:
+    """The runs of a name, or the one with an id, as `find` prefers them.
 
     Raises:
         ConfigError: there is none; names those that there are.
     """
     import kfp_server_api
 
-    if (found := by_name(kubeflow, run)) is not None:
-        return found
-    try:
-        return kubeflow.client.get_run(run)
-    except kfp_server_api.ApiException as error:
-        if error.status not in (400, 404):
-            with explained(kubeflow.host):
+    if found := names.named(kubeflow, run):
+        ids = [one.run_id for one in names.preferred(found)]
+        return [kubeflow.ask(lambda client, run_id=run_id: client.get_run(run_id)) for run_id in ids]
+
+    def by_id(client: Any) -> Any:
+        try:
+            return client.get_run(run)
+        except kfp_server_api.ApiException as error:
+            if error.status not in (400, 404):
                 raise
-    with explained(kubeflow.host):
-        listed = kubeflow.client.list_runs(page_size=5, sort_by="created_at desc", namespace=kubeflow.namespace)
-    names = ", ".join(one.display_name for one in listed.runs or []) or "none"
-    raise ConfigError(f"no run {run!r} at {kubeflow.host}; the newest are: {names}.")
+            return None
+
+    if (one := kubeflow.ask(by_id)) is not None:
+        return [one]
+    listed = kubeflow.ask(
+        lambda client: client.list_runs(page_size=5, sort_by="created_at desc", namespace=kubeflow.namespace)
+    )
+    newest = ", ".join(one.display_name for one in listed.runs or []) or "none"
+    raise ConfigError(f"no run {run!r} at {kubeflow.host}; the newest are: {newest}.")
 
 
-def statuses(kubeflow: Kubeflow, run_id: str) -> list[StageStatus]:
-    """What the run's stages do."""
-    return stage_statuses(kubeflow.workflow(run_id).get("status", {}).get("nodes") or {}, datetime.now(UTC))
+def check_stage(stage: str) -> None:
+    """Refuse a stage that there is not.
+
+    Raises:
+        ConfigError: names those that there are.
+    """
+    known = [*known_stages(), *BOOKS]
+    if stage.partition("-")[0] not in known:
+        raise ConfigError(unknown(f"stage {stage!r}", stage, known) + ".")
+
+
+def statuses(workflow: Mapping[str, Any]) -> list[StageStatus]:
+    """What a run's stages do, from its workflow."""
+    return stage_statuses(workflow.get("status", {}).get("nodes") or {}, datetime.now(UTC))
+
+
+def ended_pods(workflow: Mapping[str, Any]) -> list[str]:
+    """Why pods ended that were ended from outside or never ran their stage: memory, eviction, a driver that failed.
+
+    A stage that failed by itself has said more in its record than Argo, which knows its exit code alone.
+    """
+    nodes = (workflow.get("status", {}).get("nodes") or {}).values()
+    found = [
+        f"{node['name'].partition('.')[2] or node['name']}: {node['message']}"
+        for node in nodes
+        if node["type"] == "Pod" and node["phase"] in ("Failed", "Error") and node.get("message")
+    ]
+    return [line for line in found if not re.search(r": (main: )?Error \(exit code \d+\)$", line) or "-driver" in line]
 
 
 def failures(run: Any) -> list[Failure]:
-    """What the run's failed tasks said; empty where the store cannot be reached."""
+    """What the run's failed tasks said; empty where the store cannot be reached, which is said."""
     try:
         _, remote = config_of(run.runtime_config.parameters)
         return Records.of(remote, run.run_id).failures()
-    except (ConfigError, StorageError):
+    except ConfigError:
+        return []
+    except RetortError as error:
+        _log.warning("What failed stages said cannot be read: %s", error)
         return []
 
 
-def wait(kubeflow: Kubeflow, run_id: str, show: Callable[[Any, list[StageStatus]], None], *, every_s: float = 5) -> Any:
-    """Follow a run to its end, calling `show` whenever a stage's state changed; return the run."""
-    seen: list[tuple[str, str]] = []
-    while True:
-        with explained(kubeflow.host):
-            run = kubeflow.client.get_run(run_id)
-        now = statuses(kubeflow, run_id)
-        if (states := [(one.stage, one.state) for one in now]) != seen:
-            show(run, now)
-            seen = states
-        if run.state in ENDED:
-            return run
-        time.sleep(every_s)
+def wait(
+    kubeflow: Kubeflow,
+    run_id: str,
+    show: Callable[[Any, list[StageStatus], Mapping[str, Any]], None],
+) -> Any:
+    """Follow a run to its end, calling `show` with the run, its stages and its workflow each time; return the run.
 
-
-def cancel(kubeflow: Kubeflow, run_id: str) -> None:
-    """End a run; its pods are told to go, and nothing half-written stays."""
-    with explained(kubeflow.host):
-        kubeflow.client.terminate_run(run_id)
-
-
-def waiting(run_id: str, namespace: str) -> list[str]:
-    """Why pods of a run do not start, in Kubernetes' own words, or Kueue's for a pod that waits in its queue."""
-    with kubernetes_api() as api:
-        pods = _pods(api, run_id, namespace)
-        gated = any(pod.spec.scheduling_gates for pod in pods)
-        queued = kueue.reasons(api, namespace) if gated else {}
-        return [words for pod in pods if (words := _trouble(pod, queued))]
-
-
-def _trouble(pod: Any, queued: dict[str, str]) -> str:
-    for container in pod.status.container_statuses or []:
-        if (state := container.state.waiting) and state.reason not in (None, "ContainerCreating", "PodInitializing"):
-            return f"{pod.metadata.name}: {state.reason}: {state.message or ''}".rstrip(": ")
-    for condition in pod.status.conditions or []:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return f"{pod.metadata.name}: {condition.reason}: {queued.get(pod.metadata.name) or condition.message}"
-    return ""
-
-
-def logs(run_id: str, stage: str, namespace: str) -> Iterator[tuple[str, str]]:
-    """Log of every pod of `stage` in a run that is still there, oldest first: its name and text.
-
-    Raises:
-        ClusterError: there is no such pod.
+    A run that was cancelled because an equal one was started at the same moment is left for that one.
     """
-    from kubernetes.client import CoreV1Api
-
-    pattern = re.compile(rf"\.{stage.replace('_', '-')}(?:\(\d+\))?\.executor")
-    with kubernetes_api() as api:
-        pods = [pod for pod in _pods(api, run_id, namespace) if pattern.search(pod.metadata.annotations.get(_NODE, ""))]
-        if not pods:
-            raise ClusterError(
-                f"no pod of stage {stage} is left in {namespace}: it has not begun, was remembered by Kubeflow, or its "
-                "pods were cleaned up. `retort status RUN` says which; a failed stage's last words are kept there."
-            )
-        for pod in pods:
-            text = CoreV1Api(api).read_namespaced_pod_log(pod.metadata.name, namespace, container="main")
-            yield pod.metadata.name, text
-
-
-def _pods(api: Any, run_id: str, namespace: str) -> list[Any]:
-    from kubernetes.client import CoreV1Api
-
-    pods = CoreV1Api(api).list_namespaced_pod(namespace, label_selector=f"{RUN_LABEL}={run_id}").items
-    return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
+    while True:
+        run = kubeflow.ask(lambda client, run_id=run_id: client.get_run(run_id))
+        workflow = kubeflow.workflow(run_id)
+        show(run, statuses(workflow), workflow)
+        if run.state not in names.ENDED:
+            time.sleep(EVERY_S)
+            continue
+        run.state = names.state_of(kubeflow, run)
+        if run.state == "CANCELED" and (other := names.successor(kubeflow, run)) is not None:
+            _log.warning("%s: run %s was ended; following the equal run %s.", run.display_name, run_id, other.run_id)
+            run_id = str(other.run_id)
+            continue
+        return run
 
 
 def config_of(given: dict[str, str]) -> tuple[RetortConfig, str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from typing import Any
 from retort_pipelines.checks.run import Cluster, blocking, refuse
 from retort_pipelines.graph import compile as compiling
 from retort_pipelines.profiles import Profile
-from retort_pipelines.runs import runs
-from retort_pipelines.runs.client import Kubeflow, explained, kubernetes_api
+from retort_pipelines.runs import names, runs
+from retort_pipelines.runs.client import Kubeflow, kubernetes_api
+from retort_pipelines.runs.refusals import AwayError, ConflictError
+from retort_pipelines.runs.workflow_size import check_workflow
 
 from retort.config import RetortConfig
 from retort.config.base import unknown
@@ -88,19 +90,30 @@ def name_of(config: Path, loaded: RetortConfig, profile: Profile) -> str:
     return f"{stem}-{digest.hexdigest()[:8]}"
 
 
-def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) -> tuple[str, bool]:
-    """Submit a run, unless a run of that name is this very run.
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a submission."""
+
+    run_id: str
+    new: bool
+    """False where an equal run is under way or has ended well: nothing was started then."""
+    state: str
+    before: str = ""
+    """How the run of that name before this one ended; the new one goes on from what it kept."""
+
+
+def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) -> Submitted:
+    """Submit a run, unless an equal run of that name is under way or has ended well.
+
+    After one that failed or was cancelled a new run of the same name starts; what was made so far is remembered.
 
     Args:
         kubeflow: Where to.
         submission: What.
         check: Ask the cluster first whether the run can succeed there.
 
-    Returns:
-        The run's id, and whether it is new.
-
     Raises:
-        ConfigError: a run of that name is another run.
+        ConfigError: a run of that name is another run, or this one is too large for a workflow.
         ClusterError: the run could not succeed; names what is missing.
         InputError, StorageError: a source file is missing, or the store refuses it.
     """
@@ -110,14 +123,9 @@ def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) ->
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
     given = prepare(submission)
-    if (found := runs.by_name(kubeflow, submission.name)) is not None:
-        if dict(found.runtime_config.parameters) != given:
-            raise ConfigError(
-                f"--name {submission.name}: is taken by a run with other parameters, data or code: "
-                f"{kubeflow.link(found.run_id)}. Give another name."
-            )
-        return str(found.run_id), False
-    return start(kubeflow, submission, given), True
+    if (found := names.equal(kubeflow, submission.name, given)) is not None:
+        return Submitted(str(found.run_id), False, str(found.state))
+    return start(kubeflow, submission, given)
 
 
 def prepare(submission: Submission) -> dict[str, str]:
@@ -147,21 +155,60 @@ def check_size(given: Mapping[str, str]) -> None:
         )
 
 
-def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> str:
-    """Schedule the run; return its id."""
+def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> Submitted:
+    """Schedule the run, and see to it that it is the only one of its name.
+
+    Raises:
+        ConfigError: it is too large for a workflow, or another run took the name at the same moment.
+        ClusterError: Kubeflow is away or refuses it.
+    """
     file = submission.root / "pipeline.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)  # a rerun has prepared nothing here
     compiling.compile(submission.config, submission.profile, file, forced=submission.forced, root=submission.home)
-    with explained(kubeflow.host), dvc_adapter.stdout_on_stderr():
-        experiment = kubeflow.client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace)
-        made = kubeflow.client.run_pipeline(
-            experiment.experiment_id,
-            submission.name,
-            pipeline_package_path=str(file),
-            params=given,
-            service_account=submission.profile.service_account,
-        )
-    return str(made.run_id)
+    check_workflow(submission.config, file)
+    before = names.named(kubeflow, submission.name)
+    run_id = _create(kubeflow, submission, given, file, known={run.run_id for run in before})
+    left = names.settled(kubeflow.patient(), run_id, submission.name, given)
+    ended = names.state_of(kubeflow.patient(), before[0]) if before else ""
+    return Submitted(left, left == run_id, "PENDING", ended)
+
+
+def _create(
+    kubeflow: Kubeflow, submission: Submission, given: dict[str, Any], file: Path, *, known: Collection[str]
+) -> str:
+    """Create the run; its id, also where Kubeflow went away after it had taken it and before it said so."""
+    with dvc_adapter.stdout_on_stderr():
+        group = experiment(kubeflow)
+        try:
+            made = kubeflow.ask(
+                lambda client: client.run_pipeline(
+                    group,
+                    submission.name,
+                    pipeline_package_path=str(file),
+                    params=given,
+                    service_account=submission.profile.service_account,
+                )
+            )
+        except AwayError:
+            taken = names.created_since(kubeflow.patient(), submission.name, given, known)
+            if taken is None:
+                raise
+            return taken
+        return str(made.run_id)
+
+
+def experiment(kubeflow: Kubeflow) -> str:
+    """Id of the experiment in which all runs and schedules are kept; it is made with the first."""
+
+    def ask() -> str:
+        with dvc_adapter.stdout_on_stderr():  # kfp prints where it is
+            made = kubeflow.ask(lambda client: client.create_experiment(EXPERIMENT, namespace=kubeflow.namespace))
+        return str(made.experiment_id)
+
+    try:
+        return ask()
+    except ConflictError:  # somebody made it just now
+        return ask()
 
 
 def descendants(config: RetortConfig, start: str, home: Path = Path()) -> frozenset[str]:

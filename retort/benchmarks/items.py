@@ -16,17 +16,18 @@ response is one that states nothing.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from retort.data.sources import gold_answer
 from retort.errors import InputError
 from retort.io.rows import Record, read_records
-from retort.text.equal import as_fraction
+from retort.text.finish_reasons import NOT_RECORDED, finish_reason
+from retort.text.gold import gold_answer, readable_gold
 
-Task = Literal["gsm8k", "gsm_plus", "mmlu_pro"]
+Task = Literal["gsm8k", "gsm_plus", "mmlu_pro", "own"]
+"""`own` is for prompts of one's own (`retort.benchmarks.own`), which have no published rule."""
 
 RESPONSE_FIELDS = (
     "response",
@@ -39,7 +40,7 @@ RESPONSE_FIELDS = (
     "completion",
     "code",
 )
-_GOLD_FIELDS = ("answer", "ground_truth", "gsm8k_gold", "gold", "gt", "target")
+GOLD_FIELDS = ("answer", "ground_truth", "gsm8k_gold", "gold", "gt", "target")
 _GROUP_FIELDS = ("question_id", "gsm8k_test_index", "question", "prompt_id", "prompt", "doc_id", "idx", "id", "input")
 _LETTERS = string.ascii_uppercase
 _LABEL_FIELDS = ("is_correct", "upstream_result", "result", "exact_match")
@@ -64,6 +65,8 @@ class Item:
     """Number of options of a multiple-choice question."""
     option_texts: tuple[str, ...] = ()
     """The options' texts, where the file has them."""
+    finish_reason: str = NOT_RECORDED
+    """How the response ended, as `retort.text.finish_reasons` names it."""
 
 
 def read_items(task: Task, path: Path) -> Iterator[Item]:
@@ -118,7 +121,7 @@ def _responses(task: Task, path: Path, row: int, record: Record) -> Iterator[Ite
     if task == "gsm_plus" and isinstance(record.get("solution"), str):
         solution = record["solution"]
     model = record.get("model", "response")
-    for response in _texts(task, path, row, record):
+    for response in response_texts(path, row, record, ["solution"] if task == "gsm_plus" else []):
         yield Item(
             row=row,
             group=_group(record, row),
@@ -129,23 +132,24 @@ def _responses(task: Task, path: Path, row: int, record: Record) -> Iterator[Ite
             label=_label(task, record),
             options=None if options is None else len(options),
             option_texts=options or (),
+            finish_reason=finish_reason_of(record),
         )
 
 
 def _gold(path: Path, row: int, record: Record) -> str:
-    for field in _GOLD_FIELDS:
+    for field in GOLD_FIELDS:
         value = record.get(field)
         if isinstance(value, str) and value.strip():
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
-    raise _bad(path, row, _GOLD_FIELDS[0], f"there is no gold answer (looked for {', '.join(_GOLD_FIELDS)})")
+    raise _bad(path, row, GOLD_FIELDS[0], f"there is no gold answer (looked for {', '.join(GOLD_FIELDS)})")
 
 
 def _letter(path: Path, row: int, record: Record) -> str:
     """The gold letter: `answer`, or the one that `answer_index` counts to."""
     index = record.get("answer_index")
-    if not any(record.get(field) for field in _GOLD_FIELDS) and isinstance(index, int) and 0 <= index < len(_LETTERS):
+    if not any(record.get(field) for field in GOLD_FIELDS) and isinstance(index, int) and 0 <= index < len(_LETTERS):
         return _LETTERS[index]
     answer = _gold(path, row, record).strip("() .").upper()
     if len(answer) != 1 or answer not in _LETTERS:
@@ -154,24 +158,46 @@ def _letter(path: Path, row: int, record: Record) -> str:
 
 
 def _options(path: Path, row: int, record: Record, answer: str) -> tuple[str, ...] | None:
-    options = record.get("options")
-    if options is None:
+    options = option_texts(path, row, record)
+    if not options:
         return None
-    if not isinstance(options, list) or not options or not all(isinstance(option, str) for option in options):
-        raise _bad(path, row, "options", "is not a list of texts")
     if _LETTERS.index(answer) >= len(options):
         raise _bad(path, row, "answer", f"the gold answer {answer} lies beyond the {len(options)} options")
-    return tuple(options)
+    return options
 
 
 def _number(path: Path, row: int, answer: str) -> str:
-    if as_fraction(answer) is None:
+    if not readable_gold(answer, "number"):
         raise _bad(path, row, "answer", f"the gold answer {answer[:40]!r} is no number; this task asks for numbers")
     return answer
 
 
-def _texts(task: Task, path: Path, row: int, record: Record) -> list[str]:
-    fields = [*RESPONSE_FIELDS, "resps", *(["solution"] if task == "gsm_plus" else [])]
+def option_texts(path: Path, row: int, record: Record) -> tuple[str, ...]:
+    """The texts of a row's options; none where it has no options.
+
+    Raises:
+        InputError: `options` is not a list of texts.
+    """
+    options = record.get("options")
+    if options is None:
+        return ()
+    if not isinstance(options, list) or not options or not all(isinstance(option, str) for option in options):
+        raise _bad(path, row, "options", "is not a list of texts")
+    return tuple(options)
+
+
+def finish_reason_of(record: Record) -> str:
+    """How a row's response ended; `not_recorded` where the row has no field for it."""
+    return finish_reason(record["finish_reason"]) if "finish_reason" in record else NOT_RECORDED
+
+
+def response_texts(path: Path, row: int, record: Record, more: Sequence[str] = ()) -> list[str]:
+    """The responses of a row: a text, or a list of them; null is one without text.
+
+    Raises:
+        InputError: the row has none, or they are no texts.
+    """
+    fields = [*RESPONSE_FIELDS, "resps", *more]
     field = next((name for name in fields if record.get(name) is not None), None)
     field = field or next((name for name in fields if name in record), None)
     if field is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,13 +15,16 @@ from retort.benchmarks.unanswerable import says_unanswerable
 from retort.config.data import AnswerType
 from retort.text.agreement import stated
 from retort.text.extract import Answer
+from retort.text.finish_reasons import is_whole
+from retort.text.gold import readable_gold
 
 KINDS: dict[Task, AnswerType] = {"gsm8k": "number", "gsm_plus": "number", "mmlu_pro": "choice"}
-"""Kind of answer of each benchmark."""
+"""Kind of answer of each benchmark; for prompts of one's own the configuration says it."""
 
 OFFICIAL: dict[Task, str] = {"gsm8k": "openai", "gsm_plus": "gsm_plus_cot", "mmlu_pro": "l1"}
 """The rule that `official_accuracy` is by; MMLU-Pro's l1 is also lm-evaluation-harness's, and draws no letters."""
 
+_log = logging.getLogger(__name__)
 _NONE = "None"
 
 
@@ -31,11 +35,16 @@ class Scores:
     task: str
     rows: int
     """Responses that were scored."""
+    without_gold: int
+    """Responses that were not, because their prompt has no gold answer, or none of its kind."""
+    not_whole: dict[str, int]
+    """Scored responses that were cut off, filtered or stopped otherwise, by their finish reason; they are read as
+    the published rules read them."""
     accuracy: float
     """By Retort's reading."""
-    official_accuracy: float
-    """By the published rule named in `official_rule`."""
-    official_rule: str
+    official_accuracy: float | None
+    """By the published rule named in `official_rule`; None for prompts of one's own."""
+    official_rule: str | None
     official_accuracies: dict[str, float]
     """By every published rule. `expected_with_guess` counts 1/options where MMLU-Pro's scripts draw a letter."""
     unparsed: int
@@ -43,6 +52,14 @@ class Scores:
     unparsed_share: float
     empty: int
     """Unparsed responses that are empty."""
+    looser_reads: int
+    """Unparsed responses in which MMLU-Pro's loosest rule (l2: the last letter that stands alone) reads a letter."""
+    looser_right: int
+    looser_expected: float
+    """How many of them a letter drawn at random would get right: where `looser_right` is no more, abstaining cost
+    nothing. 0 for other tasks."""
+    looser_deviation: float
+    """Standard deviation of that number."""
     beyond_options: int
     """Letters that were read but name no option."""
     ours_right_official_wrong: int
@@ -65,9 +82,15 @@ class Scores:
 @dataclass
 class _Tally:
     rows: int = 0
+    without_gold: int = 0
+    not_whole: Counter[str] = field(default_factory=Counter)
     right: int = 0
     unparsed: int = 0
     empty: int = 0
+    looser_reads: int = 0
+    looser_right: int = 0
+    looser_expected: float = 0.0
+    looser_variance: float = 0.0
     beyond: int = 0
     ours_only: int = 0
     official_only: int = 0
@@ -82,33 +105,44 @@ class _Tally:
     model_right: Counter[str] = field(default_factory=Counter)
 
 
-def score(task: Task, items: Iterable[Item], *, each: Callable[[RowScore], None] | None = None) -> Scores:
+def score(
+    task: Task, items: Iterable[Item], *, each: Callable[[RowScore], None] | None = None, kind: AnswerType | None = None
+) -> Scores:
     """Score responses one by one; nothing but counts is kept.
 
     Args:
         task: Benchmark.
         items: Responses.
         each: Called with the score of each response.
+        kind: Kind of answer, for prompts of one's own.
+
+    Responses without a readable gold answer are counted, warned about and left out.
     """
     tally = _Tally()
-    for item, row in score_rows(task, items):
+    for item, row in score_rows(task, _with_gold(items, kind or KINDS[task], tally), kind):
         _count(item, row, tally)
         if each is not None:
             each(row)
     rows = max(tally.rows, 1)
-    accuracies = {rule: tally.official[rule] / rows for rule in _RULES[task]}
+    accuracies = {rule: tally.official[rule] / rows for rule in _RULES.get(task, {})}
     if task == "mmlu_pro":
         accuracies["expected_with_guess"] = accuracies["l1"] + tally.guesses / rows
     return Scores(
         task=task,
         rows=tally.rows,
+        without_gold=tally.without_gold,
+        not_whole=dict(sorted(tally.not_whole.items())),
         accuracy=tally.right / rows,
-        official_accuracy=accuracies[OFFICIAL[task]],
-        official_rule=OFFICIAL[task],
+        official_accuracy=accuracies.get(OFFICIAL.get(task, "")),
+        official_rule=OFFICIAL.get(task),
         official_accuracies=accuracies,
         unparsed=tally.unparsed,
         unparsed_share=tally.unparsed / rows,
         empty=tally.empty,
+        looser_reads=tally.looser_reads,
+        looser_right=tally.looser_right,
+        looser_expected=tally.looser_expected,
+        looser_deviation=tally.looser_variance**0.5,
         beyond_options=tally.beyond,
         ours_right_official_wrong=tally.ours_only,
         official_right_ours_wrong=tally.official_only,
@@ -122,24 +156,36 @@ def score(task: Task, items: Iterable[Item], *, each: Callable[[RowScore], None]
     )
 
 
-def read_item(task: Task, item: Item) -> tuple[Answer | None, bool]:
+def _with_gold(items: Iterable[Item], kind: AnswerType, tally: _Tally) -> Iterator[Item]:
+    for item in items:
+        if item.answer == _NONE or readable_gold(item.answer, kind):
+            yield item
+        else:
+            tally.without_gold += 1
+    if tally.without_gold:
+        _log.warning(
+            "%d responses are not scored: their prompts have no gold answer that is a %s", tally.without_gold, kind
+        )
+
+
+def read_item(task: Task, item: Item, kind: AnswerType | None = None) -> tuple[Answer | None, bool]:
     """The answer that Retort reads in a response, and whether it is right.
 
     GSM-Plus' "critical thinking" questions lack a condition; right is to say so, and to give no number as the answer.
     """
-    said = stated(item.response, KINDS[task], item.option_texts)
-    if item.answer == _NONE:
+    said = stated(item.response, kind or KINDS[task], item.option_texts)
+    if item.answer == _NONE and kind is None:
         refusal = says_unanswerable(item.response, said.answer)
         return refusal, refusal is not None
     return said.answer, said.agrees(item.answer)
 
 
-def score_rows(task: Task, items: Iterable[Item]) -> Iterator[tuple[Item, RowScore]]:
+def score_rows(task: Task, items: Iterable[Item], kind: AnswerType | None = None) -> Iterator[tuple[Item, RowScore]]:
     """Each response with both verdicts on it."""
     for item in items:
-        answer, right = read_item(task, item)
-        verdicts = {rule: correct(item) for rule, correct in _RULES[task].items()}
-        official_answer = _OFFICIAL_ANSWER[task](item)
+        answer, right = read_item(task, item, kind)
+        verdicts = {rule: correct(item) for rule, correct in _RULES.get(task, {}).items()}
+        official_answer = None if kind else _OFFICIAL_ANSWER[task](item)
         yield (
             item,
             RowScore(
@@ -155,13 +201,17 @@ def score_rows(task: Task, items: Iterable[Item]) -> Iterator[tuple[Item, RowSco
                 official_answer=official_answer,
                 official=verdicts,
                 label=item.label,
-                difference=difference(answer, right, official_answer, verdicts[OFFICIAL[task]], KINDS[task]),
+                difference=None
+                if kind
+                else difference(answer, right, official_answer, verdicts[OFFICIAL[task]], KINDS[task]),
             ),
         )
 
 
 def _count(item: Item, row: RowScore, tally: _Tally) -> None:
     tally.rows += 1
+    if not is_whole(item.finish_reason):
+        tally.not_whole[item.finish_reason] += 1
     tally.right += row.right
     tally.official.update(rule for rule, correct in row.official.items() if correct)
     tally.model_rows[item.model] += 1
@@ -173,6 +223,8 @@ def _count(item: Item, row: RowScore, tally: _Tally) -> None:
     if row.answer is None or row.rule is None:
         tally.unparsed += 1
         tally.empty += not item.response.strip()
+        if item.options and official.mmlu_pro_l2(item.response) is not None:
+            _count_looser(item, row, tally)
     else:
         tally.rules[row.rule] += 1
         if item.options is not None and string.ascii_uppercase.index(row.answer) >= item.options:
@@ -183,6 +235,16 @@ def _count(item: Item, row: RowScore, tally: _Tally) -> None:
         tally.labels += 1
         tally.labelled_right += item.label
         tally.agreements += item.label == row.right
+
+
+def _count_looser(item: Item, row: RowScore, tally: _Tally) -> None:
+    """What the loosest published rule makes of a response that we leave unread, beside a letter drawn at random."""
+    assert item.options
+    chance = 1 / item.options
+    tally.looser_reads += 1
+    tally.looser_right += row.official["l2"]
+    tally.looser_expected += chance
+    tally.looser_variance += chance * (1 - chance)
 
 
 def _hashed(text: str) -> str:

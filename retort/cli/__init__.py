@@ -31,6 +31,7 @@ _HERE = (
     "plan",
     "graph",
     "doctor",
+    "verify",
     "promote",
     "champion",
 )

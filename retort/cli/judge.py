@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from retort.judge.comparisons import Bias, Comparison, WinRate
     from retort.judge.length_control import LengthControl
 
-_DIFFICULTY = "CSV with columns `instruction` and `difficulty`; without it the length control has no difficulty term."
+_DIFFICULTY = "CSV with columns `instruction` and `difficulty`; without it no length-controlled win rate is given."
 _ANCHOR = "Annotations of a model told to be verbose or concise: AlpacaEval 2 fits its length control with two of them."
 
 
@@ -36,8 +36,11 @@ class JudgeReport:
     """Rows without a stored preference."""
     win_rate: WinRate
     bias: Bias
-    length_control: LengthControl
-    length_controlled_win_rate: float
+    length_control: LengthControl | None
+    """None without the instructions' difficulties: length and quality could then hardly be told apart."""
+    length_controlled_win_rate: float | None
+    length_control_lacks: list[str]
+    """What AlpacaEval 2's length control has and this one has not: `difficulty`, `anchors`."""
 
 
 def judge(
@@ -58,7 +61,13 @@ def judge(
     print(f"{file.name}: {report.rows} comparisons, {report.unread} without a verdict")
     print(f"win rate            {rate.win_rate:8.4f}   standard error {rate.standard_error:.4f}")
     print(f"wins, losses, draws {rate.wins:8d}   {rate.losses}, {rate.draws}")
-    print(f"length-controlled   {report.length_controlled_win_rate:8.4f}")
+    lacks = ", ".join(report.length_control_lacks)
+    if report.length_controlled_win_rate is None:
+        print(f"length-controlled          -   not given without --difficulty (lacks {lacks})")
+    else:
+        print(
+            f"length-controlled   {report.length_controlled_win_rate:8.4f}" + (f"   without {lacks}" if lacks else "")
+        )
     if report.raw:
         print(f"read as stored      {report.agreement:8d}   of {report.raw}")
     if bias.longer_wins is not None:
@@ -81,8 +90,8 @@ def _report(
     raw = [one for one in judgements if one.raw]
     try:
         rate = win_rate(comparisons)
-        control = fit_length_control(comparisons, difficulties, anchors)
-        controlled = control.win_rate(difficulties_of(comparisons, difficulties))
+        control = fit_length_control(comparisons, difficulties, anchors) if difficulties is not None else None
+        controlled = control.win_rate(difficulties_of(comparisons, difficulties)) if control else None
     except ValueError as error:
         remedy = "Give annotations with preferences, and a difficulty for each of their instructions"
         raise InputError(str(error), file=file, field="preference", remedy=remedy) from error
@@ -97,6 +106,7 @@ def _report(
         bias=bias(comparisons),
         length_control=control,
         length_controlled_win_rate=controlled,
+        length_control_lacks=[*(["difficulty"] if difficulties is None else []), *([] if anchors else ["anchors"])],
     )
 
 

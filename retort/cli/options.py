@@ -1,11 +1,14 @@
-"""Options that several verbs of the cluster share."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from retort.benchmarks.own import OwnTask
 
 Config = Annotated[Path, typer.Option(help="Configuration.")]
 Profile = Annotated[
@@ -22,3 +25,17 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of --config; repeatable.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def own_task_of(task: str, config: Path | None) -> OwnTask | None:
+    """What `--config` says about one's own prompts; None for a benchmark.
+
+    Raises:
+        ConfigError: the task is `own` without a configuration, or a benchmark with one.
+    """
+    from retort.benchmarks.own import own_task
+    from retort.errors import ConfigError
+
+    if (task == "own") != (config is not None):
+        raise ConfigError(f"{task}: give --config CONFIG with the task `own`, and with no other")
+    return own_task(config) if config is not None else None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from retort.cli.options import own_task_of
+
 if TYPE_CHECKING:
     from retort.votes.labels import VoteSummary
 
@@ -16,8 +18,13 @@ _FILES = "Responses: JSON lines, a JSON array or Parquet, gzipped or not; severa
 
 
 def vote(
-    task: Annotated[Literal["gsm8k", "gsm_plus", "mmlu_pro"], typer.Argument(help="Benchmark.")],
+    task: Annotated[
+        Literal["gsm8k", "gsm_plus", "mmlu_pro", "own"], typer.Argument(help="Benchmark, or `own` with --config.")
+    ],
     files: Annotated[list[Path], typer.Argument(help=_FILES)],
+    config: Annotated[
+        Path | None, typer.Option(help="For `own`: the configuration, whose `answer` says how responses are read.")
+    ] = None,
     min_share: Annotated[float, typer.Option(help="Abstain when the winner has a smaller share.", min=0, max=1)] = 0.0,
     min_margin: Annotated[float, typer.Option(help="Abstain when the winner leads by less.", min=0, max=1)] = 0.0,
     weights: Annotated[
@@ -35,10 +42,11 @@ def vote(
     from retort.votes.answers import Counts
     from retort.votes.labels import count_votes
 
-    config = VotesConfig(min_share=min_share, min_margin=min_margin, weights=weights, confidence=confidence)
+    own = own_task_of(task, config)
+    settings = VotesConfig(min_share=min_share, min_margin=min_margin, weights=weights, confidence=confidence)
     counts = Counts()
-    ballots = collect_recorded(task, files, counts)
-    summary = count_votes(ballots, KINDS[task], config, counts).summary
+    ballots = collect_recorded(task, files, counts, own)
+    summary = count_votes(ballots, own.kind if own else KINDS[task], settings, counts).summary
     if as_json:
         print(json.dumps(asdict(summary), sort_keys=True))
     else:
@@ -55,6 +63,10 @@ def _show(task: str, summary: VoteSummary) -> None:
         weight = f"   weight {summary.source_weights[name]:.2f}" if name in summary.source_weights else ""
         print(f"  {name:<17} {value:8.3%}{weight}")
     print(f"unparsed            {summary.unparsed_share:8.3%}")
+    for reason, count in summary.not_whole.items():
+        print(f"  {reason:<17} {count:8}   not whole, no vote")
+    if summary.unread_gold:
+        print(f"gold not readable   {summary.unread_gold:8}")
     print(f"mean share          {summary.mean_share:8.3f}")
     print(f"agreement           {summary.agreement:8.3f}")
     print(f"entropy (nats)      {summary.entropy:8.3f}")

@@ -244,7 +244,7 @@ class RetortConfig(Strict):
     # What entries mean
 
     def method(self, student: str) -> Any:
-        """The training method of a student (`retort.trainers.method.Method`)."""
+        """The training method of a student (`retort.plugins.Method`)."""
         return self._methods[student]
 
     def settings(self, student: str) -> Any:
@@ -256,13 +256,14 @@ class RetortConfig(Strict):
         return method.config.model_validate({**section.model_dump(), **entry.overrides})
 
     def reward_type(self, name: str) -> Any:
-        """The type of a reward (`retort.rewards.protocol.RewardType`)."""
+        """The type of a reward (`retort.plugins.RewardType`)."""
         return self._reward_types[name]
 
     def reward_settings(self, name: str) -> Any:
         """Settings of a reward: of a learned one the section `reward` with what the entry overrides."""
         entry, kind = self.rewards[name], self.reward_type(name)
-        below = self.reward.model_dump() if kind.config is RewardConfig else {}
+        # A task that reads nothing of the section, for the entry says it, does not have the section.
+        below = (getattr(self, "reward", None) or RewardConfig()).model_dump() if kind.config is RewardConfig else {}
         return kind.config.model_validate({**below, **entry.overrides})
 
     def reward_of(self, student: str) -> str | None:

@@ -173,6 +173,9 @@ class PPOConfig(OptimizerConfig):
     """Episodes a forward pass; the rest of the minibatch is accumulated."""
     clip: float = Field(0.2, gt=0, lt=1)
     """Half-width of the interval that the probability ratio is clipped to (PPO, eq. 7)."""
+    sampler_cap: float | None = Field(2.0, ge=1)
+    """Largest weight of a token by which the policy's loss corrects for the sampler's arithmetic (truncated importance
+    sampling); no correction when left out."""
     value_clip: float | None = Field(0.2, gt=0)
     """Half-width of the interval that value predictions are clipped to; off when left out."""
     critic_init: Literal["policy", "reward"] = "policy"

@@ -19,6 +19,7 @@ from retort.errors import ConfigError, InputError
 from retort.io.json_rows import kind_of
 from retort.io.rows import Record, check_unicode, text_field
 from retort.modeling.conversations import Message, as_prompt
+from retort.text.gold import gold_answer
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -62,15 +63,6 @@ def load_prompts(sources: Sequence[SourceConfig], root: Path) -> Iterator[Prompt
                     remedy = "Make ids unique, or leave id_field out: ids are then made from the prompts' text"
                     raise InputError(problem, file=file, row=row, field=source.id_field, remedy=remedy)
             yield prompt
-
-
-def gold_answer(text: str) -> str:
-    """The final answer of a gold solution: what follows its last `####`, or `A:` on its last line; else all of it."""
-    text = text.strip()
-    if "####" in text:
-        return text.rpartition("####")[2].strip()
-    last_line = text.rpartition("\n")[2]
-    return last_line[2:].strip() if last_line.startswith("A:") else text
 
 
 def _template(place: int, source: SourceConfig) -> Template | None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 from retort.config.data import SamplingConfig
 from retort.config.models import TransformersEngineConfig
 from retort.engines.base import Key, Request, Response, until
-from retort.modeling.chat import check_prompt_length, prompt_ids
+from retort.modeling.chat import check_prompt_length, prompt_ids, response_text
 from retort.modeling.loading import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
+from retort.modeling.turns import end_ids, turn_of
 from retort.plugins import EngineContext, EngineType
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from retort.engines.sampler import Sample
+
+
+_POOL = 4
+"""Batches' worth of requests that are sampled in one go, finished rows making place for waiting ones, and logged
+together: a killed task repeats at most as many."""
 
 
 class LocalEngine:
@@ -42,6 +48,8 @@ class LocalEngine:
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(folder, training=training)
         self.weights: PreTrainedModel = load_model(folder)
         self.parameters: int | None = model_size(self.weights)
+        self._ends = end_ids(self.tokenizer, self.weights)
+        self._markup = tuple(text for text in [turn_of(self.tokenizer).stop] if text)
 
     def count(self, requests: Sequence[Request]) -> int:
         """One response a request."""
@@ -64,26 +72,25 @@ class LocalEngine:
                 prompt_id=prompt_id,
                 file=self._file,
             )
-        for batch in _batches(requests, ids, sampling.batch_size):
+        for batch in _batches(requests, ids, _POOL * sampling.batch_size):
             if not all(request.key in done for request in batch):
                 yield self._answer(batch, [ids[request.prompt_id] for request in batch], sampling)
 
     def _answer(self, batch: list[Request], prompts: list[list[int]], sampling: SamplingConfig) -> list[Response]:
         from retort.engines.sampler import Stop, sample
 
-        eos, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-        assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
+        pad = self.tokenizer.pad_token_id
         assert isinstance(pad, int), "load_tokenizer refuses tokenizers without a pad token"
         temperature = batch[0].temperature
-        longest = max(len(text.encode()) for one in batch for text in (*one.stop, ""))
-        stop = Stop(lambda row, ids: self._holds(ids, batch[row].stop), longest) if longest else None
+        longest = max(len(text.encode()) for one in batch for text in (*self._stops(one), ""))
+        stop = Stop(lambda row, ids: self._holds(ids, self._stops(batch[row])), longest) if longest else None
         drawn = sample(
             self.weights,
             prompts,
             temperature=temperature,
             top_p=sampling.top_p,
             max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=eos,
+            eos_token_id=self._ends,
             pad_token_id=pad,
             generator=None,
             batch_size=sampling.batch_size,
@@ -95,18 +102,23 @@ class LocalEngine:
             for request, prompt, one in zip(batch, prompts, drawn, strict=True)
         ]
 
+    def _stops(self, request: Request) -> tuple[str, ...]:
+        """Texts that the response ends before; text to continue is no turn that could end."""
+        return request.stop if request.form == "text" else (*request.stop, *self._markup)
+
     def _response(self, request: Request, prompt_tokens: int, drawn: Sample, *, logprobs: bool) -> Response:
-        ids = self._until_stop(drawn.ids, request.stop)
-        finished = drawn.finished or len(ids) < len(drawn.ids) or self._holds(ids, request.stop)
+        stops = self._stops(request)
+        ids = self._until_stop(drawn.ids, stops)
+        finished = drawn.finished or len(ids) < len(drawn.ids) or self._holds(ids, stops)
         # Generated tokens stop words included, up to the one that completed them: the same however rows were batched.
-        text = self._text(ids[:-1] if ids[-1] == self.tokenizer.eos_token_id else ids)
+        text = response_text(self.tokenizer, ids, self._ends)
         return Response(
             prompt_id=request.prompt_id,
             sample=request.sample,
             model=self.model,
             temperature=request.temperature,
             seed=request.seed,
-            response=until(text, request.stop)[0],
+            response=until(text, stops)[0],
             finish_reason="stop" if finished else "length",
             prompt_tokens=prompt_tokens,
             response_tokens=len(ids),
@@ -128,11 +140,6 @@ class LocalEngine:
         text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) if stop else ""
         return any(one in text for one in stop)
 
-    def _text(self, ids: list[int]) -> str:
-        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str), "one sequence decodes to one text"
-        return text
-
     def __enter__(self) -> Self:
         """Nothing to start."""
         return self
@@ -144,7 +151,7 @@ class LocalEngine:
 
 
 def _batches(requests: Sequence[Request], ids: dict[str, list[int]], size: int) -> Iterator[list[Request]]:
-    """Batches of one temperature, longest prompts first, responses to one prompt together."""
+    """Requests of one temperature, at most `size` together, longest prompts first, responses to one prompt together."""
     order = sorted(
         requests,
         key=lambda one: (one.temperature, -len(ids[one.prompt_id]), ids[one.prompt_id], one.prompt_id, one.sample),

@@ -106,7 +106,7 @@ class VLLMEngine(EndpointEngine):
             "--host": "127.0.0.1",
             "--port": self._port,
             "--served-model-name": _NAME,
-            "--dtype": read_reference(self._folder).dtype,
+            "--dtype": reference.dtype,
             "--tensor-parallel-size": self._config.tensor_parallel,
             "--gpu-memory-utilization": self._config.gpu_memory_utilization,
             "--max-num-seqs": self._config.concurrency,

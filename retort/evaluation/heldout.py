@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from retort.config.data import AnswerType, BenchmarkConfig, SamplingConfig
@@ -11,6 +12,9 @@ from retort.errors import InputError
 from retort.io import tables
 from retort.modeling.conversations import shown
 from retort.text.agreement import stated
+from retort.text.gold import readable_gold
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate_heldout(
@@ -33,7 +37,7 @@ def evaluate_heldout(
         InputError: no prompt has a gold answer.
         EngineError: the engine failed after its own retries; what was answered before is in the log.
     """
-    questions = _questions(prompts)[: benchmark.limit]
+    questions = _questions(prompts, kind)[: benchmark.limit]
     # A seed for each item, the same for every model and run: two models differ by their weights alone.
     requests = [
         Request(
@@ -72,11 +76,21 @@ def evaluate_heldout(
     return rows
 
 
-def _questions(path: Path) -> tables.Rows:
+def _questions(path: Path, kind: AnswerType) -> tables.Rows:
     rows = tables.read_table(path, tables.PROMPTS)
     known = [row for row in rows if row["answer"] is not None]
     if not known:
         problem = f"none of the {len(rows)} held-out prompts has a gold answer" if rows else "there are no prompts"
         remedy = "Set prompts.test and a source's answer_field, or evaluate on another benchmark than `heldout`"
         raise InputError(problem, file=path, field="answer", remedy=remedy)
-    return known
+    readable = [row for row in known if readable_gold(row["answer"], kind)]
+    if len(readable) < len(known):
+        first = next(row for row in known if row not in readable)
+        _log.warning(
+            "%s: %d of %d gold answers are no %s, so their prompts are not asked; the first is %.80r",
+            path, len(known) - len(readable), len(known), kind, first["answer"],
+        )  # fmt: skip
+    if not readable:
+        remedy = f"Correct the gold answers, or set `answer`, which is {kind}"
+        raise InputError(f"none of the {len(known)} gold answers is a {kind}", file=path, field="answer", remedy=remedy)
+    return readable

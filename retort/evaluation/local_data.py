@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retort.benchmarks import official
-from retort.data.sources import gold_answer
 from retort.errors import ConfigError, InputError
 from retort.io.rows import Record, check_unicode, read_records, text_field
+from retort.text.gold import gold_answer
 
 if TYPE_CHECKING:
     from datasets import Dataset

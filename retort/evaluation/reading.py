@@ -11,8 +11,8 @@ from retort.benchmarks import official
 from retort.benchmarks.items import Item, Task
 from retort.benchmarks.score import read_item
 from retort.config.data import AnswerType
-from retort.data.sources import gold_answer
 from retort.text.agreement import stated
+from retort.text.gold import gold_answer
 
 Doc = Mapping[str, Any]
 

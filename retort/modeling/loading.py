@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from retort.errors import ModelError
 from retort.io.files import atomic_path, native_writes, write_json
+from retort.modeling.abilities import check_abilities, text_config
+from retort.modeling.folders import check_folder
+from retort.modeling.turns import end_ids, turn_of
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 REFERENCE = "reference.json"
 
@@ -73,48 +76,77 @@ def model_source(folder: Path, reference: Reference) -> str:
     return str(local) if (folder / REFERENCE).exists() and local.is_dir() else reference.model
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a local model folder that cannot be used safely.
-
-    Raises:
-        ModelError: no config.json, no weights, or only pickled weights, which can run code when loaded.
-    """
-    if not (folder / "config.json").exists():
-        raise ModelError(f"{folder}/config.json: does not exist. Give the folder of a Hugging Face model.")
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(item.name for item in folder.glob("*.bin"))
-        if pickled:
-            raise ModelError(
-                f"{folder}/{pickled[0]}: pickled weights can run code when loaded and are refused. Convert them: "
-                "load with transformers and call save_pretrained(FOLDER), which writes safetensors."
-            )
-        raise ModelError(f"{folder}: holds no *.safetensors weights. Give the folder of a Hugging Face model.")
-
-
 def load_model(folder: Path, *, device: torch.device | str | None = None, dtype: str | None = None) -> PreTrainedModel:
     """Load the causal language model of `folder`, in evaluation mode.
 
+    What the architecture can do is found out on a small batch (`retort.modeling.abilities`).
+
     Raises:
-        ModelError: the folder is missing, has no weights or only pickled ones, or transformers cannot load it.
+        ModelError: the folder is missing or cannot be used (`check_folder`), or transformers cannot load it.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     reference = read_reference(folder)
     source = model_source(folder, reference)
     if Path(source).is_dir():
         check_folder(Path(source))
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        config = model_config(reference, source)
+        model: Any = _class_for(config).from_pretrained(
             source,
             revision=reference.revision,
             dtype=getattr(torch, dtype or reference.dtype),
             use_safetensors=True,
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{reference.model}: transformers cannot load it: {error}") from error
-    loaded: PreTrainedModel = model.to(device or default_device()).eval()
+    except (ModelError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # what transformers and the packages below it raise for files they cannot use: anything
+        raise ModelError(f"{reference.model}: transformers cannot load it: {_words(error)}") from error
+    if getattr(model, "is_quantized", False):
+        # Its package has put it where it can compute; not every kind can be moved.
+        if model.device.type == "cpu" and default_device().type != "cpu":
+            model = model.to(device or default_device())
+    else:
+        model = model.to(device or default_device())
+    loaded: PreTrainedModel = model.eval()
+    check_abilities(loaded, reference.model)
     return loaded
+
+
+def _words(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text if len(text) < 600 else text[:600] + " ..."
+
+
+def model_config(reference: Reference, source: str) -> PreTrainedConfig:
+    """The configuration of a model.
+
+    Raises:
+        ModelError: transformers cannot read it.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(source, revision=reference.revision)
+    except Exception as error:
+        raise ModelError(
+            f"{reference.model}/config.json: transformers cannot read it: {_words(error)}. Download it again, or use a "
+            "model of an architecture that this transformers knows."
+        ) from error
+    return config
+
+
+def _class_for(config: PreTrainedConfig) -> Any:
+    """The class that loads a model of `config` with its head over the vocabulary.
+
+    Models that read images too (Mistral 3, Qwen-VL) are no "causal language models" to transformers, but continue text.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return (
+        AutoModelForCausalLM if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else AutoModelForImageTextToText
+    )
 
 
 def load_tokenizer(folder: Path, *, training: bool = True) -> PreTrainedTokenizerFast:
@@ -125,7 +157,8 @@ def load_tokenizer(folder: Path, *, training: bool = True) -> PreTrainedTokenize
             could not be told from padding. A teacher that only generates may pad with EOS.
 
     Raises:
-        ModelError: no tokenizer, no EOS token, no pad token, pad token = EOS (students), or no chat template.
+        ModelError: no tokenizer, no EOS token, no pad token, pad token = EOS (students), no chat template, or one that
+            fails or loses what the user asks.
     """
     reference = read_reference(folder)
     return referenced_tokenizer(reference, model_source(folder, reference), training=training)
@@ -146,8 +179,11 @@ def referenced_tokenizer(reference: Reference, source: str, *, training: bool = 
         generic = get_tokenizer_config(source, revision=reference.revision).get("tokenizer_class") in _GENERIC
         kind: Any = PreTrainedTokenizerFast if generic else AutoTokenizer
         found: Any = kind.from_pretrained(source, revision=reference.revision, padding_side="left")
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{reference.model}: transformers cannot load its tokenizer: {error}") from error
+    except Exception as error:  # the tokenizers' library raises plain Exception for a broken file
+        raise ModelError(
+            f"{reference.model}: transformers cannot load its tokenizer: {_words(error)}. Download it again, or use "
+            "the tokenizer that the model was trained with."
+        ) from error
     tokenizer: PreTrainedTokenizerFast = found
     if reference.chat_template is not None:
         tokenizer.chat_template = reference.chat_template
@@ -180,6 +216,12 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerFast, name: str, training: bo
         raise ModelError(
             f"{where}, field 'chat_template': there is none. Set `chat_template` beside `model` to a Jinja file."
         )
+    turn = turn_of(tokenizer)
+    if training and tokenizer.pad_token_id in turn.closing:
+        raise ModelError(
+            f"{where}, field 'pad_token': {tokenizer.pad_token!r} ends an assistant's turn in the chat template, so "
+            f"the end of a response would look like padding. {mend}"
+        )
 
 
 def save_model(
@@ -191,12 +233,17 @@ def save_model(
 ) -> None:
     """Write model and tokenizer to `folder` as safetensors, atomically.
 
+    Its generation configuration names every token that ends a response, so that other programs stop where Retort does.
+
     Args:
         model: The model.
         tokenizer: Its tokenizer.
         folder: Where to; what was there is replaced.
         weights: Its state dict where the model's own is sharded.
     """
+    if model.generation_config is not None and tokenizer.eos_token_id is not None:
+        ends = end_ids(tokenizer, model)
+        model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else list(ends)
     with atomic_path(folder) as temporary, native_writes():
         model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
@@ -209,9 +256,14 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length")
+"""Names that architectures give to their context's length."""
+
+
 def context_length(model: PreTrainedModel) -> int:
-    """Longest sequence in tokens that the model was made for."""
-    return int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
+    """Longest sequence in tokens that the model was made for; very long where it has no limit."""
+    config = text_config(model)
+    return next((int(length) for name in _CONTEXT if (length := getattr(config, name, None))), 2**31)
 
 
 def model_size(model: PreTrainedModel) -> int:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
 
+from retort.modeling.abilities import abilities_of, causal_of, layers_of, scores_of, text_config
 from retort.modeling.batch import TokenBatch, pad_batch
 from retort.modeling.packing import pack
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_SCORES = 2**30
 """Scores (tokens x vocabulary) of a forward pass without gradient: 2 GiB in bfloat16 if all tokens are responses'."""
+PART_SCORES = 2**26
+"""Scores beyond which they are computed in parts: 128 MiB in bfloat16."""
 CHUNK_SCORES = 2**23
 """Scores that are normalised in float32 at once: 32 MiB."""
 
@@ -44,12 +49,68 @@ def token_logprobs(
     places, which = packed.places(rows, columns).unique(return_inverse=True)
     keep = torch.zeros_like(packed.ids_RW, dtype=torch.bool)
     keep.view(-1)[places] = True  # the model gives the scores of these places in their order
-    logits_SV = model(**packed.inputs(), logits_to_keep=keep).logits
-    found, spread = chosen_logprobs(
-        logits_SV, batch.ids_BT[rows, columns + 1], which, temperature=temperature, entropy=entropy
-    )
-    logprobs, entropies = torch.zeros(2, *batch.ids_BT.shape, dtype=torch.float32, device=logits_SV.device)
+    able, targets = abilities_of(model), batch.ids_BT[rows, columns + 1]
+    if able.keeps and able.splits and not _sharded(model) and len(places) * _vocabulary(model) > PART_SCORES:
+        hidden_SH = _hidden_at(model, packed.inputs(), places)
+        found, spread = _in_parts(model, hidden_SH, targets, which, temperature=temperature, entropy=entropy)
+    else:
+        logits_SV = (
+            model(**packed.inputs(), logits_to_keep=keep).logits
+            if able.keeps
+            else model(**packed.inputs()).logits[keep]
+        )
+        found, spread = chosen_logprobs(logits_SV, targets, which, temperature=temperature, entropy=entropy)
+    logprobs, entropies = torch.zeros(2, *batch.ids_BT.shape, dtype=torch.float32, device=found.device)
     return logprobs.index_put((rows, columns + 1), found), entropies.index_put((rows, columns + 1), spread)
+
+
+def _vocabulary(model: Any) -> int:
+    return int(text_config(model).vocab_size)
+
+
+def _sharded(model: Any) -> bool:
+    """Whether the head's weight is gathered in passes alone."""
+    return isinstance(causal_of(model).get_output_embeddings().weight, DTensor)
+
+
+def _hidden_at(model: Any, inputs: dict[str, Any], places: Tensor) -> Tensor:
+    """Last hidden states at some places of the flattened rows, (S, H), from a pass of the model with all its adapters.
+
+    Its scores are asked for at one place only.
+    """
+    seen: list[Tensor] = []
+    watch = layers_of(causal_of(model)).register_forward_hook(
+        lambda _module, _inputs, output: seen.append(output.last_hidden_state)
+    )
+    one = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
+    one[0, 0] = True
+    try:
+        model(**inputs, logits_to_keep=one)
+    finally:
+        watch.remove()
+    # index_select adds gradients of one place up in a fixed order; indexing with a tensor does not on several threads.
+    return seen[-1].flatten(0, 1).index_select(0, places)
+
+
+def _in_parts(
+    model: Any, hidden_SH: Tensor, targets_N: Tensor, which_N: Tensor, *, temperature: float, entropy: bool
+) -> tuple[Tensor, Tensor]:
+    """As `chosen_logprobs`, of the scores that hidden states give, a part of them at a time, computed again backward.
+
+    Of a response of 16,000 tokens all scores, and their gradient as much again, would take 5 GB in bfloat16 each.
+    """
+
+    def part(hidden: Tensor, targets: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        return chosen_logprobs(scores_of(model, hidden), targets, which, temperature=temperature, entropy=entropy)
+
+    size = max(1, PART_SCORES // _vocabulary(model))
+    found, spread = torch.zeros(2, len(targets_N), dtype=torch.float32, device=hidden_SH.device)
+    for start in range(0, len(hidden_SH), size):
+        index = ((which_N >= start) & (which_N < start + size)).nonzero().squeeze(1)
+        given = hidden_SH[start : start + size], targets_N[index], which_N[index] - start
+        one, other = checkpoint(part, *given, use_reentrant=False) if torch.is_grad_enabled() else part(*given)
+        found, spread = found.index_put((index,), one), spread.index_put((index,), other)
+    return found, spread
 
 
 def chosen_logprobs(
@@ -144,7 +205,7 @@ def length_sorted_batches(
 
 def scoring_tokens(model: PreTrainedModel) -> int:
     """Tokens of a forward pass without gradient whose scores over the vocabulary fit in memory."""
-    return MOST_SCORES // int(model.config.vocab_size)
+    return MOST_SCORES // _vocabulary(model)
 
 
 @torch.inference_mode()

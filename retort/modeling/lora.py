@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retort.config.training import LoraConfig
+from retort.modeling.abilities import layers_of
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def with_adapters(model: PreTrainedModel, config: LoraConfig | None) -> Any:
     """`model` with trainable adapters and frozen weights, or as it is where `config` is None."""
-    adapters = adapter_settings(config)
+    adapters = adapter_settings(config, model)
     if adapters is None:
         return model
     from peft import get_peft_model
@@ -57,7 +58,7 @@ class WithAdapter:
     def base_model(self, **inputs: Any) -> Any:
         """A pass through the layers, without the scores over the vocabulary."""
         with active_adapter(self.adapted, self.name):
-            return self.adapted.get_base_model().base_model(**inputs)
+            return layers_of(self.adapted.get_base_model())(**inputs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.adapted, name)
@@ -103,8 +104,37 @@ def save_adapter(adapted: Any, folder: Path, *, base: str) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # a template of peft's to be filled in by hand
 
 
-def adapter_settings(config: LoraConfig | None) -> Any:
-    """The configuration as peft's own, or None."""
+def adapter_targets(model: torch.nn.Module) -> list[str]:
+    """Names of the modules of a model without adapters that `all-linear` means: every one that is a plain product.
+
+    Left out are the scores over the vocabulary; routers of experts, which give more than a product; layers of a model's
+    eyes and ears, which text never passes; and the last product of Mamba's mixers, whose kernel takes its weight and
+    would pass an adapter by.
+    """
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    mixers = {name.removesuffix("conv1d") for name, _ in model.named_modules() if name.endswith(".conv1d")}
+    chosen = [
+        name
+        for name, module in linear.items()
+        if not any(word in type(module).__name__ for word in ("Router", "Gate"))
+        and module is not head
+        and not any(part.startswith(_SENSES) for part in name.split("."))
+        and name.removesuffix("out_proj") not in mixers
+    ]
+    # Short names where they mean the same: an adapter's configuration lists them.
+    others = {name.rpartition(".")[2] for name, _ in model.named_modules() if name not in set(chosen)}
+    return sorted({last if (last := name.rpartition(".")[2]) not in others else name for name in chosen})
+
+
+_SENSES = ("vision", "visual", "image", "audio", "multi_modal", "multimodal", "embed_vision", "embed_audio")
+
+
+def adapter_settings(config: LoraConfig | None, model: torch.nn.Module) -> Any:
+    """The configuration as peft's own, for a model that has no adapters yet; or None."""
     if config is None:
         return None
     import peft
@@ -113,6 +143,6 @@ def adapter_settings(config: LoraConfig | None) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=config.target_modules,
+        target_modules=adapter_targets(model) if config.target_modules == "all-linear" else config.target_modules,
         task_type="CAUSAL_LM",
     )

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from retort.modeling.abilities import abilities_of, layers_of, text_config
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from retort.modeling.batch import TokenBatch
 
-_ATTENTIVE = {"full_attention", "sliding_attention", "chunked_attention"}
-"""Kinds of layer that tell packed sequences apart by their positions."""
 LONGEST_ROW = 2
 """Rows are at most this many times as long as the longest sequence."""
 WIDTHS = 17
@@ -53,27 +53,11 @@ class Packed:
         }
 
 
-def can_pack(model: PreTrainedModel) -> bool:
-    """Whether the model tells sequences of one row apart by their positions: decoders with attention alone do."""
-    config = model.config
-    kinds = set(getattr(config, "layer_types", None) or _ATTENTIVE)
-    # Kernels for padding-free batches take one row only.
-    kernel = getattr(config, "_attn_implementation", None) in ("sdpa", "eager", "flex_attention")
-    return kernel and kinds <= _ATTENTIVE and not getattr(model, "_is_stateful", False)
-
-
-def can_share(model: PreTrainedModel) -> bool:
-    """Whether the model takes a mask that says for each token what it sees: those whose layers see everything do."""
-    config = model.config
-    kinds = getattr(config, "layer_types", None)
-    whole = set(kinds) == {"full_attention"} if kinds else not getattr(config, "sliding_window", None)
-    return can_pack(model) and whole and getattr(config, "_attn_implementation", None) == "sdpa"
-
-
 def pack(model: PreTrainedModel, batch: TokenBatch) -> Packed:
     """Put the sequences of `batch` (padded on the right) into the rows that cost a forward pass least."""
     lengths: list[int] = batch.attention_mask_BT.sum(dim=1).tolist()
-    if not can_pack(model):
+    able = abilities_of(model)
+    if not able.packs:
         width = max(lengths)
         columns = torch.arange(batch.ids_BT.shape[1], device=batch.ids_BT.device)
         rows = torch.arange(len(lengths), device=batch.ids_BT.device)
@@ -81,8 +65,8 @@ def pack(model: PreTrainedModel, batch: TokenBatch) -> Packed:
         return Packed(batch.ids_BT[:, :width], None, mask, rows[:, None] * width + columns)
     responses: list[int] = batch.response_mask_BT.sum(dim=1).tolist()
     prompts = [whole - response for whole, response in zip(lengths, responses, strict=True)]
-    groups = _by_prompt(batch, prompts) if can_share(model) else [[row] for row in range(len(lengths))]
-    return _laid_out(batch, layout(groups, prompts, responses, model.config.hidden_size), prompts, responses)
+    groups = _by_prompt(batch, prompts) if able.shares else [[row] for row in range(len(lengths))]
+    return _laid_out(batch, layout(groups, prompts, responses, text_config(model).hidden_size), prompts, responses)
 
 
 @dataclass(frozen=True)
@@ -210,6 +194,6 @@ def hidden_states(model: PreTrainedModel, batch: TokenBatch, where_BT: Tensor) -
         Shape (N, hidden size), in the order of `where_BT.nonzero()`.
     """
     packed = pack(model, batch)
-    hidden: Tensor = model.base_model(**packed.inputs()).last_hidden_state
+    hidden: Tensor = layers_of(model)(**packed.inputs()).last_hidden_state
     # index_select adds gradients of one place up in a fixed order; indexing with a tensor does not on several threads.
     return hidden.flatten(0, 1).index_select(0, packed.places(*where_BT.nonzero(as_tuple=True)))

@@ -109,6 +109,14 @@ class Team:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)
 
+    def sum_tensor(self, mine: Tensor) -> Tensor:
+        """A tensor of one shape in every process, summed over the processes."""
+        if self.size > 1:
+            from torch import distributed
+
+            distributed.all_reduce(mine)
+        return mine
+
     def sum_figures(self, figures: dict[str, float]) -> dict[str, float]:
         """Each figure summed over the processes."""
         if self.size == 1:

@@ -169,10 +169,11 @@ def packed(
 
     The responses to one prompt share a copy of it where the model allows it.
     """
-    from retort.modeling.packing import can_share, layout
+    from retort.modeling.abilities import abilities_of
+    from retort.modeling.packing import layout
     from retort.plan.shapes import on_meta
 
-    share = responses_per_prompt if can_share(on_meta(model.config, model.dtype)) else 1
+    share = responses_per_prompt if abilities_of(on_meta(model.config, model.dtype)).shares else 1
     groups = [list(range(first, min(first + share, sequences))) for first in range(0, sequences, share)]
     found = layout(groups, [prompt] * sequences, [response] * sequences, model.config.hidden_size)
     return found.rows, found.width, math.ceil(sequences * response / found.rows)
@@ -238,8 +239,8 @@ def generation(model: Model, *, rows: int, prompts: int, prompt: int, response: 
     """
     import torch
 
-    from retort.engines.cache import block_cache
     from retort.engines.sampler import choose
+    from retort.modeling.cache import block_cache
 
     def step(made: Any, ids: Tensor, kept: Any) -> None:
         logits = made(input_ids=ids, past_key_values=kept, use_cache=True, logits_to_keep=1).logits[:, -1]

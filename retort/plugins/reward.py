@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 class Reward(Protocol):
     """Scores responses."""
 
-    name: str
-    """Name of the entry of `rewards`."""
-    flops_per_token: float
-    """Compute of scoring one token, for the cost of a run; 0 where no model runs here."""
+    @property
+    def name(self) -> str:
+        """Name of the entry of `rewards`."""
+        ...
+
+    @property
+    def flops_per_token(self) -> float:
+        """Compute of scoring one token, for the cost of a run; 0 where no model runs here."""
+        ...
 
     def score(self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool]) -> Tensor:
         """How good each response is, shape (N,), float32 on the CPU; higher is better, and every value finite.

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from retort.errors import StorageError
+from retort.errors import IntegrityError
 from retort.io.objects import Objects
 from retort.run.dvc_adapter import Entry
 
@@ -33,13 +33,19 @@ def load(name: str, remote: str) -> Fragment:
     """What `save` kept.
 
     Raises:
-        StorageError: it is not there.
+        IntegrityError: it is not there, or is not what was kept.
     """
-    content = Objects.of(remote, "fragments").read(name.removeprefix(_KIND)) if name.startswith(_KIND) else None
+    objects, digest = Objects.of(remote, "fragments"), name.removeprefix(_KIND)
+    content = objects.read(digest) if name.startswith(_KIND) else None
     if content is None:
-        raise StorageError(
+        raise IntegrityError(
             f"{name}: no such fragment in {remote}. If the store was emptied, `retort rerun RUN --from prompts` makes "
             "everything anew, whatever Kubeflow remembers."
+        )
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise IntegrityError(
+            f"{objects.folder}/{digest}: this fragment of a lock is damaged in the object store: its content is not "
+            "what its name says. `retort rerun RUN --from prompts` writes it anew and keeps what is on record."
         )
     fragment: Fragment = json.loads(content)
     return fragment

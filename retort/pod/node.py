@@ -16,6 +16,7 @@ from pathlib import Path
 
 from retort.errors import RetortError, StageError
 from retort.io.objects import Objects
+from retort.io.outages import patient
 from retort.pod import lock_fragments
 from retort.pod.settings import GroupSettings
 from retort.pod.state_mirror import Mirror
@@ -53,7 +54,7 @@ def run(item: str, given: Sequence[str], job: str) -> None:
 def _help(root: Path, task: Task, told: GroupSettings, given: Sequence[str]) -> None:
     """Run the command on the same inputs and state; what it leaves behind is the first node's to keep."""
     dvc_adapter.fetch_inputs(root, task.address)
-    Mirror(root / ".retort/state", state_of(told.remote, given)).restore()
+    Mirror(root / ".retort/state", state_of(told.remote, given)).resume()
     done = subprocess.run(task.command.split(), cwd=root, check=False)
     if done.returncode:
         raise StageError(task.address, done.returncode)
@@ -62,7 +63,8 @@ def _help(root: Path, task: Task, told: GroupSettings, given: Sequence[str]) -> 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
     try:
-        run(**json.loads(sys.argv[1]))
+        with patient():
+            run(**json.loads(sys.argv[1]))
     except RetortError as failure:
         _log.error("retort: %s", failure)
         sys.exit(failure.exit_code)

@@ -5,12 +5,14 @@ The run's id is in the environment variable RETORT_RUN; a task without one keeps
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from retort.errors import RETRY, InputError
+from retort.errors import RETRY, InputError, IntegrityError
 from retort.io.objects import Objects
 from retort.run.dvc_adapter import Entry
 
@@ -26,6 +28,8 @@ class Failure:
     """What went wrong and what to do about it."""
     lines: list[str]
     """The last lines that the stage said."""
+    upstream: list[str] = field(default_factory=list)
+    """Names of the fragments that it read from."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,15 @@ class Records:
         return cls.of(remote, run) if run else None
 
     def keep_lock(self, lock: dict[str, Entry]) -> None:
-        """Keep the lock of the whole run."""
-        self.objects.write_json("lock.json", lock)
+        """Keep the lock of the whole run, with a hash of it."""
+        self.objects.write_json("lock.json", {"sha256": _digest(lock), "stages": lock})
 
     def lock(self) -> dict[str, Entry]:
         """The lock of the whole run.
 
         Raises:
             InputError: the run has not ended well, or never was.
+            IntegrityError: the record is damaged.
         """
         found = self.objects.read_json("lock.json")
         if found is None:
@@ -62,7 +67,12 @@ class Records:
                 file=f"{self.objects.folder}/lock.json",
                 remedy="Look at `retort status RUN`",
             )
-        lock: dict[str, Entry] = found
+        lock: dict[str, Entry] = found.get("stages", {}) if isinstance(found, dict) else {}
+        if not isinstance(found, dict) or found.get("sha256") != _digest(lock):
+            raise IntegrityError(
+                f"{self.objects.folder}/lock.json: this run's lock is damaged in the object store. Run it again under "
+                "another name: what is on record of its stages is used, and the lock written anew."
+            )
         return lock
 
     def keep_failure(self, failure: Failure) -> None:
@@ -80,6 +90,10 @@ class Records:
     def timings(self) -> list[dict[str, Any]]:
         """Wall times of the tasks that ran in this run."""
         return [self.objects.read_json(name) for name in self.objects.names("timings")]
+
+
+def _digest(lock: dict[str, Entry]) -> str:
+    return hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest()
 
 
 def alike(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:

@@ -25,6 +25,7 @@ import yaml
 from retort.errors import ConfigError, RetortError
 from retort.io.files import write_text
 from retort.io.objects import Objects
+from retort.io.outages import patient
 from retort.io.stderr_tail import Tail
 from retort.modeling import preemption
 from retort.pod import lock_fragments
@@ -40,6 +41,9 @@ from retort.run.paths import CODE, TASK
 from retort.run.workspace import code_yaml, link, task_yaml
 
 _log = logging.getLogger(__name__)
+
+_LAST_WORDS_S = 60.0
+"""How long a failed task waits for a store that is away, to keep what it has to say."""
 
 
 def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics: Any = None, page: str = "") -> str:
@@ -61,7 +65,7 @@ def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics:
     """
     told, started = GroupSettings.from_json(settings), time.monotonic()
     task = told.task(item)
-    with Tail() as tail:
+    with Tail() as tail, patient():
         try:
             with workspace(task, told, upstream) as root:
                 force = bool(os.environ.get("RETORT_FORCE"))
@@ -76,21 +80,33 @@ def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics:
                 return lock_fragments.save({task.address: entry}, told.remote)
         except RetortError as error:
             _log.error("retort: %s", error)
-            _keep_failure(told.remote, task, error, tail)
+            _keep_failure(told.remote, task, error, tail, upstream)
             raise SystemExit(error.exit_code) from error
 
 
 def collect(settings: str, upstream: Sequence[str]) -> str:
     """Merge the fragments of a stage's tasks into one; return its name."""
     remote = remote_of(settings)
-    return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
+    with _ended(), patient():
+        return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
 
 
 def record(settings: str, upstream: Sequence[str]) -> None:
     """Keep the merged fragments of all tasks as the lock of this run."""
     remote = remote_of(settings)
     if (records := Records.here(remote)) is not None:
-        records.keep_lock(lock_fragments.merge(upstream, remote))
+        with _ended(), patient():
+            records.keep_lock(lock_fragments.merge(upstream, remote))
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    """An error ends the task with its message and exit code."""
+    try:
+        yield
+    except RetortError as error:
+        _log.error("retort: %s", error)
+        raise SystemExit(error.exit_code) from error
 
 
 def summarise(settings: str, *, state: str, message: str, page: str) -> None:
@@ -139,8 +155,8 @@ def _prepare(root: Path, task: Task, told: GroupSettings, upstream: Sequence[str
     write_text(root / CODE, code_yaml([task]))
     write_text(root / TASK, json.dumps(as_plain(task)))
     fragment: Fragment = lock_fragments.merge(upstream, told.remote)
-    outs = (out for entry in fragment.values() for out in entry.get("outs", []))
-    made = {out["path"]: out for out in outs if out["path"] in task.deps}
+    outs = ((address, out) for address, entry in fragment.items() for out in entry.get("outs", []))
+    made = {out["path"]: out | {"meta": {"stage": address}} for address, out in outs if out["path"] in task.deps}
     wanted = [file for file in told.files if file["path"] in task.sources]
     dvc_adapter.write_inputs(root, [*made.values(), *wanted])
 
@@ -178,11 +194,12 @@ def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:
         records.keep_timing(json.loads(file.read_text(encoding="utf-8")) | whole)
 
 
-def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail) -> None:
+def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail, upstream: Sequence[str]) -> None:
     pod = os.environ.get("KFP_POD_NAME", "")
-    with contextlib.suppress(RetortError):  # a store that cannot be reached may be the very failure
+    with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
-            records.keep_failure(Failure(task.address, pod, error.exit_code, str(error), list(tail.lines)))
+            said = str(error), list(tail.lines), list(upstream)
+            records.keep_failure(Failure(task.address, pod, error.exit_code, *said))
 
 
 def state_of(remote: str, inputs: Sequence[str]) -> Objects:
@@ -193,9 +210,12 @@ def state_of(remote: str, inputs: Sequence[str]) -> Objects:
 @contextlib.contextmanager
 def resumable(root: Path, remote: str, inputs: Sequence[str]) -> Iterator[None]:
     """Keep the resume state where it outlives the pod, apart from that of runs with other inputs."""
+    os.environ["RETORT_KEEP_STATE"] = "1"  # what the stage made is not in the store when it ends
     if state := os.environ.get("RETORT_STATE"):
-        os.environ["RETORT_STATE"] = str(Path(state).resolve() / key_of(inputs))
+        folder = Path(state).resolve() / key_of(inputs)
+        os.environ["RETORT_STATE"] = str(folder)
         yield
+        shutil.rmtree(folder, ignore_errors=True)
     else:
         with Mirror(root / ".retort/state", state_of(remote, inputs)):
             yield
@@ -208,6 +228,7 @@ def _environment() -> Iterator[None]:
     # DVC starts the stage in this shell. Bash becomes the stage; Debian's sh stays between them, ends at SIGTERM at
     # once, and the pod with it, before the stage has saved its checkpoint.
     os.environ["SHELL"] = shutil.which("bash") or "/bin/sh"
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs tries again as well, five times: silence would last too long
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
     try:
         yield

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from retort import plugins
 from retort.config import RetortConfig, load_config, load_keys
 from retort.config.base import unknown
 from retort.config.load import pick, read_yaml
-from retort.errors import ConfigError
+from retort.errors import ConfigError, InputError
 from retort.io.files import content_hash, explain_writes, write_json
 from retort.io.objects import Objects
 from retort.io.rank import is_rank_zero
@@ -68,6 +69,9 @@ class Context:
 
         A folder left by other inputs, parameters or code is removed, with a line that says which differ: resuming from
         it would mix two runs.
+
+        Raises:
+            InputError: something that the task reads does not exist.
         """
         folder = self.paths.state(self.name)
         mark = folder / "made-of.json"
@@ -80,12 +84,21 @@ class Context:
         team().wait()  # nobody reads before the first process has tidied up
         return folder
 
+    def _content(self, path: str) -> str:
+        if not (self.paths.root / path).exists():
+            raise InputError(
+                f"does not exist, but {self.name} reads it",
+                file=self.paths.root / path,
+                remedy="Run the stage that writes it first: `retort graph` prints which one",
+            )
+        return content_hash(self.paths.root / path)
+
     def _made_of(self) -> dict[str, dict[str, Any]]:
         """What decides the task's result: parameters by name, content of inputs and of code by path."""
         content = pick(read_yaml(self.paths.root / "params.yaml"), self.task.params)
         return {
             "parameter": _flat(content) | dict(self.task.values),
-            "input": {path: content_hash(self.paths.root / path) for path in self.task.deps},
+            "input": {path: self._content(path) for path in self.task.deps},
             "code": dict(self.code),
         }
 
@@ -145,6 +158,18 @@ def read_task(name: str, values: Mapping[str, str], root: Path) -> tuple[Task, l
     raise ConfigError(f"stage {name} has no task {'-'.join(values[key] for key in stage.matrix)}; it has {known}.")
 
 
+def context_of(name: str, values: Mapping[str, str], root: Path = Path()) -> Context:
+    """What one task of stage `name` is given in the workspace `root`.
+
+    Raises:
+        ConfigError: there is no such stage or task, the configuration is wrong, or the code is not the recorded one.
+    """
+    task, keys = read_task(name, values, root)
+    check_code(task, root)
+    config = load_keys(root / "params.yaml", keys)
+    return Context(task, config, Paths(root), file_hashes(task.modules, task.without))
+
+
 def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:
     """Run one task of stage `name` in the workspace `root` and return its metrics.
 
@@ -155,10 +180,8 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
         StorageError: the disk is full, whoever found out.
         RetortError: whatever the stage itself refuses.
     """
-    task, keys = read_task(name, values, root)
-    check_code(task, root)
-    config = load_keys(root / "params.yaml", keys)
-    context = Context(task, config, Paths(root), file_hashes(task.modules, task.without))
+    context = context_of(name, values, root)
+    task = context.task
     started = time.monotonic()
     with explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"), plugins.at(root):
         result = importlib.import_module(task.stage.run).run(context)
@@ -167,7 +190,7 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
         write_json(context.paths.metrics(context.name), metrics)
     write_json(context.paths.timing(context.name), {"task": task.address, "seconds": time.monotonic() - started})
     team().wait()  # nobody needs the state any more
-    if is_rank_zero():
+    if is_rank_zero() and not os.environ.get("RETORT_KEEP_STATE"):  # a pod keeps it until the outputs are stored
         shutil.rmtree(context.paths.state(context.name), ignore_errors=True)
     return metrics
 
@@ -187,4 +210,4 @@ def check_code(task: Task, root: Path) -> None:
         )
 
 
-__all__ = ["Context", "check_code", "read_task", "run_stage"]
+__all__ = ["Context", "check_code", "context_of", "read_task", "run_stage"]

@@ -233,7 +233,9 @@ class _Tasks:
         section, prefix = getattr(config, method.name), f"students.{student}"
         common = ("method", "from", "reward", "compute_of", "max_extra_steps")
         given = [key for key in common if getattr(entry, "from_" if key == "from" else key) is not None]
-        params = ["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *entry.overrides])]
+        own, aside = _overrides(entry, method.config)
+        params = ["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *own])]
+        operation = [*operation_keys(section, method.name), *(f"{prefix}.{key}" for key in aside)]
         params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
         deps, loads = ["outputs/prompts", self.folder(entry.from_)], [entry.from_]
         modules, sources = self._modules("method", entry.method), self._plugin_files(entry.method)
@@ -248,7 +250,9 @@ class _Tasks:
                 deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
                 params.append(f"rewards.{reward}.type")
             else:
-                params += [f"rewards.{reward}.{key}" for key in ["type", *config.rewards[reward].overrides]]
+                own, aside = _overrides(config.rewards[reward], kind.config)
+                params += [f"rewards.{reward}.{key}" for key in ["type", *own]]
+                operation += [f"rewards.{reward}.{key}" for key in aside]
             deps += map(self.folder, needed)
             loads += needed
             votes, judged = votes or kind.votes, judged or kind.judge
@@ -260,7 +264,7 @@ class _Tasks:
             method_stage(method),
             {"student": student},
             params=params,
-            operation=operation_keys(section, method.name),
+            operation=operation,
             deps=dict.fromkeys([*deps, *(["outputs/votes"] if votes else [])]),
             outs=(self.folder(student),),
             metrics=(f"metrics/{method.name}-{student}.json",),
@@ -280,7 +284,7 @@ class _Tasks:
             "evaluate",
             {"model": model, "benchmark": benchmark.name},
             params=("answer", "evaluate.benchmarks", "evaluate.max_new_tokens", "evaluate.batch_size"),
-            deps=("outputs/prompts", self.folder(model)),
+            deps=(*(["outputs/prompts"] if heldout else []), self.folder(model)),
             outs=(f"outputs/evaluate/{model}-{benchmark.name}.parquet",),
             metrics=(f"metrics/evaluate-{model}-{benchmark.name}.json",),
             answers=model,
@@ -293,8 +297,16 @@ class _Tasks:
     def report(self, before: list[Task]) -> Task:
         config = self.config
         models = [key for name, model in config.models.items() for key in content_keys(model, f"models.{name}")]
-        students = [f"students.{name}.{key}" for name, entry in config.students.items() for key in _said(entry)]
-        rewards = [f"rewards.{name}.{key}" for name, entry in config.rewards.items() for key in _said(entry)]
+        students = [
+            f"students.{name}.{key}"
+            for name, entry in config.students.items()
+            for key in _said(entry, config.method(name).config)
+        ]
+        rewards = [
+            f"rewards.{name}.{key}"
+            for name, entry in config.rewards.items()
+            for key in _said(entry, config.reward_type(name).config)
+        ]
         return self._task(
             "report",
             params=[
@@ -418,10 +430,20 @@ class _Tasks:
         )
 
 
-def _said(entry: Any) -> list[str]:
-    """Keys of an entry of `students` or `rewards` that are said, the engine aside."""
+def _said(entry: Any, settings: Any) -> list[str]:
+    """Keys of an entry of `students` or `rewards` that are said and decide results, the engine aside.
+
+    `settings` is the class of what the entry overrides.
+    """
     names = {field.alias or name: getattr(entry, name) for name, field in type(entry).model_fields.items()}
-    return [key for key, value in (names | entry.overrides).items() if value is not None and key != "engine"]
+    own, _ = _overrides(entry, settings)
+    return [key for key, value in names.items() if value is not None and key != "engine"] + own
+
+
+def _overrides(entry: Any, settings: Any) -> tuple[list[str], list[str]]:
+    """What an entry overrides of its class of settings: keys that decide results, and those that do not."""
+    aside: frozenset[str] = getattr(settings, "NOT_CONTENT", frozenset())
+    return [key for key in entry.overrides if key not in aside], [key for key in entry.overrides if key in aside]
 
 
 def _leaves(keys: Iterable[str], section: Any, prefix: str, but: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ from retort.config.models import ModelConfig
 from retort.config.run import TEACHER
 from retort.errors import ConfigError, ModelError, StorageError
 from retort.io.files import content_hash
-from retort.modeling.loading import Reference, check_folder, referenced_tokenizer, write_reference
+from retort.modeling.folders import check_config, check_folder
+from retort.modeling.loading import Reference, model_config, referenced_tokenizer, write_reference
+from retort.modeling.turns import turn_of
 from retort.run.stage import Context
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+_log = logging.getLogger(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -31,6 +36,8 @@ class ModelFacts:
     content: str | None
     vocabulary: str | None
     """SHA-256 of the tokenizer's tokens and ids: models with the same one read each other's tokens."""
+    chat_template: tuple[str, ...] = ()
+    """What its chat template does beside writing turns, and what is trained otherwise than it writes."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,11 @@ def run(context: Context) -> ModelsResult:
             of its own; an unknown hub model.
         StorageError: the hub cannot be reached to pin a revision.
     """
-    root, facts = context.paths.root, dict[str, ModelFacts]()
-    for name, config in context.config.models.items():
-        reference, facts[name] = _reference(name, config, root)
+    root, models = context.paths.root, context.config.models
+    found = {name: _reference(name, config, root) for name, config in models.items()}
+    for name, (reference, _) in found.items():  # once every one of them has passed
         write_reference(context.paths.model(name), reference)
+    facts = {name: one for name, (_, one) in found.items()}
     read = facts[TEACHER].vocabulary
     same = {name: read is not None and one.vocabulary == read for name, one in facts.items() if name != TEACHER}
     return ModelsResult(facts, same)
@@ -70,10 +78,10 @@ def _reference(name: str, config: ModelConfig, root: Path) -> tuple[Reference, M
 
 def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training: bool) -> tuple[Reference, ModelFacts]:
     """The reference of a model that has weights here or on the hub, after checking what can be checked early."""
-    folder = root / source_name
+    folder, served = root / source_name, config.engine.type == "vllm"
     revision = content = None
     if folder.is_dir():
-        check_folder(folder)
+        check_folder(folder, served=served)
         content = content_hash(folder)
     else:
         revision = _pinned(source_name, config.revision)
@@ -87,8 +95,13 @@ def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training
     )
     source = str(folder) if folder.is_dir() else source_name
     tokenizer = referenced_tokenizer(reference, source, training=training)
-    _check_vocabulary(reference, source, tokenizer)
-    return reference, ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer))
+    settings = model_config(reference, source)
+    check_config(settings.to_dict(), source_name, training=training, served=served)
+    _check_vocabulary(reference, settings, tokenizer)
+    remarks = turn_of(tokenizer).remarks
+    for remark in remarks:
+        _log.warning("%s: of its chat template: %s", source_name, remark)
+    return reference, ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks)
 
 
 def vocabulary_hash(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -96,14 +109,8 @@ def vocabulary_hash(tokenizer: PreTrainedTokenizerFast) -> str:
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
-def _check_vocabulary(reference: Reference, source: str, tokenizer: PreTrainedTokenizerFast) -> None:
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(source, revision=reference.revision)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{reference.model}/config.json: transformers cannot read it: {error}") from error
-    rows, last = getattr(config, "vocab_size", None), max(tokenizer.get_vocab().values())
+def _check_vocabulary(reference: Reference, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows, last = getattr(config.get_text_config(decoder=True), "vocab_size", None), max(tokenizer.get_vocab().values())
     if rows is not None and last >= rows:
         raise ModelError(
             f"{reference.model}: its tokenizer has a token with id {last}, its model only {rows} embeddings. Use the "

@@ -18,7 +18,7 @@ from retort.engines.probe import probe_of, probe_once
 from retort.errors import InputError
 from retort.io import tables
 from retort.run.stage import Context
-from retort.text.finish_reasons import is_whole
+from retort.text.finish_reasons import LENGTH, is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -136,8 +136,11 @@ def _check(responses: list[Response], out: Path, sampling: ResponsesConfig, *, t
             100 * share,
         )
     if not any(is_whole(one.finish_reason) for one in responses):
-        how = ", ".join(f"{reason}: {count}" for reason, count in _reasons(responses).items())
-        problem = f"all {len(responses)} responses were cut off at {sampling.max_new_tokens} tokens or stopped ({how})"
+        if all(one.finish_reason == LENGTH for one in responses):
+            problem = f"all {len(responses)} responses were cut off at {sampling.max_new_tokens} tokens (endless text)"
+        else:
+            how = ", ".join(f"{reason} {count}" for reason, count in _reasons(responses).items())
+            problem = f"none of {len(responses)} responses is whole (finish reasons: {how})"
         remedy = "Raise max_new_tokens, or check the model's chat template and end token"
         if teacher:
             raise InputError(f"{problem}, so nothing is written", file=out, field="finish_reason", remedy=remedy)

@@ -21,6 +21,7 @@ from retort.stages.judgements import Judged, read_judged
 from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
 from retort.text.agreement import stated
 from retort.text.finish_reasons import is_whole
+from retort.text.gold import readable_gold
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _example(
     prompt: dict[str, Any], label: str, response: dict[str, Any], finished: bool, kind: AnswerType
 ) -> dict[str, Any]:
     said, gold = stated(response["response"], kind), prompt["answer"]
-    correct = None if gold is None else said.agrees(gold)
+    correct = None if gold is None or not readable_gold(gold, kind) else said.agrees(gold)
     return _row(prompt, response, finished, label=said.agrees(label), correct=correct)
 
 

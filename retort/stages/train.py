@@ -14,6 +14,7 @@ from retort import plugins
 from retort.config.run import TEACHER
 from retort.errors import ConfigError
 from retort.io.files import atomic_path
+from retort.io.rank import is_rank_zero
 from retort.run.stage import Context
 
 
@@ -49,7 +50,7 @@ def run(context: Context) -> Any:
             f"method {method.name!r}: its train returned a {type(found).__name__}, where a dataclass of metrics is "
             "needed."
         )
-    if not paths.model(name).is_dir():
+    if is_rank_zero() and not paths.model(name).is_dir():  # the first of several processes writes it
         raise ConfigError(f"method {method.name!r}: its train left no model in {paths.model(name)} (training.out).")
     paths.curves(name).mkdir(parents=True, exist_ok=True)
     return found

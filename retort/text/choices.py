@@ -18,12 +18,16 @@ from typing import NamedTuple
 
 from retort.text.claims import LETTER, TO_LETTER, Claim, letters_at, marked_claims
 from retort.text.conclusions import concluded, denied_before, named_options
+from retort.text.corrections import answers_in_a_row, declines_the_last, last_reasoned
 from retort.text.option_texts import echoed_option, option_text_claim
 from retort.text.spans import Span, bold_spans, last_paragraph
 
-_CLOSING = re.compile(r"(?:\b\w+|[:\"\u201d%)])\s[*$`_]{0,4}\((?:[oO]ption\s)?(?P<letter>[A-J])\)[*$`_.\s]{0,8}\Z")
+_CLOSING = re.compile(
+    r"(?:\b\w+|[:\"\u201d%)])\s[*$`_]{0,4}\\?\(\s?(?:[oO]ption\s)?(?P<letter>[A-J])\s?\\?\)[*$`_.\s]{0,8}\Z"
+)
 _WHOLE = re.compile(
-    r"[\s*_`$({\[#]{0,10}(?:[oO]ption\s)?(?P<letter>[A-Z])(?:[\s*_`$)}\].]{0,10}|[*_]{0,2}[.):][*_]{0,2}\s(?:(?![.!?]\s)[^\n]){1,120})\Z"
+    r"[\s*_`$({\[#]{0,10}(?:[oO]ption\s)?(?P<letter>[A-Z])(?:[\s*_`$)}\].]{0,10}"
+    r"|[*_]{0,2}[.):][*_]{0,2}\s(?:(?![.!?]\s)[^\n]){1,120})\Z"
 )
 _OPENING = re.compile(
     r"\s{0,8}[*_(]{0,4}(?:[oO]ption\s)?(?P<letter>[A-J])"
@@ -31,8 +35,10 @@ _OPENING = re.compile(
 )
 _LIST_LINE = re.compile(r"^[\s*_(]{0,6}[A-J][).:]", re.MULTILINE)
 _INSIDE = re.compile(rf"{TO_LETTER}(?P<letter>{LETTER})")
+_OTHER_QUESTIONS = re.compile(r"\b(?:each|every|all(?: the)?|first|second) questions?\b", re.IGNORECASE)
 _LOOP = 10
 _LONGEST_SENTENCE = 400
+_LONGEST = 600
 
 
 class Choice(NamedTuple):
@@ -57,10 +63,12 @@ def read_choice(text: str, region: Span, options: Sequence[str] = ()) -> Choice 
         end -= 1
     region = Span(region.start, end)
     marks = marked_claims(text, region)
-    claim = _decide(marks) if marks else None
+    claim = _decide(text, marks, region.end) if marks else None
     if claim is not None and len(claim.letters) == 1:
         return _choice(claim)
-    after = Span(claim.end, region.end) if claim is not None else region
+    if claim is None and marks:
+        region = Span(region.start, text.rfind("\n", region.start, marks[0].start) + 1 or region.start)
+    after = region if claim is None else Span(claim.end if claim.letters else marks[-1].end, region.end)
     later = concluded(text, after)
     if (
         later is not None
@@ -94,17 +102,22 @@ def _choice(claim: Claim) -> Choice:
     return Choice(claim.letters[0], rule, claim.start, claim.end)
 
 
-def _decide(claims: list[Claim]) -> Claim:
-    """Which of the marked claims is the answer."""
+def _decide(text: str, claims: list[Claim], end: int) -> Claim | None:
+    """Which of the marked claims is the answer; None where they answer several questions of the response's own."""
     listed = [claim for claim in claims if claim.listed]
     if len({claim.letters for claim in listed}) > 1:
         alone = [claim for claim in claims if not claim.listed]
+        if not alone and _OTHER_QUESTIONS.search(text, max(0, claims[0].start - _LONGEST), claims[0].start):
+            return None
         if not alone:
             letters = "".join(dict.fromkeys("".join(claim.letters for claim in listed)))
             return listed[0]._replace(letters=letters)
         claims = alone
+    row = answers_in_a_row(text, claims)
+    if row > 2 and row == len(claims) and declines_the_last(text, max(0, claims[0].start - _LONGEST), end):
+        return None
     if len(claims) <= _LOOP:
-        return claims[-1]
+        return last_reasoned(text, claims, end)
     letters, times = Counter(claim.letters for claim in claims).most_common(1)[0]
     return next(claim for claim in claims if claim.letters == letters) if 2 * times > len(claims) else claims[0]
 
@@ -130,7 +143,8 @@ def _closing(text: str, region: Span) -> Claim | None:
     sentence = Span(region.end - 1 - len(last), region.end)
     before = named_options(text, Span(start, sentence.start))
     denied = denied_before(text, Span(sentence.start, match.start("letter") - 1))
-    if denied or named_options(text, sentence) != {match["letter"]} or len(before - {match["letter"]}) > 2:
+    named = named_options(text, sentence) | {match["letter"]}  # a formula \\( H \\) is named in no other place
+    if denied or len(named) > 1 or len(before - {match["letter"]}) > 2:
         return None
     return Claim(match["letter"], "closing", *match.span("letter"))
 

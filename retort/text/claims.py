@@ -19,9 +19,11 @@ MARKUP = (
 """What may stand between "is" and a letter."""
 
 _AFTER = (
-    r"(?=[)\]},:;$`\"|<\u201d\u2019\uff09]|'(?!\w)|\.(?=[A-Z][a-z]|\W|\Z)|\*(?=\*|\W|\Z)|_(?=_|\W|\Z)|\\[)\]]|/(?!A\b)"
+    r"(?=[)\]},:;$`\"|<\u201d\u2019\uff09]|\s?\\[)\]]|'(?!\w)|\.(?=[A-Z][a-z]|\W|\Z)|\*(?=\*|\W|\Z)|_(?=_|\W|\Z)"
+    r"|\\[)\]]|/(?!A\b)"
     r"|\s{0,3}\Z|[ \t]{0,3}[\n|]|[^\x00-\x7f]|\s[-\u2013\u2014]\s(?=[A-Za-z]{2}|[\d$\\\"])|\s\("
-    r"|\s{1,3}\\(?:text|quad|;)|\s(?:because|since|as|which|is|with|due|for|and|or|but|by|in|given|from|so|option|&)\b|\s&)"
+    r"|\s{1,3}\\(?:text|quad|;)|\s(?:because|since|as|which|is|with|due|for|and|or|but|by|in|given|from|so|option"
+    r"|&)\b|\s&)"
 )
 _NOUN = r"(?:[oO]ptions?|OPTION|[cC]hoices?|[lL]etter|[aA]nswer|[sS]tatement|number)\s"
 TO_LETTER = rf"{MARKUP}(?:{_NOUN}{MARKUP})?"
@@ -38,7 +40,8 @@ _STATEMENT = re.compile(
     rf"{_NOT_HYPOTHETICAL}\b(?:[aA]nswer|ANSWER)[*_\"]{{0,3}}(?:\s(?:choice|option|letter))?"
     rf"(?:\s(?:to|for) (?:the|this|that|your) [a-z ]{{1,40}})?[*_]{{0,3}},?\s{{1,3}}(?:{IS}|IS)\b{HEDGE}{TO_LETTER}"
     rf"(?P<stated>{LETTER})"
-    rf"|\b(?:[aA]nswer|ANSWER|[aA]ns|(?:[cC]orrect|[fF]inal|[bB]est|[mM]y|[sS]elected|[cC]hosen)\s(?:[oO]ption|[cC]hoice))"
+    rf"|\b(?:[aA]nswer|ANSWER|[aA]ns|(?:[cC]orrect|[fF]inal|[bB]est|[mM]y|[sS]elected|[cC]hosen)\s(?:[oO]ption"
+    rf"|[cC]hoice))"
     rf"[*_\"']{{0,3}}(?:\s(?:[cC]hoice|[oO]ption|[lL]etter))?\s{{0,2}}[:=|]{TO_LETTER}(?P<labelled>{LETTER})"
     rf"|^[#*_ \t]{{0,8}}(?:[fF]inal |[cC]orrect )?[aA]nswer[*_ \t]{{0,5}}\n{TO_LETTER}(?P<headed>{LETTER})"
     rf"|####(?!#){TO_LETTER}(?P<hashed>{LETTER})"
@@ -54,10 +57,18 @@ _NONE = re.compile(
 )
 _INSIDE = re.compile(rf"{TO_LETTER}(?P<inside>{LETTER})")
 _ANOTHER = re.compile(
-    r"[)\]}*_]{0,4},?\s{0,3}(?:and|or|&|,|/|\+)\s{0,3}(?:also\s|either\s|or\s|and\s)?(?:[oO]ptions?\s|[cC]hoice\s)?[(*_]{0,3}"
+    r"[)\]}*_]{0,4},?\s{0,3}(?:and|or|&|,|/|\+)\s{0,3}(?:also\s|either\s|or\s|and\s)?(?:[oO]ptions?\s"
+    r"|[cC]hoice\s)?[(*_]{0,3}"
     r"(?P<letter>[A-J])(?=[)\]},.;:*_/]|\s(?:and|or|&|are|both)\b|\s{0,3}\n|\s{0,3}\Z)"
 )
-_LISTED = re.compile(r"\s{0,8}(?:[-*\u2022]\s|[*_]{0,2}\(?(?:\d{1,2}|[a-h])[.)]|(?:[fF]or )?(?:[pP]art|[qQ]uestion)\s)")
+_LISTED = re.compile(
+    r"\s{0,8}(?:[-*\u2022]\s|[*_]{0,2}\(?(?:\d{1,2}|[a-h])[.)]|(?:[fF]or )?(?:[pP]art|[qQ]uestion)\s"
+    r"|[*_]{0,2}(?:[fF]or |[iI]n )?(?:[tT]he )?(?:[fF]irst|[sS]econd|[tT]hird|[fF]ourth|[fF]ifth|[sS]ixth|[lL]ast) "
+    r"(?:[qQ]uestion|[pP]art|[pP]roblem))"
+)
+_FOR_A_QUESTION = re.compile(
+    r"^[*_ \t]{0,4}[fF]or (?:the \w{1,8} |)[qQ]uestion(?: \d{1,2})?[*_]{0,2}:\s{1,4}\Z", re.MULTILINE
+)
 _LONGEST_LINE = 200
 
 
@@ -101,9 +112,11 @@ def _stated(text: str, region: Span) -> Iterator[Claim]:
         if text.startswith("?", match.end(group)) or (text.startswith(")?", match.end(group))):
             continue
         line = text.rfind("\n", max(region.start, match.start() - _LONGEST_LINE), match.start()) + 1
-        listed = _LISTED.match(text, max(line, region.start), match.start()) is not None
+        listed = _LISTED.match(text, max(line, region.start), match.start()) or _FOR_A_QUESTION.search(
+            text, max(region.start, match.start() - _LONGEST_LINE), match.start()
+        )
         rule = "hash" if group == "hashed" else "statement"
-        yield Claim(letters_at(text, start, region.end), rule, start, start + 1, listed)
+        yield Claim(letters_at(text, start, region.end), rule, start, start + 1, listed is not None)
 
 
 def _inside(text: str, spans: list[Span], rule: str) -> Iterator[Claim]:

@@ -29,8 +29,10 @@ _EXPLICIT = re.compile(
     rf"(?:\s[^\n.]{{0,80}}?)?\s(?:is|would be)\s(?:the |thus the |therefore the )(?:most |single |only )?{_BEST}\b"
     rf"|\b(?:[oO]ption|[cC]hoice|[sS]tatement)\s[*_]{{0,2}}\(?(?P<named>[A-J])\)?[*_]{{0,2}}(?:\s[^\n.]{{0,120}}?)?\s"
     rf"(?:is|would be|seems|appears)\s(?:to be )?(?:the )?(?:most )?{_BEST}\b"
-    r"|(?:\u7b54\u6848|\u6545\u9009|\u5e94\u9009|\u9009\u62e9)(?:\u5e94?[\u662f\u4e3a]|\uff1a|:)?\s{0,2}(?:\u9009\u9879)?\s{0,2}[(\uff08]?"
-    r"(?P<chinese>[A-J])(?![A-Za-z])|\u9009\u9879?\s{0,2}[(\uff08]?(?P<right>[A-J])[)\uff09]?\s{0,2}(?:\u662f)?\u6b63\u786e",
+    r"|(?:\u7b54\u6848|\u6545\u9009|\u5e94\u9009|\u9009\u62e9)(?:\u5e94?[\u662f\u4e3a]|\uff1a"
+    r"|:)?\s{0,2}(?:\u9009\u9879)?\s{0,2}[(\uff08]?"
+    r"(?P<chinese>[A-J])(?![A-Za-z])"
+    r"|\u9009\u9879?\s{0,2}[(\uff08]?(?P<right>[A-J])[)\uff09]?\s{0,2}(?:\u662f)?\u6b63\u786e",
     re.MULTILINE,
 )
 _VERDICTS = {"first", "bare", "named"}

@@ -8,6 +8,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from retort.config.data import AnswerType
+from retort.text.latex import compare, expression
+from retort.text.numbers import number_of
 
 _PLAIN = re.compile(
     r"(?P<sign>[-+]?)(?:(?P<whole>\d{1,400}) )?(?P<number>\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})"
@@ -16,6 +18,7 @@ _PLAIN = re.compile(
 )
 _SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))|(?<=\d),(?=\d{2},)")
 _DRESS = re.compile(r"\\?\$|€|£|¥|\\left|\\right|\\!|\\,|\\;|[{]?,[}](?=\d)|\s{2,}")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|boxed)\s?\{([^{}]*)\}")
 _LATEX_FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{(\d{1,400})\}\{(\d{1,400})\}$")
 
 
@@ -23,18 +26,27 @@ _LATEX_FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{(\d{1,400})\}\{(\d{1,400})\}
 def canonical(value: str, kind: AnswerType) -> str:
     """A key that answers of equal value share: 0.5, 1/2, .50 and 50 % are one answer, so are 1,000 and 1000.
 
-    Exact: decimals are compared as fractions. A value of kind number or expression that is no number has a key of
-    its normalised text. Equivalent expressions may still have different keys; `same_answer` compares those.
+    Exact: decimals are compared as fractions. "72 clips" and "x = 72" are the number that they state, for kind
+    number. A value of kind number or expression that is no number has a key of its normalised text. Equivalent
+    expressions may still have different keys; `same_answer` compares those.
     """
     if kind == "choice":
         return value.strip().strip("()[]{}.*:` ").upper()
-    if kind in ("number", "expression"):
-        number = as_fraction(value)
-        if number is not None:
-            return str(number)
+    if kind == "number" and (key := number_key(value)) is not None:
+        return key
     if kind == "expression":
-        return _plain_latex(value)
+        number = as_fraction(value)
+        return str(number) if number is not None else _plain_latex(value)
+    value = _TEXT.sub(r"\1", value)
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split()).strip(" .,;:!\"'`*")
+
+
+def number_key(value: str) -> str | None:
+    """The exact value of a number, or of the one that a short text such as "72 clips" states; None for no number."""
+    number = as_fraction(value)
+    if number is None and (stated := number_of(value)) is not None:
+        number = as_fraction(stated)
+    return None if number is None else str(number)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -52,7 +64,9 @@ def same_answer(a: str, b: str, kind: AnswerType, *, time_limit: float = 5.0) ->
     if kind == "expression":
         from retort.text.expressions import equivalent
 
-        return equivalent(a, b, time_limit)
+        one, other = expression(a), expression(b)
+        decided = compare(one, other)
+        return equivalent(one.maths, other.maths, time_limit) if decided is None else decided
     return False
 
 

@@ -11,6 +11,7 @@ import atexit
 import json
 import math
 import os
+import re
 import resource
 import select
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 _START_SECONDS = 300.0
 _WALL = 30.0
@@ -105,12 +107,60 @@ def _serve() -> None:
 
 
 def _verified(first: str, second: str) -> bool:
+    """Whether math-verify finds two expressions equal that it has read whole, and their values really are."""
     from math_verify import parse, verify
 
     one, other = (
         parse(f"${text.strip().strip('$')}$", parsing_timeout=None, raise_on_error=False) for text in (first, second)
     )
-    return any(verify(*pair, timeout_seconds=None, raise_on_error=False) for pair in ((one, other), (other, one)))
+    if not (_read_whole(one, first) and _read_whole(other, second)):
+        return False
+    equal = any(verify(*pair, timeout_seconds=None, raise_on_error=False) for pair in ((one, other), (other, one)))
+    return equal and _same_values(one[0], other[0])
+
+
+def _read_whole(parsed: list[Any], text: str) -> bool:
+    """Whether nothing of the text was dropped: `[1, '1+']` is what is parsed of 1+\\mathrm{e}."""
+    return len(parsed) > 1 and len(_squashed(str(parsed[-1]))) >= len(_squashed(text))
+
+
+def _squashed(text: str) -> str:
+    return re.sub(r"[\s{}$()]|\\(?:left|right|text|mathrm|cdot|times|[,;:! ])", "", text)
+
+
+def _same_values(one: Any, other: Any) -> bool:
+    """Whether two parsed expressions have equal values where they have any, relative to their size.
+
+    math-verify rounds to six decimals, which makes all small numbers equal.
+    """
+    import sympy
+
+    if not (isinstance(one, sympy.Basic | sympy.MatrixBase) and isinstance(other, sympy.Basic | sympy.MatrixBase)):
+        return True
+    if isinstance(one, sympy.FiniteSet) and isinstance(other, sympy.FiniteSet):
+        return len(one) == len(other) and all(any(_same_values(a, b) for b in other) for a in one)
+    if isinstance(one, sympy.Expr) and isinstance(other, sympy.Expr):
+        return _close(one, other)
+    if type(one) is type(other) and len(one.args) == len(other.args):
+        return all(_same_values(a, b) for a, b in zip(one.args, other.args, strict=True))
+    return True
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Whether two expressions are equal to 12 digits, their symbols replaced by numbers without relations."""
+    import sympy
+
+    symbols = sorted(one.free_symbols | other.free_symbols, key=str)
+    numbers = {symbol: sympy.Rational(1000 + 37 * place, 701) for place, symbol in enumerate(symbols, start=1)}
+    a, b = (sympy.N(value.subs(numbers), 30) for value in (one, other))
+    if (
+        not (a.is_number and b.is_number)
+        or a.has(sympy.nan, sympy.zoo, sympy.oo)
+        or b.has(sympy.nan, sympy.zoo, sympy.oo)
+    ):
+        return True
+    size = max(abs(a), abs(b))
+    return bool(size == 0 or abs(a - b) <= size * sympy.Float("1e-12"))
 
 
 if __name__ == "__main__":

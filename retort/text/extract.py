@@ -29,7 +29,7 @@ from itertools import islice
 
 from retort.config.data import AnswerType
 from retort.text.choices import read_choice
-from retort.text.numbers import Number, find_number, numbers_in
+from retort.text.numbers import Number, Unread, find_number, goes_on, numbers_in, used_otherwise
 from retort.text.spans import (
     Span,
     bold_spans,
@@ -71,17 +71,27 @@ def read_answer(text: str, kind: AnswerType, options: Sequence[str] = ()) -> Ans
         return None if choice is None else Answer(choice.value, choice.rule, choice.start, choice.end)
     for rule, reader in _RULES[kind]:
         answer = reader(text, region)
+        if isinstance(answer, Unread):  # it states something, which is no one number: another would be a guess
+            return None
         if answer is not None:
             return Answer(answer.value, rule, answer.start, answer.end)
     return None
 
 
-_Read = Number | None
+_Read = Number | Unread | None
 _HASH = re.compile(r"####(?!#)[ \t]{0,8}")
 _A_LINE = re.compile(r"^[ \t*]{0,4}A:[ \t*]{0,8}", re.MULTILINE)
 _STATEMENT = re.compile(
     r"\banswer[*_]{0,3}(?: to [^\n.:]{1,80}?)?(?:\s(?:is|was|equals|would be|will be|must be|should be|comes to)\b)"
-    r"[ \t]{0,4}:?[*_]{0,3}[ \t]{0,4}",
+    r"[ \t]{0,4}:?[*_]{0,3}[ \t]{0,4}"
+    r"|\b(?:la respuesta(?: final| correcta)? es|la r\u00e9ponse(?: finale| correcte)? est"
+    r"|die (?:endg\u00fcltige |richtige )?"
+    r"antwort (?:ist|lautet)|la risposta (?:finale |corretta )?\u00e8|a resposta (?:final |correta )?\u00e9"
+    r"|het antwoord is|"
+    r"(?:respuesta|r\u00e9ponse|antwort|risposta|resposta|antwoord|\u043e\u0442\u0432\u0435\u0442)(?: final"
+    r"| finale)?[*_]{0,3}\s?:)[*_ \t:]{0,6}"
+    r"|(?:\u7b54\u6848|\u7b54)(?:\u662f|\u4e3a|\u70ba|:|\uff1a)[*_ \t:]{0,4}|\u7b54\u3048(?:\u306f|:"
+    r"|\uff1a)[*_ \t:]{0,4}|(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\ub294|:)[*_ \t:]{0,4}",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -89,8 +99,15 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADING = re.compile(r"[ \t]{0,2}(?:[.):]+[*_ \t]{0,4}[^\s*_.)]|[^\n]{1,200}:[*_ \t]{0,4}$)", re.MULTILINE)
-_OPERATOR = re.compile(
-    r"[ \t)}\\]{0,6}(?:[+*/^\u00d7\u00f7\u00b7\u2212-]|x(?=[ \t]?\d)|times\b|cdot\b)[ \t$({\\]{0,6}\d"
+_ASSIGNED_TOO = re.compile(r"(?:\b(?:or|and)|[,;])[\s$\\(}]{0,6}[A-Za-z](?:_?\w)?\s?=")
+_AND_ANOTHER = re.compile(
+    r"[}$\s*).\\]{0,8}(?:</answer>)?[\s,;$*]{0,6}(?:,|or|and|&|;|\\text\{\s?(?:or|and)\s?\})[\s$*(\\[]{0,6}"
+    r"(?:\\boxed|\\fbox|<answer>)?\s?\{?"
+)
+_SAYS_LITTLE = re.compile(
+    r"\s{0,4}(?:therefore |thus |indeed )?(?:correct|right|helpful|clear|below|above|as follows|reasonable|verified|"
+    r"consistent|reached|found|obtained|given)\b",
+    re.IGNORECASE,
 )
 _EQUALS = re.compile(r"=|\u2248|\\approx")
 _LONGEST_UNITS = 30
@@ -141,8 +158,9 @@ def _number_bold(text: str, region: Span) -> _Read:
         number = find_number(text, span.start, span.end)
         rest = text[number.end : span.end] if number is not None else ""
         if (
-            number is not None
+            isinstance(number, Number)
             and len(rest) <= _LONGEST_UNITS
+            and "=" not in rest
             and not rest.rstrip().endswith(":")
             and rest[:1] not in (".", ")")
         ):
@@ -156,12 +174,23 @@ def _last_number(text: str, region: Span) -> _Read:
         numbers = deque(numbers_in(text, start, region.end), maxlen=1)
         # one at the window's edge might be the rest of a longer one
         if numbers and (start == region.start or numbers[0].start > start + _EDGE):
-            return numbers[0]
+            return None if numbers[0].start < _stated_in_words(text, region) else numbers[0]
     return None
 
 
+def _stated_in_words(text: str, region: Span) -> int:
+    """Where the last statement of an answer ends that has no digits, so that numbers before it are not the answer."""
+    for marker in (_STATEMENT, _LABEL):
+        for match in last_matches(marker, text, region)[:1]:
+            line = line_after(text, match.end(), region.end)
+            said = text[line.start : line.end]
+            if said.strip() and not any(sign.isdigit() for sign in said) and not _SAYS_LITTLE.match(said):
+                return line.end
+    return 0
+
+
 def _last(text: str, region: Span, marker: re.Pattern[str], read: Callable[[str, Span], _Read]) -> _Read:
-    """The number at the last marker that one can be read at."""
+    """The number at the last marker that one is stated at."""
     for match in last_matches(marker, text, region):
         found = read(text, line_after(text, match.end(), region.end))
         if found is not None:
@@ -172,8 +201,8 @@ def _last(text: str, region: Span, marker: re.Pattern[str], read: Callable[[str,
 def _short(text: str, line: Span) -> _Read:
     """A number that stands at once at the line's beginning, with nothing but units after it."""
     number = find_number(text, line.start, line.end)
-    if number is None:
-        return None
+    if not isinstance(number, Number):
+        return number
     rest = text[number.end : line.end].strip(" \t.*_$)}]`\\")
     return number if len(rest) <= _LONGEST_UNITS and not any(sign in rest for sign in "0123456789=") else None
 
@@ -183,19 +212,32 @@ def _stated(text: str, line: Span) -> _Read:
     sentence = sentence_of(text, line)
     equals = [match.end() for match in _EQUALS.finditer(text, sentence.start, sentence.end)]
     if equals:
-        return find_number(text, equals[-1], sentence.end)
-    number = find_number(text, sentence.start, sentence.end)
-    if number is not None:
-        return None if _OPERATOR.match(text, number.end, sentence.end) else number
-    only = list(numbers_in(text, sentence.start, sentence.end))
-    return only[0] if len(only) == 1 else None
+        several = _ASSIGNED_TOO.search(text, sentence.start, sentence.end)
+        found = find_number(text, equals[-1], line.end)
+        return Unread(equals[-1], sentence.end) if several or found is None else found
+    found = find_number(text, sentence.start, line.end)
+    if found is not None and found.start < sentence.end:
+        return found
+    numbers = list(numbers_in(text, sentence.start, sentence.end, line.end))
+    stated = [one for one in numbers if not (isinstance(one, Unread) and one.denied)]
+    if len(stated) == 1 and not used_otherwise(text, stated[0].start):
+        return stated[0]
+    if len(stated) == 1:
+        return None
+    return Unread(numbers[0].start, sentence.end) if numbers else None
 
 
 def _in_spans(text: str, spans: list[Span]) -> _Read:
-    for span in reversed(spans):
+    """The number of the last box or tag that holds one; of two that belong together, none."""
+    for place, span in reversed(list(enumerate(spans))):
         number = _stated(text, span)
-        if number is not None:
-            return number
+        if number is None:
+            continue
+        before = text[spans[place - 1].end : span.start] if place else ""
+        after = Span(span.end + 1, min(len(text), span.end + 1 + _EDGE))
+        if _AND_ANOTHER.fullmatch(before) or (isinstance(number, Number) and goes_on(text, after.start, after.end)):
+            return Unread(span.start, span.end)
+        return number
     return None
 
 

@@ -13,6 +13,8 @@ from retort.text.spans import Span, boxed_spans, last_matches, line_after, sente
 _STATEMENT = re.compile(
     r"\b[aA]nswer[*_]{0,3}(?:\s(?:to|for) (?:the|this|that) [a-z ]{1,40})?\s?"
     r"(?:\s(?:is|would be|must be|should be)|:)[:\s*_\"\u201c(]{0,6}"
+    r"|^[#*_ \t]{0,8}(?:[fF]inal |[cC]orrect )?[aA]nswer[*_ \t]{0,5}\n",
+    re.MULTILINE,
 )
 _DRESS = re.compile(r"\\(?:text|mathrm|mathbf|boxed|textbf)\s?\{|\\[,;! ]|[$*_`{}\"\u201c\u201d]")
 _REFERENCE = re.compile(r"\((?:[oO]ption\s)?(?P<letter>[A-Z])\)")

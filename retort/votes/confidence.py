@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -25,6 +25,8 @@ from retort.votes.majority import Vote
 FOLDS = 5
 """Folds of the gold estimate."""
 
+_RARE = 0.01
+"""Share of all comparisons under which a score is too rare to have a value of its own."""
 _ROUNDING = 1e-9
 """Relative difference of two sums of weights that is a tie."""
 
@@ -71,6 +73,27 @@ def isotonic(points: Iterable[tuple[float, float, float]]) -> Isotonic:
     return Isotonic([start for start, _, _ in blocks], [total / weight for _, total, weight in blocks])
 
 
+def _without_rare_scores(counts: Mapping[float, Sequence[float]]) -> list[tuple[float, float, float]]:
+    """(score, share that agreed, comparisons); a score of under 1 % of all comparisons joins the next higher one.
+
+    Two responses that could not be read are enough for a score of their own, and every label below the next score
+    would have the confidence of these two.
+    """
+    least = _RARE * sum(compared for _, compared in counts.values())
+    points: list[tuple[float, float, float]] = []
+    start, agreed, compared = None, 0.0, 0.0
+    for score in sorted(counts):
+        start = score if start is None else start
+        agreed, compared = agreed + counts[score][0], compared + counts[score][1]
+        if compared >= least and compared:
+            points.append((start, agreed / compared, compared))
+            start, agreed, compared = None, 0.0, 0.0
+    if compared and points:
+        last = points.pop()
+        points.append((last[0], (last[1] * last[2] + agreed) / (last[2] + compared), last[2] + compared))
+    return points
+
+
 def score_of(share: float, margin: float) -> float:
     """What confidence rises with; rounded, so that shares that differ by rounding are one."""
     return round((share + margin) / 2, 6)
@@ -107,7 +130,7 @@ class HeldOutAgreement:
 
     def fit(self) -> Isotonic | None:
         """Probability that one more response agrees with a vote of a score; None where nothing could be compared."""
-        points = [(score, agreed / compared, compared) for score, (agreed, compared) in self.counts.items()]
+        points = _without_rare_scores(self.counts)
         return isotonic(points) if points else None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from retort.config.data import AnswerType, VotesConfig
 from retort.text.equal import same_answer
+from retort.text.gold import readable_gold
 from retort.votes.answers import Ballot, Counts, Origin
 from retort.votes.confidence import HeldOutAgreement, gold_confidence, score_of
 from retort.votes.label_metrics import (
@@ -23,6 +25,7 @@ from retort.votes.label_metrics import (
 from retort.votes.majority import Vote, elect, group_answers
 from retort.votes.weights import SourceWeights, probability_weights
 
+_log = logging.getLogger(__name__)
 _CURVE_POINTS = 20
 _MOST_DRAWN = 64
 """Greatest k of pass@k and maj@k."""
@@ -70,6 +73,8 @@ class VoteSummary:
     """Probability that a vote over k responses is right, ties counted as wrong, each response counted once."""
     accuracy_at_coverage: list[list[float]]
     """[share of labels kept, their accuracy], highest shares first; at most 20 points."""
+    unread_gold: int
+    """Gold answers that are none of their kind, and so count as unknown."""
     not_whole: dict[str, int]
     """Responses that were cut off, filtered or stopped otherwise, which have no vote, by their finish reason."""
     rules: dict[str, int]
@@ -103,6 +108,7 @@ def count_votes(
         KeyError: `source_weights` lacks a model that answered.
         ValueError: votes are weighed by log-probability and a response has none.
     """
+    ballots, unread_gold = _with_readable_gold(ballots, kind)
     sources = _source_weights(ballots, kind, config)
     weigh = _weigher(config, sources)
     tally, held_out, votes, correct = _Tally(), HeldOutAgreement(), [], []
@@ -125,7 +131,20 @@ def count_votes(
     }
     confidence = estimates[config.confidence]
     summary = _summary(tally, votes, correct, estimates, config, sources, counts or Counts())
-    return Labels(votes, correct, confidence, summary)
+    return Labels(votes, correct, confidence, replace(summary, unread_gold=unread_gold))
+
+
+def _with_readable_gold(ballots: Mapping[str, Ballot], kind: AnswerType) -> tuple[dict[str, Ballot], int]:
+    """The ballots, without gold answers that are none of their kind, and how many those are."""
+    kept = {
+        name: ballot if ballot.gold is None or readable_gold(ballot.gold, kind) else replace(ballot, gold=None)
+        for name, ballot in ballots.items()
+    }
+    unread = [name for name, ballot in ballots.items() if (ballot.gold is None) != (kept[name].gold is None)]
+    if unread:
+        shown = ", ".join(f"{ballots[name].gold!r:.60} of {name.partition(chr(0))[0]!r:.40}" for name in unread[:3])
+        _log.warning("%d gold answers are no %s and count as unknown: %s", len(unread), kind, shown)
+    return kept, len(unread)
 
 
 def _source_weights(ballots: Mapping[str, Ballot], kind: AnswerType, config: VotesConfig) -> dict[str, float]:
@@ -238,6 +257,7 @@ def _summary(
         pass_at_k={str(k): _mean(tally.passes[k]) for k in sorted(tally.passes)},
         maj_at_k={str(k): _mean(tally.majorities[k]) for k in sorted(tally.majorities)},
         accuracy_at_coverage=[list(curve[place]) for place in _spread(len(curve), _CURVE_POINTS)],
+        unread_gold=0,
         not_whole=dict(sorted(counts.not_whole.items())),
         rules=dict(sorted(counts.rules.items())),
     )

@@ -18,9 +18,9 @@ from tests.cluster.support import PROFILE, Kubectl
 
 PROGRAM = """
 import json, sys
-from retort.pod import run
+from retort.pod.task import run
 told = json.load(open('/told/told.json'))
-print('fragment', run(told['stage'], told['settings'], told['upstream'], told['item']))
+print('fragment', run(told['settings'], told['upstream'], told['item']))
 """
 
 
@@ -49,14 +49,14 @@ class Pods:
         self._executors = spec["deploymentSpec"]["executors"]
         self._placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
-    def start(self, name: str, stage: str, settings: str, upstream: list[str], item: str = "", **env: str) -> None:
+    def start(self, name: str, group: str, settings: str, upstream: list[str], item: str = "", **env: str) -> None:
         """Start the pod of one task."""
-        told = {"stage": stage, "settings": settings, "upstream": upstream, "item": item}
-        self._make(self.full(name), told, self.manifest(self.full(name), stage, env))
+        told = {"settings": settings, "upstream": upstream, "item": item}
+        self._make(self.full(name), told, self.manifest(self.full(name), group, env))
 
-    def hold(self, name: str, stage: str, labels: dict[str, str]) -> None:
-        """Start a pod as that of `stage`, with more labels, that does nothing until it is removed."""
-        pod = self.manifest(self.full(name), stage, {})
+    def hold(self, name: str, group: str, labels: dict[str, str]) -> None:
+        """Start a pod as that of `group`, with more labels, that does nothing until it is removed."""
+        pod = self.manifest(self.full(name), group, {})
         pod["metadata"]["labels"] |= labels
         pod["spec"]["containers"][0]["args"] = ["sleep", "600"]
         pod["spec"]["terminationGracePeriodSeconds"] = 1
@@ -72,14 +72,14 @@ class Pods:
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(kept))
         self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(pod))
 
-    def environment(self, stage: str) -> dict[str, str]:
-        """Plain environment variables of the pod of `stage`, as the pipeline says."""
-        label = next(label for label, one in self._executors.items() if stage in one["container"]["args"])
+    def environment(self, group: str) -> dict[str, str]:
+        """Plain environment variables of the pods of `group`, as the pipeline says."""
+        label = f"exec-{group.replace('_', '-')}"
         return {one["name"]: one["value"] for one in self._executors[label]["container"]["env"]}
 
-    def manifest(self, name: str, stage: str, env: dict[str, str]) -> dict[str, Any]:
+    def manifest(self, name: str, group: str, env: dict[str, str]) -> dict[str, Any]:
         """The pod of a task: what the compiled pipeline says of it, and a read-only root."""
-        label = next(label for label, one in self._executors.items() if stage in one["container"]["args"])
+        label = f"exec-{group.replace('_', '-')}"
         container, placed = self._executors[label]["container"], self._placed[label]
         resources, identity = container["resources"], placed["securityContext"]
         limits = {"memory": resources["resourceMemoryLimit"]}
@@ -111,7 +111,7 @@ class Pods:
             "args": ["python3", "-c", PROGRAM],
             "env": [
                 *secret_env,
-                *_named(ONE_THREAD | self.environment(stage) | self._image.env | env),
+                *_named(ONE_THREAD | self.environment(group) | self._image.env | env),
                 # As Kubeflow tells its pods who they are.
                 {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                 {"name": "KFP_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},

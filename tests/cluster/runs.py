@@ -13,9 +13,10 @@ from typing import Any
 from retort_pipelines.profiles import load_profile
 from retort_pipelines.runs import client
 from retort_pipelines.runs.runs import ENDED
+from retort_pipelines.runs.status import group_of
 
 from retort.io.objects import Objects
-from retort.run.graph import BY_NAME
+from retort.run.tasks import known_stages
 from tests.cluster.support import PROFILE, Kubectl, Retort
 
 LONGER = ("sft.steps=80", "ppo.iterations=8")
@@ -28,7 +29,7 @@ SMOKE = ("--config", "configs/smoke.yaml", *(part for value in (MODELS, *LONGER)
 BOOKS = {"record", "summary"}
 """Tasks about a run, which Kubeflow never remembers."""
 
-_NODE = re.compile(r"\.([-a-z]+)(?:\(\d+\))?\.executor")
+_NODE = re.compile(r"\.([-a-z0-9]+)(?:\(\d+\))?\.executor")
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ def until(holds: Callable[[], Any], what: str, limit_s: float = 600, every_s: fl
 
 
 def pods_of(pods: Kubectl, run: Run) -> dict[str, list[Any]]:
-    """The pods in which a run's stages ran or run, by stage."""
+    """The pods in which a run's tasks ran or run, by group."""
     found: dict[str, list[Any]] = {}
     for pod in pods.json("get", "pods", "-l", f"pipeline/runid={run.id}")["items"]:
         node = _NODE.search(pod["metadata"]["annotations"].get("workflows.argoproj.io/node-name", ""))
-        if node and (stage := node[1].replace("-", "_")) in BY_NAME:
-            found.setdefault(stage, []).append(pod)
+        if node and (group := group_of(node[1])).partition("-")[0] in known_stages():
+            found.setdefault(group, []).append(pod)
     return found
 
 

@@ -6,12 +6,11 @@ import sys
 
 import boto3
 import pytest
-from retort_pipelines.profiles import WITH_MODELS
 
 from retort.config import load_config
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter
-from retort.run.graph import STAGES, tasks
+from retort.run.tasks import graph, known_stages
 from tests.cluster.runs import (
     BOOKS,
     LONGER,
@@ -27,7 +26,7 @@ from tests.cluster.runs import (
 )
 from tests.cluster.support import CHECKOUT
 
-AFTER_PPO = {"ppo", "sft_equal_compute", "evaluate", "report"}
+AFTER_PPO = {"ppo-ppo", "evaluate-ppo", "report"}
 OTHER_PPO = ("--set", "ppo.iterations=2")
 
 
@@ -43,7 +42,7 @@ def test_the_smoke_distillation_succeeds_with_every_task_in_a_pod_of_its_own(kub
     assert set(states(status).values()) == {"SUCCEEDED"}
     config = load_config(CHECKOUT / "configs/smoke.yaml", changes=[MODELS, *LONGER])
     assert {stage: len(group) for stage, group in found.items()} == {
-        stage.name: len(tasks(config, stage)) for stage in STAGES
+        group: len(tasks) for group, tasks in graph(config).groups.items()
     }
     for one in status["stages"]:
         assert one["attempts"] == len(one["states"]), one
@@ -54,17 +53,18 @@ def test_stages_that_ask_for_a_gpu_are_on_a_node_with_gpus_and_nothing_else_is(p
     for stage, group in found.items():
         for pod in group:
             limits = next(one for one in pod["spec"]["containers"] if one["name"] == "main")["resources"]["limits"]
-            assert ("nvidia.com/gpu" in limits) == (stage in WITH_MODELS), stage
+            with_model = known_stages()[stage.partition("-")[0]].uses == "models"
+            assert ("nvidia.com/gpu" in limits) == with_model, stage
             on_gpu = "nvidia.com/gpu.present" in nodes[pod["spec"]["nodeName"]]
-            assert on_gpu == (stage in WITH_MODELS), stage
+            assert on_gpu == with_model, stage
 
 
 def test_logs_shows_what_a_stage_said_and_which_figures_and_hashes_it_gave_kubeflow(kubeflow, store, first):
-    said = kubeflow("logs", first.name, "sft")
+    said = kubeflow("logs", first.name, "sft-sft")
     assert "retort stage sft" in said
     assert "publish success" in said  # Kubeflow's launcher, after it has recorded the Metrics artifact
-    assert '"trained.steps": 80.0' in said
-    for out in Records.of(store, first.id).lock()["sft"]["outs"]:
+    assert '"steps": 80.0' in said
+    for out in Records.of(store, first.id).lock()["sft-sft"]["outs"]:
         assert f'"{out["path"]}": "{out["md5"]}"' in said
 
 
@@ -102,7 +102,7 @@ def at_once(kubeflow, pods, store, first, name):
     other = submitted(kubeflow, name("ppo"), *OTHER_PPO)
     said = kubeflow("rerun", first.name, "--from", "sft", "--name", name("again-from-sft"))
     disturbed = Run(name("again-from-sft"), said.split()[1])
-    deleted = {stage: delete_in_the_middle(pods, store, disturbed, stage) for stage in ("sft", "ppo")}
+    deleted = {stage: delete_in_the_middle(pods, store, disturbed, stage) for stage in ("sft-sft", "ppo-ppo")}
     runs = {"other": (other, ended(kubeflow, other)), "disturbed": (disturbed, ended(kubeflow, disturbed))}
     return runs | {"deleted": deleted}
 
@@ -114,7 +114,7 @@ def test_one_parameter_of_ppo_reruns_ppo_and_what_follows(at_once):
     assert ran - {"collect"} - BOOKS == AFTER_PPO
 
 
-@pytest.mark.parametrize("stage", ["sft", "ppo"])
+@pytest.mark.parametrize("stage", ["sft-sft", "ppo-ppo"])
 def test_a_stage_whose_pod_was_deleted_goes_on_in_a_new_one(at_once, pods, stage):
     run, status = at_once["disturbed"]
     assert status["state"] == "SUCCEEDED"

@@ -10,11 +10,12 @@ import subprocess
 import pytest
 from retort_pipelines.runs.submit import descendants
 
+from retort.config import load_config
 from retort.demo import make
 from retort.errors import DO_NOT_RETRY
 from retort.io.objects import Objects
 from retort.pod.run_records import Records
-from retort.run.graph import BY_NAME
+from retort.run.tasks import known_stages
 from tests.cluster.runs import BOOKS, SMOKE, Run, api, damaged, ended, in_the_middle, pods_of, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 
@@ -44,7 +45,7 @@ def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store,
     assert {status["state"] for status in (news, *same)} == {"SUCCEEDED"}
     assert states(news)["report"] == "SUCCEEDED"
     for status in same:
-        assert not set(states(status)) & set(BY_NAME)  # nothing but the look at the data
+        assert not set(states(status)) & set(known_stages())  # nothing but the look at the data
 
 
 def test_a_schedule_of_the_same_name_is_replaced(kubeflow, name):
@@ -66,7 +67,9 @@ def runs_of(kubeflow, schedule, count):
 
 def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, first, name):
     run = submitted(kubeflow, name("cancel"), "--set", "sft.steps=5000")
-    until(lambda: pods_of(pods, run).get("sft", [{"status": {"phase": ""}}])[0]["status"]["phase"] == "Running", "SFT")
+    until(
+        lambda: pods_of(pods, run).get("sft-sft", [{"status": {"phase": ""}}])[0]["status"]["phase"] == "Running", "SFT"
+    )
     kubeflow("cancel", run.name)
     left = (
         "get",
@@ -90,16 +93,16 @@ def test_a_failed_stage_is_shown_with_its_reason(kubeflow, pods, first, name, tm
     run = submitted(kubeflow, name("failed"), "--set", "sft.max_length=8", "--profile", str(profile))
     status = ended(kubeflow, run)
     assert status["state"] == "FAILED"
-    assert states(status)["sft"] == "FAILED"
+    assert states(status)["sft-sft"] == "FAILED"
     # Kubeflow's launcher ends with 1 whatever the stage ends with, so what fails for good has all its attempts as well.
-    assert next(one for one in status["stages"] if one["stage"] == "sft")["attempts"] == 2
-    assert [(one["task"], one["exit_code"]) for one in status["failures"]] == [("sft", DO_NOT_RETRY)] * 2
+    assert next(one for one in status["stages"] if one["stage"] == "sft-sft")["attempts"] == 2
+    assert [(one["task"], one["exit_code"]) for one in status["failures"]] == [("sft-sft", DO_NOT_RETRY)] * 2
     for failure in status["failures"]:
         assert any("Raise sft.max_length" in line for line in failure["lines"])
     said = kubeflow("status", run.name)
     assert "and 1 more, exit code 65" in said
     assert said.count("Raise sft.max_length") == 1
-    assert "Raise sft.max_length" in kubeflow("logs", run.name, "sft")
+    assert "Raise sft.max_length" in kubeflow("logs", run.name, "sft-sft")
 
 
 def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, name, tmp_path):
@@ -126,10 +129,10 @@ def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, nam
         subprocess.run([*shlex.split(ship), str(CHECKOUT)], check=True)
     assert status["state"] == "SUCCEEDED"
     ran = {stage for stage, state in states(status).items() if state == "SUCCEEDED"}
-    assert ran - {"collect"} - BOOKS == set(descendants("reward"))
+    assert ran - {"collect"} - BOOKS == set(descendants(load_config(CHECKOUT / "configs/smoke.yaml"), "reward"))
 
 
-@pytest.mark.parametrize("stage", ["sft", "ppo"])
+@pytest.mark.parametrize("stage", ["sft-sft", "ppo-ppo"])
 def test_a_run_goes_on_when_its_gpu_node_is_back(kubeflow, pods, store, first, name, stage):
     """RETORT_CLUSTER_TOOL: the test cluster's command, as only there may a node lose power."""
     if not (tool := os.environ.get("RETORT_CLUSTER_TOOL")):

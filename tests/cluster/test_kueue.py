@@ -15,12 +15,11 @@ from retort_pipelines.runs import runs
 from retort_pipelines.runs.client import kubernetes_api
 
 from retort.io.objects import Objects
-from retort.run.graph import BY_NAME, STAGES, producers
 from tests.cluster import image as images
 from tests.cluster import support
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, Kubectl, named, put_secret
-from tests.cluster.test_pods import prepared, run_in_pods
+from tests.cluster.test_pods import before, fragments_for, prepared, run_in_pods
 
 HERE = CHECKOUT / "tests/cluster/kueue"
 PROFILE = str(HERE / "profile.yaml")
@@ -108,14 +107,14 @@ def test_the_namespaces_quota_refuses_nothing_that_the_queue_counts(kubectl):
 def test_stages_go_through_the_queue_to_the_right_nodes(kubectl, image, store, secret, home, monkeypatch):
     config, given = prepared(store, monkeypatch, home, ["prompts.limit=40"])
     pods = Pods(kubectl, image, config, home, PROFILE)
-    _, started = run_in_pods(pods, config, given, STAGES[:3])
+    _, started = run_in_pods(pods, config, given, before(config, "votes"))
     for name in started:
         wanted = "retort-gpu" if "teacher" in name else "retort-cpu"
         assert flavors(kubectl, pods.full(name)) == {wanted}, name
     pods.remove(*started)
 
 
-@pytest.mark.parametrize(("stage", "room", "flavor"), [("sft", 1, "retort-gpu"), ("votes", 2, "retort-cpu")])
+@pytest.mark.parametrize(("stage", "room", "flavor"), [("sft-sft", 1, "retort-gpu"), ("votes", 2, "retort-cpu")])
 def test_what_is_over_quota_waits_says_why_and_goes_when_there_is_room(pods, kubectl, stage, room, flavor):
     run = uuid.uuid4().hex
     held = [f"q-{stage}-{number}" for number in range(room + 1)]
@@ -132,7 +131,7 @@ def test_what_is_over_quota_waits_says_why_and_goes_when_there_is_room(pods, kub
         pods.remove(first[0])
         assert until(lambda: pods.phase(last) == "Running")
         assert flavors(kubectl, pods.full(last)) == {flavor}
-        assert ("nvidia.com/gpu.present" in pods.node(last)) == (stage == "sft")
+        assert ("nvidia.com/gpu.present" in pods.node(last)) == (stage == "sft-sft")
     finally:
         pods.remove(*held)
 
@@ -165,19 +164,19 @@ def test_a_stage_makes_room_for_a_more_urgent_one_and_goes_on_where_it_was(
 ):
     config, given = prepared(own_store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=400"])
     pods = Pods(kubectl, image, config, home, PROFILE)
-    made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
-    upstream = [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
+    made, started = run_in_pods(pods, config, given, before(config, "sft-sft"))
+    upstream = fragments_for(config, "sft-sft", made)
     state = Objects.of(own_store, "state")
     try:
         # No checkpoint is due before the last step: what is in the store was saved because the pod was told to end.
-        pods.start("p-sft-1", "sft", given["sft_settings"], upstream)
+        pods.start("p-sft-1", "sft-sft", given["sft_sft_settings"], upstream)
         assert until(lambda: re.search(r"sft: \d+/400 steps", pods.log("p-sft-1")), 600)
         assert not any("checkpoint-" in name for name in state.names())
-        pods.hold("p-urgent", "ppo", URGENT)
+        pods.hold("p-urgent", "ppo-ppo", URGENT)
         assert until(lambda: pods.phase("p-urgent") == "Running")
         # Kueue admits the urgent pod while the other one still saves.
         assert until(lambda: any("checkpoint-" in name for name in state.names()))
-        pods.start("p-sft-2", "sft", given["sft_settings"], upstream)  # as Argo's retry does
+        pods.start("p-sft-2", "sft-sft", given["sft_sft_settings"], upstream)  # as Argo's retry does
         assert until(lambda: gated(pods.get("p-sft-2")))
         pods.remove("p-urgent")
         pods.finish("p-sft-2")

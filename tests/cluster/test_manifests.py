@@ -57,6 +57,7 @@ USED = [
     ("retort-submit", "get", "pods/log"),
     ("retort-submit", "get", "secrets:retort-store"),
     ("retort-submit", "get", "serviceaccounts:pipeline-runner"),
+    ("retort-submit", "get", "configmaps:kfp-launcher"),
     ("retort-submit", "list", "resourcequotas"),
     ("retort-submit", "get", f"namespaces:{NAMESPACE}"),
     ("retort-submit", "list", "nodes"),

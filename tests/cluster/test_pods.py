@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from retort_pipelines.profiles import WITH_MODELS, load_profile
+from retort_pipelines.graph.distil import parameter_of
+from retort_pipelines.profiles import load_profile
 from retort_pipelines.runs.submit import Submission, prepare
 
 from retort.config import load_config
 from retort.io.objects import Objects
 from retort.pod import lock_fragments
 from retort.run import dvc_adapter
-from retort.run.graph import BY_NAME, STAGES, producers, tasks
+from retort.run.tasks import graph
 from retort.run.workspace import create
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
@@ -28,25 +29,38 @@ def prepared(store, monkeypatch, folder, changes=()):
     return config, prepare(Submission("t", config, load_profile(PROFILE), store, home=folder))
 
 
-def run_in_pods(pods, config, given, stages):
-    """Run stages in pods of their own, on nodes with GPUs those that run models; fragments by stage, and the pods."""
+def before(config, group):
+    """Groups of tasks that come before one in the order of the run."""
+    names = list(graph(config).groups)
+    return names[: names.index(group)]
+
+
+def fragments_for(config, group, made):
+    """Fragments of what a group reads from."""
+    graph_ = graph(config)
+    makers = dict.fromkeys(maker.group for maker in graph_.producers(graph_.groups[group][0]))
+    return [name for maker in makers for name in made[maker]]
+
+
+def run_in_pods(pods, config, given, groups):
+    """Run groups of tasks in pods, on nodes with GPUs those that run models; fragments by group, and the pods."""
     made: dict[str, list[str]] = {}
     started = []
-    for stage in stages:
-        upstream = [name for maker in producers(stage) for name in made[maker.name]]
-        for task in tasks(config, stage):
-            name = f"t-{stage.name}-{task.item}".rstrip("-").replace("_", "-")
-            pods.start(name, stage.name, given[f"{stage.name}_settings"], upstream, task.item)
-            made.setdefault(stage.name, []).append(pods.finish(name))
+    for group in groups:
+        upstream = fragments_for(config, group, made)
+        for task in graph(config).groups[group]:
+            name = f"t-{task.address}".replace("_", "-")
+            pods.start(name, group, given[parameter_of(group)], upstream, task.item)
+            made.setdefault(group, []).append(pods.finish(name))
             started.append(name)
-            assert ("nvidia.com/gpu.present" in pods.node(name)) == (stage.name in WITH_MODELS), name
+            assert ("nvidia.com/gpu.present" in pods.node(name)) == (task.stage.uses == "models"), name
     return made, started
 
 
 def test_stages_with_and_without_a_gpu_run_in_pods_on_the_right_nodes(kubectl, image, store, secret, home, monkeypatch):
     config, given = prepared(store, monkeypatch, home, ["prompts.limit=40"])
     pods = Pods(kubectl, image, config, home)
-    made, started = run_in_pods(pods, config, given, STAGES[:3])
+    made, started = run_in_pods(pods, config, given, before(config, "votes"))
     assert [len(names) for names in made.values()] == [1, 1, 2]
     lock = lock_fragments.merge([name for names in made.values() for name in names], store)
     assert all(out["md5"] for entry in lock.values() for out in entry["outs"])
@@ -57,7 +71,7 @@ def test_stages_with_and_without_a_gpu_run_in_pods_on_the_right_nodes(kubectl, i
 def test_every_stage_runs_in_a_pod_and_makes_what_this_machine_makes(kubectl, image, store, secret, home, monkeypatch):
     config, given = prepared(store, monkeypatch, home)
     pods = Pods(kubectl, image, config, home)
-    made, started = run_in_pods(pods, config, given, STAGES)
+    made, started = run_in_pods(pods, config, given, list(graph(config).groups))
     # What the pods made is what a laptop makes: every record, so every content hash.
     lock = lock_fragments.merge([name for names in made.values() for name in names], store)
     here = home / "here"
@@ -73,11 +87,11 @@ def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, own_stor
     tool = os.environ.get("RETORT_CLUSTER_TOOL")
     config, given = prepared(own_store, monkeypatch, home, ["seed=3", "sft.steps=400", "sft.checkpoint_steps=20"])
     pods = Pods(kubectl, image, config, home)
-    made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
+    made, started = run_in_pods(pods, config, given, before(config, "sft-sft"))
     pods.remove(*started)
-    upstream = [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
+    upstream = fragments_for(config, "sft-sft", made)
     state = Objects.of(own_store, "state")
-    pods.start("r-sft-1", "sft", given["sft_settings"], upstream, RETORT_STATE_INTERVAL="1")
+    pods.start("r-sft-1", "sft-sft", given["sft_sft_settings"], upstream, RETORT_STATE_INTERVAL="1")
     deadline = time.monotonic() + 600
     while not any("checkpoint-" in name for name in state.names()) and time.monotonic() < deadline:
         time.sleep(1)
@@ -87,11 +101,11 @@ def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, own_stor
         subprocess.run([tool, "up"], check=True, stdout=subprocess.DEVNULL)
     pods.remove("r-sft-1")
     assert any("checkpoint-" in name for name in state.names())
-    pods.start("r-sft-2", "sft", given["sft_settings"], upstream)
+    pods.start("r-sft-2", "sft-sft", given["sft_sft_settings"], upstream)
     resumed = pods.finish("r-sft-2")
     assert "going on from the resume state" in pods.log("r-sft-2")
     assert state.names() == []
     # The same stage undisturbed, whatever is on record of it.
-    pods.start("r-sft-3", "sft", given["sft_settings"], upstream, RETORT_FORCE="1")
+    pods.start("r-sft-3", "sft-sft", given["sft_sft_settings"], upstream, RETORT_FORCE="1")
     assert pods.finish("r-sft-3") == resumed
     pods.remove("r-sft-2", "r-sft-3")

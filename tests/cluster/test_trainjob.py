@@ -9,10 +9,10 @@ from retort_pipelines.graph.placement import Placement
 from retort_pipelines.profiles import load_profile
 
 from retort.io.objects import Objects
-from retort.run.graph import BY_NAME, STAGES, producers
+from retort.run.tasks import known_stages
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
-from tests.cluster.test_pods import prepared, run_in_pods
+from tests.cluster.test_pods import before, fragments_for, prepared, run_in_pods
 
 CRD = "trainjobs.trainer.kubeflow.org"
 
@@ -36,8 +36,8 @@ def profile(tmp_path_factory):
 
 def train_job(name, stage="sft", **needs):
     profile = load_profile(PROFILE)
-    asked = profile.needs(stage).model_copy(update={"nodes": 2} | needs)
-    made = Placement(profile)._train_job(stage, asked)
+    asked = profile.needs(known_stages()[stage]).model_copy(update={"nodes": 2} | needs)
+    made = Placement(profile)._train_job("train", asked)
     made["metadata"]["name"] = name
     return made
 
@@ -81,14 +81,14 @@ def ready(trainer, image, own_store, secret, profile, tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(CHECKOUT / name)
     config, given = prepared(own_store, monkeypatch, tmp_path, ["sft.steps=300", "sft.checkpoint_steps=20"])
     pods = Pods(trainer, image, config, tmp_path, profile)
-    made, started = run_in_pods(pods, config, given, STAGES[: STAGES.index(BY_NAME["sft"])])
+    made, started = run_in_pods(pods, config, given, before(config, "sft-sft"))
     pods.remove(*started)
-    return pods, given["sft_settings"], [name for maker in producers(BY_NAME["sft"]) for name in made[maker.name]]
+    return pods, given["sft_sft_settings"], fragments_for(config, "sft-sft", made)
 
 
 def one_thread(pods):
     """The TrainJob of the pipeline, its nodes with one thread each."""
-    job = json.loads(pods.environment("sft")["RETORT_TRAINJOB"])
+    job = json.loads(pods.environment("sft-sft")["RETORT_TRAINJOB"])
     job["spec"]["trainer"]["env"].append({"name": "OMP_NUM_THREADS", "value": "1"})
     return json.dumps(job)
 
@@ -111,19 +111,19 @@ def test_two_nodes_train_one_model_and_one_that_is_told_to_go_leaves_none_behind
     pods, settings, upstream = ready
     state = Objects.of(own_store, "state")
     # Told to go in the middle: its nodes go with it, and the next attempt goes on from their checkpoint.
-    pods.start("n-sft-1", "sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods))
+    pods.start("n-sft-1", "sft-sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods))
     until(lambda: any("checkpoint-" in name for name in state.names()))
     assert len(nodes_of(trainer)) == 2
     pods.remove("n-sft-1")
     until(lambda: not nodes_of(trainer), 90)
     assert trainer("get", CRD) == ""
-    pods.start("n-sft-2", "sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods))
+    pods.start("n-sft-2", "sft-sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods))
     resumed = pods.finish("n-sft-2")
     assert "going on from the resume state" in pods.log("n-sft-2")
     assert state.names() == []
     # Undisturbed, and by one pod with two processes: the same model.
-    pods.start("n-sft-3", "sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods), RETORT_FORCE="1")
+    pods.start("n-sft-3", "sft-sft", settings, upstream, RETORT_TRAINJOB=one_thread(pods), RETORT_FORCE="1")
     assert pods.finish("n-sft-3") == resumed
-    pods.start("n-sft-4", "sft", settings, upstream, RETORT_TRAINJOB="", RETORT_PROCESSES="2", RETORT_FORCE="1")
+    pods.start("n-sft-4", "sft-sft", settings, upstream, RETORT_TRAINJOB="", RETORT_PROCESSES="2", RETORT_FORCE="1")
     assert pods.finish("n-sft-4") == resumed
     pods.remove("n-sft-2", "n-sft-3", "n-sft-4")

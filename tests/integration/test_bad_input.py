@@ -27,8 +27,10 @@ from retort.run.workspace import create
 CONFIG: dict[str, Any] = {
     "seed": 0,
     "answer": "number",
-    "teacher": {"type": "recorded", "path": "data/answers.jsonl"},
-    "student": {"model": "models/student"},
+    "models": {
+        "teacher": {"engine": {"type": "recorded", "path": "data/answers.jsonl"}},
+        "base": {"source": "models/student"},
+    },
     "prompts": {
         "sources": [{"path": "data/prompts.jsonl", "prompt_field": "question", "answer_field": "answer"}],
         "validation": 4,
@@ -147,7 +149,7 @@ def test_a_prompt_longer_than_the_context(work, done, stage):
     done("prompts", "models")
     shutil.copytree(work / "models/student", work / "outputs/models/sft")
     before = outputs(work)
-    code, message = stage("student_responses", "--shard", "0")
+    code, message = stage("student_responses", "--student", "sft", "--shard", "0")
     assert code == DO_NOT_RETRY
     assert "outputs/prompts" in message
     assert "field 'prompt'" in message
@@ -176,7 +178,7 @@ def test_a_reward_set_with_one_class(work, done, stage):
             "prompt_id": f"p{n}",
             "prompt": q,
             "response": "#### 1",
-            "source": "student",
+            "source": "sft",
             "finished": True,
             "label": 1,
             "correct": None,
@@ -184,11 +186,11 @@ def test_a_reward_set_with_one_class(work, done, stage):
         for n, q in enumerate(QUESTIONS)
     ]
     for split in ("train", "validation"):
-        write_table(Paths(work).reward_data(split), rows, REWARD_EXAMPLES)
+        write_table(Paths(work).reward_data("learned", split), rows, REWARD_EXAMPLES)
     before = outputs(work)
-    code, message = stage("reward")
+    code, message = stage("reward", "--reward", "learned")
     assert code == DO_NOT_RETRY
-    assert "outputs/reward_data/train.parquet, field 'label': holds 16 examples of 1 class(es)" in message
+    assert "outputs/reward_data/learned/train.parquet, field 'label': holds 16 examples of 1 class(es)" in message
     assert "Sample more responses or at a higher temperature" in message
     assert outputs(work) == before
 
@@ -197,7 +199,7 @@ def test_a_typo_in_the_configuration(work, done, stage):
     done("prompts")
     before = outputs(work)
     change(work, sft={"learnin_rate": 1e-3})
-    code, message = stage("sft")
+    code, message = stage("sft", "--student", "sft")
     assert code == 64
     assert "params.yaml" in message
     assert "sft: unknown key 'learnin_rate'; did you mean 'learning_rate'?" in message
@@ -220,7 +222,8 @@ def test_a_benchmark_that_cannot_be_run(work, done, stage, row, changes, exit_co
     done("models")
     write_lines(Path("data/b.jsonl"), [{"question": "1 egg ?", "answer": "#### 1"}, *([row] if row else [])])
     benchmark = {"name": "b", "task": "gsm8k", "data": {"test": "data/b.jsonl"}, "num_fewshot": 0}
-    change(work, evaluate={"benchmarks": [benchmark | changes]})
+    files = list((benchmark | changes)["data"].values())
+    change(work, evaluate={"benchmarks": [benchmark | changes]}, prompts={"decontaminate": files})
     before = outputs(work)
     code, message = stage("evaluate", "--model", "base", "--benchmark", "b")
     assert (code, words in message) == (exit_code, True), message
@@ -231,7 +234,7 @@ def test_a_loss_that_is_not_a_number(work, done, stage):
     done("prompts", "models", "teacher_responses --shard 0", "votes")
     before = outputs(work)
     change(work, sft={"learning_rate": 1e30, "max_grad_norm": 1e30})
-    code, message = stage("sft")
+    code, message = stage("sft", "--student", "sft")
     assert code == DO_NOT_RETRY
     assert "is nan at step" in message
     assert "Lower the learning rate" in message
@@ -240,14 +243,15 @@ def test_a_loss_that_is_not_a_number(work, done, stage):
 
 @pytest.mark.parametrize(("name", "size"), [("prompts", 500), ("sft", 1), ("sft", 30_000)])
 def test_a_full_disk(work, done, stage, limit_file_size, name, size):
+    words = "sft --student sft" if name == "sft" else name
     # So small that the first file, or so large that only the weights do not fit.
-    done("prompts", "models", "teacher_responses --shard 0", "votes", *(["sft"] if size == 1 else []))
+    done("prompts", "models", "teacher_responses --shard 0", "votes", *([words] if size == 1 else []))
     before = outputs(work)
     with limit_file_size(size):
-        code, message = stage(name)
+        code, message = stage(*words.split())
     assert code == RETRY
     assert "could not be written" in message
     assert "Free space" in message
     assert outputs(work) == before
-    done(name)
+    done(words)
     assert name == "sft" or outputs(work) == before

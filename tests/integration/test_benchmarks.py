@@ -8,13 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from retort.cli import app
 from retort.io import tables
 from retort.modeling.loading import Reference, write_reference
 from retort.run.stage import run_stage
+from tests.conftest import write_params
 
 pytestmark = pytest.mark.timeout(900)
 """Importing the harness takes long on a machine that is busy."""
@@ -50,7 +50,8 @@ def root(tmp_path_factory, offline):
         shutil.copytree(ROOT / "data/gsm8k" / model, folder / model)
         write_reference(folder / "outputs/models" / role, Reference(model))
     evaluate = {"benchmarks": BENCHMARKS, "max_new_tokens": 12, "batch_size": 16}
-    (folder / "params.yaml").write_text(yaml.safe_dump({"answer": "number", "evaluate": evaluate}))
+    tested = [file for one in BENCHMARKS for file in one["data"].values()]
+    write_params(folder, evaluate=evaluate, prompts={"decontaminate": tested})
     return folder
 
 

@@ -10,7 +10,7 @@ import yaml
 from dvc.data_cloud import DataCloud
 
 from retort.config import load_config
-from retort.errors import RETRY, StageError, StorageError
+from retort.errors import DO_NOT_RETRY, RETRY, IntegrityError, StageError, StorageError
 from retort.pod import lock_fragments, task
 from retort.pod.settings import settings
 from retort.run import dvc_adapter
@@ -73,6 +73,7 @@ def test_a_stage_ended_by_a_signal_may_be_tried_again(toy):
     with pytest.raises(StageError) as failure:
         dvc_adapter.reproduce(workspace(made))
     assert failure.value.exit_code == RETRY
+    assert "killed by signal 9 (SIGKILL)" in str(failure.value)
 
 
 def test_another_machine_fetches_everything_that_was_pushed(toy):
@@ -89,14 +90,15 @@ def test_another_machine_fetches_everything_that_was_pushed(toy):
     ).read_bytes()
 
 
-def test_what_is_not_in_the_remote_is_a_storage_error(toy):
+def test_what_is_not_in_the_remote_is_named_with_the_stage_that_makes_it(toy):
     made = toy()
     root = workspace(made)
     dvc_adapter.reproduce(root)
     other = workspace(made, "other")
     dvc_adapter.write_lock(other, dvc_adapter.read_lock(root))
-    with pytest.raises(StorageError):
+    with pytest.raises(IntegrityError, match=r"outputs/prompts \(which stage prompts made\) is missing: /") as refused:
         dvc_adapter.fetch(other)
+    assert refused.value.exit_code == DO_NOT_RETRY
 
 
 def test_a_pod_fetches_what_its_stage_reads_and_connects_to_the_store_once(toy, monkeypatch):

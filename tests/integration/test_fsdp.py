@@ -25,7 +25,12 @@ SFT = {"steps": 4, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_steps": 2
 PPO = {"iterations": 3, "prompts_per_iteration": 3, "minibatch_size": 3, "micro_batch_size": 1, "critic_warmup": 1}
 PPO |= {"learning_rate": 1e-3, "average": 0.5, "patience": 9}
 SHARDED = {"sharding": "full_shard"}
+VALUES = {"sft": {"student": "sft"}, "reward": {"reward": "learned"}, "ppo": {"student": "ppo"}}
 WORKER = Path(__file__).parents[1] / "sharded_worker.py"
+
+
+def job(stage, root):
+    return {"stage": stage, "values": VALUES[stage], "root": root}
 
 
 def run_together(*jobs) -> int:
@@ -49,7 +54,7 @@ def copied(root, name, *, ppo):
 
 def checkpoint(root):
     """The newest one of PPO: every tensor of it by its path."""
-    files = sorted((root / ".retort/state/ppo").glob("step-*.pt"))
+    files = sorted((root / ".retort/state/ppo-ppo").glob("step-*.pt"))
     assert [file.name for file in files] == ["step-00000001.pt", "step-00000002.pt"]
     payload = torch.load(files[-1], weights_only=False)["payload"]
     state = payload.pop("state")
@@ -65,7 +70,7 @@ def figures(root):
 
 
 def same(stage, one, two, start):
-    folder = f"outputs/models/{stage}" + ("/trunk" if stage == "reward" else "")
+    folder = "outputs/rewards/learned/trunk" if stage == "reward" else f"outputs/models/{stage}"
     models = [load_model(root / folder) for root in (one, two)]
     before = load_model(one / f"outputs/models/{start}")
     moved = 0.0
@@ -90,7 +95,7 @@ def test_two_processes_that_shard_make_what_one_makes(training_root, with_reward
     for name in ("ppo-2", "ppo-3"):
         roots["ppo"].append(copied(roots["ppo"][0], name, ppo=SHARDED | {"gradient_checkpointing": True}))
     for stage, (alone, *_) in roots.items():
-        run_stage(stage, {}, alone)
+        run_stage(stage, VALUES[stage], alone)
     # One process begins and is stopped, two go on.
     honest = trainer._iterate
 
@@ -101,18 +106,18 @@ def test_two_processes_that_shard_make_what_one_makes(training_root, with_reward
 
     monkeypatch.setattr(trainer, "_iterate", iterate)
     with pytest.raises(KeyboardInterrupt):
-        run_stage("ppo", {}, roots["ppo"][1])
+        run_stage("ppo", VALUES["ppo"], roots["ppo"][1])
     monkeypatch.setattr(trainer, "_iterate", honest)
     stopped = checkpoint(roots["ppo"][1])
-    jobs = [{"stage": stage, "root": together} for stage, (_, together, *_) in roots.items()]
+    jobs = [job(stage, together) for stage, (_, together, *_) in roots.items()]
     # Two begin and are killed, one goes on.
     killed = roots["ppo"][2]
-    assert run_together(*jobs, {"stage": "ppo", "root": killed, "kill_at": 2}) != 0
+    assert run_together(*jobs, job("ppo", killed) | {"kill_at": 2}) != 0
     torch.testing.assert_close(checkpoint(killed), stopped, atol=2e-5, rtol=1e-3)
     policy = {name: value for name, value in stopped.items() if name.startswith("['policy']")}
     begun = [stopped[name.replace("policy", "best", 1)] for name in policy]
     assert max((mine - was).abs().max() for mine, was in zip(policy.values(), begun, strict=True)) > 1e-3
-    run_stage("ppo", {}, killed)
+    run_stage("ppo", VALUES["ppo"], killed)
     assert "not resumed from" not in caplog.text
     for root in roots["ppo"][1:]:
         assert figures(root) == pytest.approx(figures(roots["ppo"][0]), rel=1e-3, abs=1e-5)

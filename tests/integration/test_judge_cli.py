@@ -50,6 +50,20 @@ def test_table_for_people_counts_what_was_read():
     # of 17 rows that hold what the judge wrote, one ranks both models first
     assert "read as stored            16   of 17" in done.stdout
     assert "2 without a verdict" in done.stdout
+    # without difficulties and anchors there is no length control, and no number that looks like one
+    assert "length-controlled          -   not given without --difficulty (lacks difficulty, anchors)" in done.stdout
+
+
+def test_a_length_controlled_win_rate_says_what_it_lacks(files):
+    without = json.loads(retort("judge", files / "annotations.jsonl", "--json").stdout)
+    assert (without["length_controlled_win_rate"], without["length_control"]) == (None, None)
+    assert without["length_control_lacks"] == ["difficulty", "anchors"]
+    words = ["--difficulty", files / "difficulty.csv", "--anchor", files / "annotations.jsonl"]
+    assert (
+        json.loads(retort("judge", files / "annotations.jsonl", *words, "--json").stdout)["length_control_lacks"] == []
+    )
+    done = retort("judge", files / "annotations.jsonl", *words[:2])
+    assert "without anchors" in next(line for line in done.stdout.splitlines() if line.startswith("length-controlled"))
 
 
 def test_an_instruction_without_difficulty_is_named(files, tmp_path):

@@ -9,28 +9,25 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
-from retort.config import load_keys
+from retort.config import load_config
 from retort.io.objects import Objects
 from retort.pod import lock_fragments, task
+from retort.pod.settings import settings
 from retort.run import dvc_adapter
-from retort.run.code_hash import code_hash
-from retort.run.graph import BY_NAME, expand
+from retort.run.tasks import graph
 
 SETTINGS = {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_steps": 2}
 
 
-def given(root, name, remote):
-    """What a pod of the stage is told, and the name of a fragment with all that it reads."""
-    stage = BY_NAME[name]
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    config = load_keys(root / "params.yaml", stage.params)
-    needs = [path for pattern in stage.deps for path in expand(config, stage, pattern)]
+def given(root, address, remote):
+    """What a pod of the task is told, and the name of a fragment with all that it reads."""
+    config = load_config(root / "params.yaml", root=root)
+    made = graph(config, root).by_address[address]
     dvc_adapter.init(root, remote=remote)
-    entries = dvc_adapter.store(root, needs)
-    told = {"remote": remote, "params": params, "code": code_hash(stage.code()), "reads": [], "files": []}
-    return [json.dumps(told), lock_fragments.save({"made": {"outs": list(entries.values())}}, remote)]
+    entries = dvc_adapter.store(root, made.deps)
+    told = settings(config, [made], {}, remote=remote)
+    return [told.to_json(), lock_fragments.save({"made": {"outs": list(entries.values())}}, remote)]
 
 
 def start_node(rank, port, told):
@@ -45,11 +42,11 @@ def start_node(rank, port, told):
 @pytest.mark.slow
 def test_two_nodes_make_what_two_processes_make(training_root, tmp_path, monkeypatch):
     remote = str(tmp_path / "remote")
-    inputs = given(training_root(sft=SETTINGS), "sft", remote)
+    inputs = given(training_root(sft=SETTINGS), "sft-sft", remote)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = {"stage": "sft", "item": "", "given": inputs, "job": "job"}
+    told = {"item": "sft", "given": inputs, "job": "job"}
     nodes = [start_node(rank, port, told) for rank in (0, 1)]
     said = [node.communicate(timeout=250)[1] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
@@ -58,4 +55,4 @@ def test_two_nodes_make_what_two_processes_make(training_root, tmp_path, monkeyp
     monkeypatch.setenv("RETORT_PROCESSES", "2")
     monkeypatch.setenv("RETORT_FORCE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert task.run("sft", inputs[0], inputs[1:]) == found
+    assert task.run(inputs[0], inputs[1:]) == found

@@ -11,29 +11,27 @@ import yaml
 
 from retort.config import load_config, resolved
 from retort.io.tables import JUDGE_CALLS, JUDGEMENTS, REWARD_EXAMPLES, VOTES, read_table
-from retort.run.graph import STAGES, tasks
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
+from retort.run.tasks import graph
 from tests.unit.judge.stand_ins import material, prefers
 
 CONFIG = """\
 answer: open
-teacher: {type: recorded, path: responses.jsonl}
-student: {model: student}
+models: {teacher: {engine: {type: recorded, path: responses.jsonl}}, base: {source: student}}
 prompts:
   sources: [{path: prompts.jsonl, answer_field: reference}]
   validation: 6
   test: 4
 student_responses: {temperatures: [1.0], samples: 3, max_new_tokens: 12}
 judge:
-  model: {type: openai, base_url: URL, model: judge, api_key_env: JUDGE_KEY, concurrency: 4}
+  model: {engine: {type: openai, base_url: URL, model: judge, api_key_env: JUDGE_KEY, concurrency: 4}}
   opponents: 3
 sft: {steps: 60, batch_size: 8, learning_rate: 2.0e-2, warmup_steps: 2, max_length: 64}
-reward: {init: sft, likelihood: [sft], steps: 2, batch_size: 8, evaluate_steps: 1, head_size: 8, max_length: 64,
+reward: {trunk: sft, likelihood: [sft], steps: 2, batch_size: 8, evaluate_steps: 1, head_size: 8, max_length: 64,
          min_auc: 0, max_calibration_error: 1, min_per_class: 0}
 ppo: {iterations: 2, prompts_per_iteration: 4, responses_per_prompt: 2, max_new_tokens: 12, minibatch_size: 8,
       critic_warmup: 1, critic_warmup_epochs: 1, critic_head_size: 8, evaluate_every: 1, checkpoint_every: 1}
-sft_equal_compute: {enabled: false}
 evaluate: {models: [base, ppo], max_new_tokens: 12}
 """
 
@@ -86,9 +84,7 @@ def test_every_stage_runs_with_a_judge_in_the_place_of_the_vote(server, tmp_path
     (tmp_path / "run.yaml").write_text(CONFIG.replace("URL", f"http://127.0.0.1:{server.server_port}/v1"))
     config = load_config(tmp_path / "run.yaml")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(resolved(config)))
-    metrics = {
-        task.address: run_stage(stage.name, task.values, tmp_path) for stage in STAGES for task in tasks(config, stage)
-    }
+    metrics = {task.address: run_stage(task.stage.name, task.values, tmp_path) for task in graph(config, tmp_path)}
     paths = Paths(tmp_path)
 
     labels = {row["prompt_id"]: row["label"] for row in read_table(paths.votes, VOTES)}
@@ -100,17 +96,17 @@ def test_every_stage_runs_with_a_judge_in_the_place_of_the_vote(server, tmp_path
     assert metrics["votes"]["figures"]["first_wins"] == 0.5
 
     for split in ("train", "validation"):
-        for row in read_table(paths.reward_data(split), REWARD_EXAMPLES):
+        for row in read_table(paths.reward_data("learned", split), REWARD_EXAMPLES):
             label = labels[row["prompt_id"]]
             # the judge's own rule: a student's response agrees if its sum is not below the label's
             better = sum(row["response"].strip().encode()) >= sum(label.strip().encode())
             assert row["source"] == "teacher" or row["response"].strip() == "" or row["label"] == better
-    calls = read_table(paths.reward_data("train").with_name("calls.parquet"), JUDGE_CALLS)
+    calls = read_table(paths.reward_data("learned", "train").with_name("calls.parquet"), JUDGE_CALLS)
     assert {row["verdict"] for row in calls} <= {"A", "B", "tie"}
-    assert not metrics["ppo"]["skipped"]
-    assert 0 <= metrics["ppo"]["first_agreement"] <= metrics["ppo"]["best_agreement"] <= 1
+    assert "skipped" not in metrics["ppo-ppo"]
+    assert 0 <= metrics["ppo-ppo"]["first_agreement"] <= metrics["ppo-ppo"]["best_agreement"] <= 1
     for model in ("base", "ppo"):
-        assert metrics[f"evaluate@{model}-heldout"]["items"] == 4
+        assert metrics[f"evaluate-{model}-heldout"]["items"] == 4
     page = "".join(file.read_text() for file in paths.report.rglob("*.html")) or (tmp_path / "report.html").read_text()
     assert "An LLM judge gave" in page
     assert "ajority vote" not in page

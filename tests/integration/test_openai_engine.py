@@ -14,7 +14,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import yaml
 
 from retort.config.data import SamplingConfig
 from retort.config.endpoint import EndpointConfig
@@ -26,6 +25,7 @@ from retort.errors import RetortError
 from retort.io import tables
 from retort.io.rows import read_records
 from retort.run.stage import run_stage
+from tests.conftest import write_params
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +111,7 @@ def test_the_stage_asks_the_server_and_counts_tokens(server, tmp_path, tiny_mode
     rows = [row | {"answer": None, "source": "x", "row": 1} for row in PROMPTS]
     tables.write_table(tmp_path / "outputs/prompts/train.parquet", rows[:3], tables.PROMPTS)
     tables.write_table(tmp_path / "outputs/prompts/validation.parquet", rows[3:], tables.PROMPTS)
-    teacher = {
+    engine = {
         "type": "openai",
         "base_url": url,
         "model": str(folder),
@@ -121,8 +121,8 @@ def test_the_stage_asks_the_server_and_counts_tokens(server, tmp_path, tiny_mode
         "response_cost": 10.0,
     }
     sampling = {"temperatures": [1.0], "samples": 2, "max_new_tokens": 60}
-    params = {"seed": 0, "teacher": teacher, "student": {"model": "student"}, "teacher_responses": sampling}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    models = {"teacher": {"engine": engine}, "base": {"source": "student"}}
+    write_params(tmp_path, models=models, teacher_responses={"shards": [0]} | sampling)
     run_stage("models", {}, tmp_path)
     metrics = run_stage("teacher_responses", {"shard": "0"}, tmp_path)
     table = tables.read_table(tmp_path / "outputs/teacher_responses/shard-0.parquet", tables.RESPONSES)
@@ -142,12 +142,12 @@ def test_a_benchmark_gives_the_endpoint_s_model_the_score_of_the_same_model_run_
     questions = [row for _, row in read_records(ROOT / "data/gsm8k/gsm8k_test_questions.jsonl.gz")]
     short = sorted(questions, key=lambda row: len(row["question"]))[:10]  # the tiny model's context is 256 tokens
     (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in short))
-    teacher = {"type": "openai", "base_url": url, "model": str(folder), "api_key_env": "RETORT_TEST_KEY"}
+    engine = {"type": "openai", "base_url": url, "model": str(folder), "api_key_env": "RETORT_TEST_KEY"}
     benchmark = {"name": "gsm8k", "task": "gsm8k", "data": {"test": "gsm8k.jsonl"}, "num_fewshot": 0}
     evaluate = {"benchmarks": [benchmark | {"prompt": "{{question}}", "max_new_tokens": 16}]}
     prices = {"prompt_cost": 1.0, "response_cost": 10.0}
-    params = {"teacher": teacher | prices, "student": {"model": "student"}, "answer": "number", "evaluate": evaluate}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    models = {"teacher": {"engine": engine | prices}, "base": {"source": "student"}}
+    write_params(tmp_path, models=models, evaluate=evaluate, prompts={"decontaminate": ["gsm8k.jsonl"]})
     run_stage("models", {}, tmp_path)
     found = {}
     for model in ("teacher", "base"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from retort.modeling.loading import load_model
-from retort.run.stage import run_stage
+from retort.run.stage import read_task, run_stage
 
 SETTINGS = {
     "sft": {"steps": 6, "batch_size": 4, "learning_rate": 1e-3},
@@ -20,8 +20,25 @@ SETTINGS = {
 }
 
 
+VALUES = {"sft": {"student": "sft"}, "reward": {"reward": "learned"}, "ppo": {"student": "ppo"}}
+
+
 def train_together(stage, root):
-    command = [sys.executable, "-m", "retort", "stage", stage, "--workspace", str(root), "--processes", "2", "--json"]
+    ((key, value),) = VALUES[stage].items()
+    command = [
+        sys.executable,
+        "-m",
+        "retort",
+        "stage",
+        stage,
+        f"--{key}",
+        value,
+        "--workspace",
+        str(root),
+        "--processes",
+        "2",
+        "--json",
+    ]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=200
     )
@@ -34,10 +51,11 @@ def train_together(stage, root):
 def test_two_processes_make_what_one_makes(training_root, with_reward, stage):
     make = with_reward if stage == "ppo" else training_root
     alone, together = make("alone", **{stage: SETTINGS[stage]}), make("together", **{stage: SETTINGS[stage]})
-    expected = run_stage(stage, {}, alone)
+    expected = run_stage(stage, VALUES[stage], alone)
     found = train_together(stage, together)
     assert found.keys() == expected.keys()
-    folder = f"outputs/models/{stage}" + ("/trunk" if stage == "reward" else "")
+    task = read_task(stage, VALUES[stage], alone)[0]
+    folder = task.outs[0] + ("/trunk" if stage == "reward" else "")
     start = load_model(alone / "outputs/models" / ("base" if stage == "sft" else "sft"))
     one, two = load_model(alone / folder), load_model(together / folder)
     moved = 0.0
@@ -51,12 +69,12 @@ def test_two_processes_make_what_one_makes(training_root, with_reward, stage):
     curves = [
         [
             float(line.split("\t")[1])
-            for line in (root / f"curves/{stage}/plots/metrics/{name}.tsv").read_text().splitlines()[1:]
+            for line in (root / task.plots[0] / f"plots/metrics/{name}.tsv").read_text().splitlines()[1:]
         ]
         for root in (alone, together)
     ]
     assert curves[0] == pytest.approx(curves[1], rel=1e-3, abs=1e-5)
-    assert not (together / f".retort/state/{stage}").exists()
+    assert not (together / f".retort/state/{task.address}").exists()
 
 
 def test_what_is_asked_outside_is_asked_once_and_all_know_the_answer(tmp_path):

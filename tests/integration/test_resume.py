@@ -16,7 +16,7 @@ import pytest
 
 from retort.io.files import content_hash
 from retort.rewards.learned import train
-from retort.run.stage import run_stage
+from retort.run.stage import read_task, run_stage
 
 Run = Callable[..., int]
 
@@ -38,7 +38,9 @@ def run() -> Iterator[Run]:
     )
 
     def ask(stage: str, root: Path, kill_at: int = 0) -> int:
-        server.stdin.write(json.dumps({"stage": stage, "root": str(root), "kill_at": kill_at}) + "\n")
+        server.stdin.write(
+            json.dumps({"stage": stage, "values": VALUES[stage], "root": str(root), "kill_at": kill_at}) + "\n"
+        )
         server.stdin.flush()
         answer = json.loads(server.stdout.readline())
         assert answer["ended"] in ((0, -signal.SIGKILL) if kill_at else (0,))
@@ -50,12 +52,11 @@ def run() -> Iterator[Run]:
 
 
 def written(root: Path, stage: str) -> dict[str, str]:
-    return {
-        part: content_hash(root / part)
-        for part in (f"outputs/models/{stage}", f"metrics/{stage}.json", f"curves/{stage}")
-    }
+    task = read_task(stage, VALUES[stage], root)[0]
+    return {part: content_hash(root / part) for part in task.written}
 
 
+VALUES = {"sft": {"student": "sft"}, "reward": {"reward": "learned"}, "ppo": {"student": "ppo"}}
 SETTINGS = {
     "sft": {"steps": 12, "checkpoint_steps": 3},
     "reward": {"steps": 16, "evaluate_steps": 4},
@@ -70,7 +71,9 @@ def test_a_stage_kills_any_point_ends_as_if_nothing_had_happened(
 ):
     make = with_reward if stage == "ppo" else training_root
     fresh = make("fresh", **{stage: SETTINGS[stage]})
-    shutil.rmtree(fresh / f"outputs/models/{stage}", ignore_errors=True)
+    task = read_task(stage, VALUES[stage], fresh)[0]
+    (out,) = task.outs
+    shutil.rmtree(fresh / out, ignore_errors=True)
     whole = tmp_path / "whole"
     shutil.copytree(fresh, whole)
     calls = run(stage, whole)
@@ -81,12 +84,12 @@ def test_a_stage_kills_any_point_ends_as_if_nothing_had_happened(
         shutil.copytree(fresh, killed)
         kills += run(stage, killed, kill_at=point) < 0
         # Nothing half-written: the model is whole or not there.
-        model = killed / f"outputs/models/{stage}"
-        assert not model.exists() or content_hash(model) == expected[f"outputs/models/{stage}"], point
+        model = killed / out
+        assert not model.exists() or content_hash(model) == expected[out], point
         left = run(stage, killed)
         resumed += left < calls
         assert written(killed, stage) == expected, f"killed at call {point} of {calls}"
-        assert not (killed / ".retort/state" / stage).exists()
+        assert not (killed / ".retort/state" / task.address).exists()
         shutil.rmtree(killed)
     assert kills >= 0.8 * points
     assert resumed > points / 3  # most went on from a checkpoint rather than started over
@@ -103,10 +106,10 @@ def test_state_of_other_parameters_is_not_resumed_from(training_root, monkeypatc
 
     monkeypatch.setattr(train, "_step", step)
     with pytest.raises(KeyboardInterrupt):
-        run_stage("reward", {}, roots[0])
+        run_stage("reward", VALUES["reward"], roots[0])
     monkeypatch.setattr(train, "_step", honest)
-    assert list((roots[0] / ".retort/state/reward").glob("step-*.pt"))
+    assert list((roots[0] / ".retort/state/reward-learned").glob("step-*.pt"))
     (roots[0] / "params.yaml").write_bytes((roots[1] / "params.yaml").read_bytes())
     for root in roots:
-        run_stage("reward", {}, root)
+        run_stage("reward", VALUES["reward"], root)
     assert written(roots[0], "reward") == written(roots[1], "reward")

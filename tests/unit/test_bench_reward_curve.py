@@ -22,7 +22,7 @@ def test_a_part_holds_whole_prompts_and_lies_within_the_next():
 
 def test_the_last_point_is_the_stage_s_own_result_and_the_workspace_is_left_alone(training_root, tmp_path):
     root = training_root()
-    expected = run_stage("reward", {}, root)
+    expected = run_stage("reward", {"reward": "learned"}, root)
     before = content_hash(root)
     half, whole = measure(root, [2, 1])
     assert content_hash(root) == before
@@ -32,5 +32,6 @@ def test_the_last_point_is_the_stage_s_own_result_and_the_workspace_is_left_alon
         assert found["brier"] == pytest.approx(expected["by_source"][source]["brier"], abs=1e-6)
     draw([half, whole], tmp_path / "curve.svg")
     drawn = ElementTree.parse(tmp_path / "curve.svg").getroot()  # noqa: S314 - our own file
+    assert {"sft", "teacher"} == set(whole["by_source"])
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
     assert len(drawn.findall(".//{*}circle")) == 4  # two sources at two sizes

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from retort.config import load_config
+from retort.run.tasks import known_stages
+from tests.guide import write_python_files
 
 ROOT = Path(__file__).parents[2]
 DOCS = [
@@ -15,10 +17,10 @@ DOCS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "DEVELOPERS.md")),
 ]
 BASE = """\
-teacher: {type: transformers, model: teacher}
-student: {model: base}
+models: {teacher: {source: teacher}, base: {source: base}}
 prompts: {sources: [{path: prompts.jsonl}]}
 """
+"""What an example that shows a part of a configuration is laid over."""
 
 
 def blocks(kind: str) -> list[tuple[str, str]]:
@@ -40,10 +42,14 @@ def options() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("place", "block"), blocks("yaml"), ids=lambda value: value if "[" in value[:60] else "")
-def test_configuration_examples_are_valid(place: str, block: str, tmp_path: Path) -> None:
+def test_configuration_examples_are_valid(
+    place: str, block: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "base.yaml").write_text(BASE)
     (tmp_path / "example.yaml").write_text(block)
-    load_config(tmp_path / "base.yaml", tmp_path / "example.yaml")
+    write_python_files("extending.md", tmp_path)
+    load_config(tmp_path / "base.yaml", tmp_path / "example.yaml", root=tmp_path)
+    assert [record.message for record in caplog.records] == [], f"{place} shows a key of an earlier version"
 
 
 def test_commands_in_documents_exist_with_their_options() -> None:
@@ -53,6 +59,19 @@ def test_commands_in_documents_exist_with_their_options() -> None:
         for verb, rest in re.findall(r"^(?:\.venv/bin/)?retort (\w+)([^#\n]*)", block, re.MULTILINE):
             assert verb in known, f"{place}: retort {verb}"
             assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= known[verb], f"{place}: retort {verb}{rest}"
+
+
+def test_stages_in_documents_are_told_which_task() -> None:
+    stages = known_stages()
+    shown = [
+        (place, *command)
+        for place, block in blocks("bash")
+        for command in re.findall(r"^(?:\.venv/bin/)?retort stage (\w+)([^#\n]*)", block, re.MULTILINE)
+    ]
+    assert shown
+    for place, stage, rest in shown:
+        given = set(re.findall(r"(?<=\s)--(\w+)", rest)) - {"workspace", "processes", "json"}
+        assert given == set(stages[stage].matrix), f"{place}: retort stage {stage}{rest}"
 
 
 def test_settings_changed_on_a_command_line_exist(tmp_path: Path) -> None:

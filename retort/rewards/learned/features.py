@@ -143,7 +143,7 @@ def token_features(
 
     Args:
         pooled: Each judge's `pool_prefixes` of the response.
-        judge_ends: For each judge, the character at which each of its tokens ends (`reading.token_ends`):
+        judge_ends: For each judge, the character at which each of its tokens ends (`chat.response_tokens`):
             judges may cut the text into other tokens, and only those that are complete count.
         ends: The same of the trunk's tokens.
         whole_F: The response's own row of `features`.

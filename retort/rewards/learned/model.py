@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from retort.errors import InputError, ModelError
 from retort.io.files import native_writes, write_json
+from retort.modeling.abilities import text_config
 from retort.modeling.batch import TokenBatch, pad_batch
-from retort.modeling.chat import prompt_ids, response_ids
+from retort.modeling.chat import differences, fingerprint, prompt_ids, response_ids, response_tokens
 from retort.modeling.loading import load_model, load_tokenizer, model_size
 from retort.modeling.logprobs import length_sorted_batches
 from retort.modeling.lora import WithAdapter, is_adapter, save_adapter
 from retort.modeling.packing import hidden_states
 from retort.rewards.learned.features import POOLED, Judge, features, pool_prefixes, prefix_features, token_features
-from retort.rewards.learned.reading import differences, reading, token_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -57,7 +57,7 @@ class RewardModel(nn.Module):
         self.folders: dict[str, Path] = {}
         self._adapted: tuple[Any, ...] = ()
         self.compute_dtype = trunk.dtype
-        hidden = int(trunk.config.hidden_size)
+        hidden = int(text_config(trunk).hidden_size)
         count = len(judges) * len(POOLED) + 2
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
         self.from_features = nn.Linear(count, head_size)
@@ -219,7 +219,7 @@ class RewardModel(nn.Module):
         tokenizers = [self.tokenizer, *(judge.tokenizer for judge in self.judges.values())]
         found = []
         for number, (response, end) in enumerate(zip(responses, finished, strict=True)):
-            own, *others = (token_ends(tokenizer, response, finished=end) for tokenizer in tokenizers)
+            own, *others = (response_tokens(tokenizer, response, finished=end)[1] for tokenizer in tokenizers)
             found.append(token_features([row[number] for row in pooled], others, own, table[number]))
         return table, found
 
@@ -285,7 +285,7 @@ class RewardModel(nn.Module):
         parts = {"trunk": self.tokenizer} if self.init == student else {}
         parts |= {name: judge.tokenizer for name, judge in self.judges.items() if name == student}
         for name, mine in parts.items():
-            if differing := differences(reading(mine), reading(tokenizer)):
+            if differing := differences(fingerprint(mine), fingerprint(tokenizer)):
                 raise InputError(
                     f"its {name} was trained with another {differing} than the policy's",
                     file=self.folder / "reward.json",
@@ -307,8 +307,8 @@ class RewardModel(nn.Module):
                 save_adapter(self.adapted, folder / "trunk", base=self.init)
             self.tokenizer.save_pretrained(folder / "trunk")
             save_file(head, folder / "head.safetensors")
-        reads = {"trunk": reading(self.tokenizer)}
-        reads |= {name: reading(judge.tokenizer) for name, judge in self.judges.items()}
+        reads = {"trunk": fingerprint(self.tokenizer)}
+        reads |= {name: fingerprint(judge.tokenizer) for name, judge in self.judges.items()}
         settings = {"judges": list(self.judges), "head_size": self.head_size, "init": self.init, "reads": reads}
         write_json(folder / "reward.json", settings)
 
@@ -340,7 +340,7 @@ class RewardModel(nn.Module):
         if is_adapter(folder / "trunk"):
             model.adapt(trunk)
         for read, judge in model.judges.items():
-            if differing := differences(settings["reads"][read], reading(judge.tokenizer)):
+            if differing := differences(settings["reads"][read], fingerprint(judge.tokenizer)):
                 raise InputError(
                     f"the head was trained with a judge of another {differing} than {folders[read]} has now",
                     file=folder / "reward.json",

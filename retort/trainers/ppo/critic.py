@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from retort.modeling.abilities import text_config
 from retort.modeling.batch import TokenBatch
 from retort.modeling.lora import active_adapter
 from retort.modeling.packing import hidden_states
@@ -40,9 +41,9 @@ class Critic(nn.Module):
         # In a tuple, a shared trunk is not a part of this module: its weights are the policy's to train and to save.
         self._shared = (trunk,) if shared else ()
         self._own = None if shared else trunk
-        hidden = int(trunk.config.hidden_size)
+        hidden = int(text_config(trunk).hidden_size)
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
-        self.from_features = nn.Linear(features, head_size)
+        self.from_features = nn.Linear(features, head_size) if features else None
         self.to_value = nn.Linear(head_size, 1)
         # Zero to begin with: the first advantages are then the rewards, not noise of an untrained layer.
         nn.init.zeros_(self.to_value.weight)
@@ -59,7 +60,8 @@ class Critic(nn.Module):
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters of the head alone."""
-        return [p for part in (self.from_hidden, self.from_features, self.to_value) for p in part.parameters()]
+        parts = (self.from_hidden, self.from_features, self.to_value)
+        return [p for part in parts if part is not None for p in part.parameters()]
 
     def trunk_parameters(self) -> list[nn.Parameter]:
         """Parameters of the trunk that the critic trains."""
@@ -84,7 +86,9 @@ class Critic(nn.Module):
         chosen = batch.response_mask_BT[:, 1:].bool()
         rows, columns = chosen.nonzero(as_tuple=True)
         states = hidden_states(causal, batch, functional.pad(chosen, (0, 1))).float()
-        seen = self.from_hidden(states) + self.from_features(features_BTF[rows, columns + 1])
+        seen = self.from_hidden(states)
+        if self.from_features is not None:
+            seen = seen + self.from_features(features_BTF[rows, columns + 1])
         values = self.to_value(functional.gelu(seen)).squeeze(1).float()
         return torch.zeros(batch.ids_BT.shape, dtype=values.dtype, device=values.device).index_put(
             (rows, columns + 1), values

@@ -122,16 +122,18 @@ def policy_loss(
     response_mask_BT: Tensor,
     *,
     clip: float,
+    weights_BT: Tensor | None = None,
     total_tokens: Tensor | float | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate loss (PPO, eq. 7), negated because optimizers descend, mean over tokens.
 
     Args:
         new_BT: Log-probability of each token under the policy that is trained.
-        old_BT: Log-probability under the policy that sampled it.
+        old_BT: Log-probability under the policy before this update, by the same passes as `new_BT`.
         advantages_BT: Advantage of each token.
         response_mask_BT: 1 at response tokens.
         clip: Half-width of the interval around 1 that the ratio is clipped to.
+        weights_BT: Weight of each token, of `sampler_weights`; all 1 when left out.
         total_tokens: See `masked_mean`.
     """
     # Zeroed before exp: what stands at padding must not become inf, and inf * 0 is nan in the gradient.
@@ -140,6 +142,8 @@ def policy_loss(
     unclipped = ratio * advantages_BT
     clipped = ratio.clamp(1 - clip, 1 + clip) * advantages_BT
     loss = -torch.minimum(unclipped, clipped)
+    if weights_BT is not None:
+        loss = torch.where(response_mask_BT.bool(), loss * weights_BT, torch.zeros_like(loss))
     with torch.no_grad():
         held = (clipped < unclipped).to(loss.dtype)
         kl = kl_estimate(old_BT, new_BT, response_mask_BT, estimator="k3")
@@ -148,6 +152,25 @@ def policy_loss(
         clipped=masked_mean(held, response_mask_BT, total_tokens),
         kl=masked_mean(kl, response_mask_BT, total_tokens),
     )
+
+
+def sampler_weights(old_BT: Tensor, sampled_BT: Tensor, response_mask_BT: Tensor, *, cap: float) -> Tensor:
+    """Truncated importance weights min(p_old / p_sampler, cap) of tokens that a sampler drew (Ionides 2008).
+
+    They correct for what the sampler's arithmetic does to the distribution that tokens were drawn from, as in Yao et
+    al. 2025, "Your efficient RL framework secretly brings you off-policy RL training".
+
+    Args:
+        old_BT: Log-probability of each token by the training model's own pass.
+        sampled_BT: The sampler's.
+        response_mask_BT: 1 at response tokens.
+        cap: Largest weight.
+
+    Returns:
+        Weights, shape (B, T); 1 where the mask is 0.
+    """
+    difference = torch.where(response_mask_BT.bool(), old_BT - sampled_BT, torch.zeros_like(old_BT))
+    return difference.exp().clamp(max=cap)
 
 
 def value_loss(

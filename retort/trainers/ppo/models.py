@@ -45,9 +45,10 @@ def ppo_models(
     """
     frozen = frozen_models(reward, tokenizer)
     shared = config.lora is not None and config.critic_init == "policy"
+    adapters = adapter_settings(config.lora, base)
     policy = with_adapters(base, config.lora)
     if shared:
-        policy.add_adapter(ADAPTER, adapter_settings(config.lora))
+        policy.add_adapter(ADAPTER, adapters)
         policy.set_adapter(policy.active_adapter)  # adding one leaves both trainable
         trunk = policy
     elif config.critic_init == "reward":
@@ -55,7 +56,7 @@ def ppo_models(
         with_adapters(trunk, config.lora)  # puts them into the trunk's own layers
     else:
         trunk = load_model(start)
-    critic = Critic(trunk, features=_features(reward, frozen), head_size=config.critic_head_size, shared=shared)
+    critic = Critic(trunk, features=features_of(reward, frozen), head_size=config.critic_head_size, shared=shared)
     critic = critic.to(base.device)
     if config.lora is not None:
         reference: Any = WithoutAdapters(policy)
@@ -72,7 +73,7 @@ def ppo_models(
     return policy, critic, reference
 
 
-def _features(reward: Any, frozen: dict[str, Any]) -> int:
+def features_of(reward: Any, frozen: dict[str, Any]) -> int:
     """Figures a token that the critic gets of the reward's frozen models."""
     if not frozen:
         return 0

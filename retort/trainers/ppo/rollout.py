@@ -13,8 +13,10 @@ from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
 from retort.errors import TrainingError
 from retort.modeling.batch import TokenBatch, pad_batch
+from retort.modeling.chat import response_text
 from retort.modeling.logprobs import length_sorted_batches, scoring_tokens, token_logprobs
 from retort.modeling.process_group import team
+from retort.modeling.turns import end_ids
 from retort.plugins import Reward
 
 if TYPE_CHECKING:
@@ -59,6 +61,11 @@ class Parts:
         return frozen_models(self.reward, self.tokenizer)
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end a response."""
+        return end_ids(self.tokenizer, self.policy)
+
+    @property
     def device(self) -> torch.device:
         """Where policy and critic are."""
         device: torch.device = self.policy.device
@@ -70,8 +77,8 @@ class Rollout:
     """Episodes of one iteration; B episodes of T positions, on the policy's device."""
 
     batch: TokenBatch
-    logprobs_BT: Tensor
-    """Log-probability of each response token when it was sampled."""
+    sampled_BT: Tensor
+    """Log-probability of each response token by the sampler, whose rounding is another than the training passes'."""
     reference_BT: Tensor
     """The same under the reference."""
     features_BTF: Tensor
@@ -118,7 +125,7 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     reference, features, values, scores = (workers.gather_rows(part) for part in scored)
     return Rollout(
         batch=batch,
-        logprobs_BT=logprobs,
+        sampled_BT=logprobs,
         reference_BT=reference,
         features_BTF=features,
         values_BT=values,
@@ -152,8 +159,6 @@ def respond(
     parts: Parts, prompts: Sequence[Prompt], config: PPOConfig, *, temperature: float, seed: int
 ) -> list[Sample]:
     """The policy's responses, one to each prompt given; each process of a team samples its share."""
-    eos = parts.tokenizer.eos_token_id
-    assert isinstance(eos, int), "load_tokenizer refuses tokenizers without EOS"
     workers = team()
     mine = workers.share(len(prompts))
     # Drawn for all prompts by every process: a response does not depend on how many processes there are.
@@ -164,7 +169,7 @@ def respond(
             [prompt.ids for prompt in prompts[mine]],
             temperature=temperature,
             max_new_tokens=config.max_new_tokens,
-            eos_token_id=eos,
+            eos_token_id=parts.ends,
             pad_token_id=_pad(parts),
             generator=None,
             uniforms=uniforms[mine],
@@ -177,7 +182,7 @@ def _scores(
     parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, likelihood: dict[str, Tensor]
 ) -> Tensor:
     """The reward of each response, shape (B,), on the CPU."""
-    texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
     asked = ([prompt.text for prompt in prompts], texts, [s.finished for s in samples])
     if not likelihood:
         return checked_scores(parts.reward.score(*asked), parts.reward.name, *asked[:2])
@@ -187,8 +192,7 @@ def _scores(
         for name, logprobs_BT in likelihood.items()
     }
     reward: Any = parts.reward
-    scores: Tensor = reward.score_knowing(*asked, known)
-    return scores
+    return checked_scores(reward.score_knowing(*asked, known), parts.reward.name, *asked[:2])
 
 
 def checked_scores(scores: Any, name: str, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:

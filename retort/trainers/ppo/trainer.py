@@ -17,6 +17,7 @@ from retort.config.data import AnswerType
 from retort.config.training import PPOConfig
 from retort.io.progress import Progress
 from retort.modeling import preemption
+from retort.modeling.chat import response_text
 from retort.modeling.checkpoint import Checkpoints
 from retort.modeling.curves import Curves
 from retort.modeling.fsdp import gathered, load_optimizer, placed, whole
@@ -185,7 +186,8 @@ def _watch(config: PPOConfig, state: PPOState, figures: Figures) -> None:
 def _flops_per_token(parts: Parts, config: PPOConfig, iteration: int) -> float:
     """2 x parameters a forward pass, 6 x a training pass (Kaplan et al. 2020, §2.1), of every model that sees it."""
     policy, critic = model_size(parts.policy), model_size(parts.critic.trunk)
-    forward = policy + model_size(parts.reference) + critic
+    # The policy reads twice: to sample, and for the log-probabilities that the update starts from.
+    forward = 2 * policy + model_size(parts.reference) + critic
     epochs = config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs
     return 2.0 * forward + parts.reward.flops_per_token + 6.0 * epochs * (policy + critic)
 
@@ -197,7 +199,7 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     with gathered(parts.policy), precision(config, parts.device):
         samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     load_weights(parts.policy, trained)
-    texts = parts.tokenizer.batch_decode([s.ids for s in samples], skip_special_tokens=True)
+    texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
     if (agree := parts.agree) is not None:
         agreeing = team().from_first(lambda: agree(parts.held_out, texts))
     else:

@@ -23,6 +23,7 @@ from retort.trainers.ppo.maths import (
     masked_mean,
     masked_sum,
     policy_loss,
+    sampler_weights,
     token_rewards,
     value_loss,
     whiten,
@@ -66,10 +67,20 @@ def leave_one_out(scores_B: Tensor, responses_per_prompt: int) -> Tensor:
     return (groups - others).view(-1)
 
 
-def advantages(episodes: Rollout, rewards_B: Tensor, config: PPOConfig, kl_coefficient: float) -> Advantages:
-    """Advantages and returns of a rollout, both (B, T), for the shaped rewards of its responses, (B,)."""
+def advantages(
+    episodes: Rollout, old_BT: Tensor, rewards_B: Tensor, config: PPOConfig, kl_coefficient: float
+) -> Advantages:
+    """Advantages and returns of a rollout, both (B, T).
+
+    Args:
+        episodes: The rollout.
+        old_BT: Log-probability of each token under the policy that it was sampled from (`old_logprobs`).
+        rewards_B: Shaped reward of each response.
+        config: Settings.
+        kl_coefficient: Weight of the KL penalty.
+    """
     mask = episodes.batch.response_mask_BT
-    kl = kl_estimate(episodes.logprobs_BT, episodes.reference_BT, mask, estimator=config.kl.estimator)
+    kl = kl_estimate(old_BT, episodes.reference_BT, mask, estimator=config.kl.estimator)
     scores = leave_one_out(rewards_B, config.responses_per_prompt) if config.prompt_baseline else rewards_B
     rewards = token_rewards(scores, kl, mask, kl_coefficient=kl_coefficient)
     values = episodes.values_BT
@@ -107,19 +118,25 @@ def update(
     Raises:
         NotFiniteError: a loss or gradient is not a finite number; no weight has seen it.
     """
-    found = advantages(episodes, rewards_B, config, kl_coefficient)
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
+    batches = [index.to(parts.device) for index in minibatches(len(episodes.scores_B), config, generator)]
     sums: dict[str, float] = {}
     count = 0
     if config.gradient_checkpointing:
         recompute_activations(parts.policy, parts.critic)
+    old_BT = old_logprobs(parts, episodes, batches, config)
+    found = advantages(episodes, old_BT, rewards_B, config, kl_coefficient)
     for _ in range(config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs):
-        for index in minibatches(len(episodes.scores_B), config, generator):
-            figures = _minibatch(parts, episodes, found, index.to(parts.device), config, optimizers)
+        # The same minibatches in another order: their passes round as those that gave the old log-probabilities.
+        for number in torch.randperm(len(batches), generator=generator).tolist():
+            figures = _minibatch(parts, episodes, old_BT, found, batches[number], config, optimizers)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
-    return {**_rollout_figures(episodes, found), **{name: value / count for name, value in sums.items()}}
+    return {
+        **_rollout_figures(episodes, old_BT, found, config),
+        **{name: value / count for name, value in sums.items()},
+    }
 
 
 def minibatches(episodes: int, config: PPOConfig, generator: torch.Generator) -> Sequence[Tensor]:
@@ -133,12 +150,39 @@ def minibatches(episodes: int, config: PPOConfig, generator: torch.Generator) ->
     return [order[start : start + config.minibatch_size] for start in range(0, episodes, config.minibatch_size)]
 
 
+@torch.no_grad()
+def old_logprobs(parts: Parts, episodes: Rollout, batches: Sequence[Tensor], config: PPOConfig) -> Tensor:
+    """Log-probability of each response token before the update, shape (B, T), by the passes of the update itself.
+
+    The sampler's own would not do: a cache rounds otherwise than a pass over whole texts, in bfloat16 by a quarter of
+    the probability, and rows that are packed with others otherwise than with these.
+
+    Args:
+        parts: The policy.
+        episodes: What it sampled.
+        batches: Numbers of the episodes of each minibatch; together all of them.
+        config: Settings.
+    """
+    workers = team()
+    found = torch.zeros_like(episodes.sampled_BT)
+    for index in batches:
+        for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
+            batch = episodes.batch.rows(rows)
+            with precision(config, parts.device):
+                logprobs, _ = token_logprobs(parts.policy, batch, temperature=config.temperature)
+            if counts:
+                found[rows, : batch.ids_BT.shape[1]] = logprobs
+    return workers.sum_tensor(found)
+
+
 @dataclass(frozen=True)
 class _Part:
     """Some episodes of a minibatch, as many as one pass takes."""
 
     parts: Parts
     episodes: Rollout
+    old_BT: Tensor
+    """Log-probabilities before the update."""
     found: Advantages
     config: PPOConfig
     rows: Tensor
@@ -150,6 +194,7 @@ class _Part:
 def _minibatch(
     parts: Parts,
     episodes: Rollout,
+    old_BT: Tensor,
     found: Advantages,
     index: Tensor,
     config: PPOConfig,
@@ -164,7 +209,7 @@ def _minibatch(
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
     for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
         # Divided by infinity, a pass that another process has to wait for adds nothing.
-        part = _Part(parts, episodes, found, config, rows, total if counts else math.inf)
+        part = _Part(parts, episodes, old_BT, found, config, rows, total if counts else math.inf)
         for name, value in (_critic_pass(part) | _policy_pass(part)).items():
             figures[name] += value
     figures = workers.sum_figures(figures)
@@ -177,7 +222,7 @@ def _minibatch(
     figures |= {name: float(norm) for name, norm in norms.items()}
     for name, value in figures.items():
         if not math.isfinite(value):
-            inputs = {"old_logprobs": episodes.logprobs_BT, "advantages": found.advantages, "returns": found.returns}
+            inputs = {"old_logprobs": old_BT, "advantages": found.advantages, "returns": found.returns}
             seen = {key: tensor[index] for key, tensor in inputs.items()}
             raise NotFiniteError(seen, (name, torch.tensor(value)), index.tolist())
     for optimizer in (optimizers.critic, optimizers.policy):
@@ -213,12 +258,17 @@ def _policy_pass(part: _Part) -> dict[str, float]:
     length, mask = batch.ids_BT.shape[1], batch.response_mask_BT
     with precision(config, part.parts.device):
         logprobs, entropy = token_logprobs(part.parts.policy, batch, temperature=config.temperature, entropy=True)
+    old_BT = part.old_BT[part.rows, :length]
+    weights_BT = None
+    if config.sampler_cap is not None:
+        weights_BT = sampler_weights(old_BT, episodes.sampled_BT[part.rows, :length], mask, cap=config.sampler_cap)
     loss = policy_loss(
         logprobs,
-        episodes.logprobs_BT[part.rows, :length],
+        old_BT,
         part.found.advantages[part.rows, :length],
         mask,
         clip=config.clip,
+        weights_BT=weights_BT,
         total_tokens=part.total_tokens,
     )
     loss.loss.backward()
@@ -240,13 +290,18 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _rollout_figures(episodes: Rollout, found: Advantages) -> dict[str, float]:
+def _rollout_figures(episodes: Rollout, old_BT: Tensor, found: Advantages, config: PPOConfig) -> dict[str, float]:
     mask = episodes.batch.response_mask_BT
-    kl = kl_estimate(episodes.logprobs_BT, episodes.reference_BT, mask)
+    difference = old_BT - episodes.sampled_BT
+    capped = difference > math.log(config.sampler_cap or math.inf)
+    kl = kl_estimate(old_BT, episodes.reference_BT, mask)
     return {
         "score": float(episodes.scores_B.mean()),
         "score_deviation": float(episodes.scores_B.std(unbiased=False)),
         "kl": float(masked_sum(kl, mask)) / len(episodes.scores_B),
+        # How far the sampler's arithmetic is from the training passes', nats a token, and tokens weighed at the cap.
+        "sampler_difference": float(masked_mean(difference.abs(), mask)),
+        "sampler_capped": float(masked_mean(capped.float(), mask)),
         "response_tokens": float(mask.sum()) / len(episodes.scores_B),
         "finished": float(episodes.finished_B.float().mean()),
         "explained_variance": explained_variance(episodes.values_BT, found.returns, mask),

@@ -13,7 +13,7 @@ from retort.errors import TrainingError
 from retort.io.files import explain_writes
 from retort.io.progress import Progress
 from retort.modeling import preemption
-from retort.modeling.chat import prompt_ids, response_ids
+from retort.modeling.chat import holds_markup, prompt_ids, response_ids
 from retort.modeling.curves import Curves
 from retort.modeling.fsdp import is_sharded, local, save_whole
 from retort.modeling.loading import load_model, load_tokenizer, model_size
@@ -95,7 +95,7 @@ def train_sft(
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             callbacks=[_log(curves, progress)],
-            peft_config=adapter_settings(config.lora),
+            peft_config=adapter_settings(config.lora, model),
         )
         trainer.remove_callback(PrinterCallback)  # it prints every figure to stdout
         with explain_writes(state, kept="training goes on from its last checkpoint"):
@@ -125,6 +125,11 @@ def tokenize(
 ) -> list[dict[str, list[int]]]:
     """Examples as `input_ids` with a `completion_mask` (1 = response token, counts); those too long are left out."""
     rows = []
+    cut = sum(holds_markup(tokenizer, example.response) for example in examples)
+    if cut:
+        logging.getLogger(__name__).warning(
+            "sft: %d of %d responses hold what ends or begins a turn; they are trained up to there", cut, len(examples)
+        )
     for example in examples:
         prompt, response = prompt_ids(tokenizer, example.prompt), response_ids(tokenizer, example.response)
         if len(prompt) + len(response) <= max_length:

@@ -16,7 +16,7 @@ from retort.engines.sampler import Sample
 from retort.errors import EngineError, InputError, StorageError
 from retort.modeling.chat import prompt_ids
 
-SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=2, max_new_tokens=12, batch_size=4)
+SAMPLING = SamplingConfig(temperatures=[0.0, 1.0], samples=2, max_new_tokens=12, batch_size=1)  # in pools of four
 PROMPTS = [{"prompt_id": f"p{index}", "prompt": "how many cards now ? " * (index % 3 + 1)} for index in range(6)]
 REQUESTS = plan_requests(PROMPTS, SAMPLING, seed=7, stage="teacher_responses")
 
@@ -155,3 +155,76 @@ def test_a_full_disk_keeps_the_responses_that_were_written(engine, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert log.stat().st_size == 2000
     assert answer(engine, REQUESTS, SAMPLING, log, words="teacher") == whole
+
+
+FOLLOWS = {
+    "model": "The", "The": "answer", "answer": "is", "is": "18", "18": ".", ".": "<end_turn>", "<end_turn>": "<turn>",
+    "<turn>": "user", "user": "Final", "Final": "5", "5": "<end_turn>",
+}  # fmt: skip
+WORDS = [
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<turn>",
+    "<end_turn>",
+    "<unk>",
+    "user",
+    "model",
+    "Q",
+    *["The", "answer", "is", "18", ".", "Final", "5"],
+]
+TURNS = (
+    "<bos> {% for m in messages %}<turn> {{ 'model' if m.role == 'assistant' else 'user' }} {{ m.content }} <end_turn> "
+    "{% endfor %}{% if add_generation_prompt %}<turn> model{% endif %}"
+)
+
+
+def scripted_folder(folder, *, ends, template=TURNS):
+    """A model whose every next token follows from the last: it says "The answer is 18 ." and opens a user's turn."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    ids = {word: number for number, word in enumerate(WORDS)}
+    core = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    core.decoder, core.pre_tokenizer = decoders.Fuse(), pre_tokenizers.Split(" ", "removed")
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
+        additional_special_tokens=["<turn>", "<end_turn>"], chat_template=template,
+    ).save_pretrained(folder)  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=len(WORDS), hidden_size=len(WORDS) + len(WORDS) % 2, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=1, num_key_value_heads=1, head_dim=8, max_position_embeddings=128,
+        tie_word_embeddings=False, bos_token_id=2, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.model.norm.weight.fill_(1)
+        model.model.embed_tokens.weight[:, : len(WORDS)] = torch.eye(len(WORDS))
+        for first, second in FOLLOWS.items():
+            model.lm_head.weight[ids[second], ids[first]] = 9.0
+    model.generation_config = GenerationConfig(
+        bos_token_id=2, pad_token_id=0, eos_token_id=[ids[word] for word in ends]
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ends", "template", "said", "tokens"),
+    [
+        (["<eos>"], TURNS, "Theansweris18.", 6),  # the template's own end
+        (["<eos>", "<end_turn>"], TURNS, "Theansweris18.", 6),
+        # A template that ends no turn: the generation configuration does, by the token that opens the user's.
+        (["<eos>", "<turn>"], TURNS.replace("<end_turn> ", ""), "Theansweris18.<end_turn>", 7),
+        (["<eos>", "is"], TURNS, "Theanswer", 3),
+    ],
+)
+def test_a_response_ends_where_its_turn_does(tmp_path, ends, template, said, tokens):
+    engine = LocalEngine(scripted_folder(tmp_path / "m", ends=ends, template=template), file="x")
+    (batch,) = engine.generate(
+        [replace(REQUESTS[0], prompt="Q", temperature=0.0)], SAMPLING.model_copy(update={"max_new_tokens": 24})
+    )
+    assert (batch[0].finish_reason, batch[0].response_tokens) == ("stop", tokens)
+    assert batch[0].response == said.replace("<end_turn>", "")

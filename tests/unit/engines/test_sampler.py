@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from retort.engines.sampler import choose, sample
+from retort.modeling.abilities import abilities_of
 
 PROMPTS = [[7, 8, 9], [7, 8, 9], [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20], [21], [7, 8, 9], [30, 31, 32, 33]]
 
@@ -143,3 +144,94 @@ def test_sample_frequencies_follow_the_distribution(tiny_model):
     for token in expected.topk(5).indices:
         p = expected[token].item()
         assert abs(counts[token].item() - 4000 * p) < 5 * (4000 * p * (1 - p)) ** 0.5
+
+
+def test_finished_rows_make_place_for_waiting_prompts(tiny_model):
+    """Lengths of 1 to 40 tokens, 8 rows at once: static batches would wait for the longest of each."""
+    model = tiny_model()
+    draw = torch.Generator().manual_seed(0)
+    prompts = [
+        torch.randint(5, 300, (int(n),), generator=draw).tolist() for n in torch.randint(2, 30, (48,), generator=draw)
+    ]
+    passes = []
+    abilities_of(model)  # whose trials are no passes to count
+    watch = model.register_forward_pre_hook(
+        lambda _m, _a, given: passes.append(given["input_ids"].shape), with_kwargs=True
+    )
+    ends = list(range(5, 25))  # 20 of 320 tokens: some responses end at once, others late
+    found = run(model, prompts, temperature=1.0, batch_size=8, new=40, eos=ends)
+    watch.remove()
+    lengths = [len(one.ids) for one in found]
+    assert min(lengths) < 4
+    assert max(lengths) > 25
+    steps = sum(1 for shape in passes if shape[1] == 1)
+    order = sorted(range(48), key=lambda index: (-len(prompts[index]), prompts[index], index))
+    static = sum(max(lengths[index] for index in order[start : start + 8]) - 1 for start in range(0, 48, 8))
+    assert steps < 0.75 * static
+    assert max(shape[0] for shape in passes) <= 8
+    for prompt, one in zip(prompts, found, strict=True):
+        expected = full_pass(model, prompt, one.ids).gather(1, torch.tensor(one.ids)[:, None]).squeeze(1)
+        torch.testing.assert_close(torch.tensor(one.logprobs), expected, atol=1e-4, rtol=0)
+        assert one.finished == (one.ids[-1] in ends)
+
+
+def test_samples_of_a_prompt_read_it_once(tiny_model):
+    model, passes = tiny_model(), []
+    abilities_of(model)
+    model.register_forward_pre_hook(lambda _m, _a, given: passes.append(given["input_ids"].shape), with_kwargs=True)
+    run(model, [[7, 8, 9]] * 6 + [[10, 11]] * 2, temperature=1.0, batch_size=8, new=4, eos=-1)
+    assert passes[0] == (2, 3)
+    assert passes[1] == (8, 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_seed_gives_the_same_response_whatever_the_batch(tiny_model, batch_size):
+    model, ends = tiny_model(), list(range(5, 35))
+    uniforms = torch.rand(6, 20, generator=torch.Generator().manual_seed(4))
+    whole = run(model, temperature=1.0, uniforms=uniforms, batch_size=6, eos=ends)
+    assert len({len(one.ids) for one in whole}) > 2
+    for index in range(6):
+        (one,) = run(
+            model,
+            PROMPTS[index : index + 1],
+            temperature=1.0,
+            uniforms=uniforms[index : index + 1],
+            batch_size=1,
+            eos=ends,
+        )
+        assert one.ids == whole[index].ids
+    assert [one.ids for one in run(model, temperature=1.0, uniforms=uniforms, batch_size=batch_size, eos=ends)] == [
+        one.ids for one in whole
+    ]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.7])
+def test_responses_of_rows_that_joined_late_follow_the_distribution(tiny_model, top_p):
+    """Chi-square of the second token given the first, over 6,000 responses of two tokens in batches of 512.
+
+    Of a vocabulary of 320, tokens that are expected fewer than five times are counted together.
+    """
+    from scipy.stats import chi2
+
+    model, count = tiny_model(), 6000
+    found = run(model, [[7, 8, 9]] * count, temperature=0.5, top_p=top_p, batch_size=512, new=2, eos=-1, seed=3)
+    first = max({one.ids[0] for one in found}, key=[one.ids[0] for one in found].count)
+    seconds = [one.ids[1] for one in found if one.ids[0] == first]
+    assert len(seconds) > 100
+    with torch.no_grad():
+        chances = (model(torch.tensor([[7, 8, 9, first]])).logits[0, -1].double() / 0.5).softmax(-1)
+    if top_p < 1:
+        ordered, place = chances.sort(descending=True)
+        kept = place[: int((ordered.cumsum(0) < top_p).sum()) + 1]
+        nucleus = torch.zeros_like(chances)
+        nucleus[kept] = chances[kept]
+        chances = nucleus / nucleus.sum()
+    expected = chances * len(seconds)
+    observed = torch.bincount(torch.tensor(seconds), minlength=len(chances)).double()
+    assert not observed[chances == 0].any()
+    often = expected >= 5
+    cells = [(float(observed[often][i]), float(expected[often][i])) for i in range(int(often.sum()))]
+    cells.append((float(observed[~often].sum()), float(expected[~often].sum())))
+    statistic = sum((seen - wanted) ** 2 / wanted for seen, wanted in cells if wanted > 0)
+    assert len(cells) > 3
+    assert chi2.sf(statistic, len(cells) - 1) > 1e-3

@@ -83,3 +83,11 @@ def test_no_answer_at_all_says_how_to_get_some(evaluate):
 def test_held_out_prompts_take_no_settings_of_the_harness():
     with pytest.raises(ValueError, match="num_fewshot: only for a task of lm-evaluation-harness"):
         BenchmarkConfig(name="heldout", num_fewshot=2)
+
+
+def test_a_gold_answer_that_is_no_number_is_counted_and_its_prompt_not_asked(evaluate, caplog):
+    rows, _ = evaluate([prompt("a", "72 clips"), prompt("b", "many"), prompt("c", "some")], "The answer is 72.")
+    assert [(row["item_id"], row["correct"]) for row in rows] == [("a", True)]
+    assert "2 of 3 gold answers are no number, so their prompts are not asked; the first is 'many'" in caplog.text
+    with pytest.raises(InputError, match="none of the 1 gold answers is a number"):
+        evaluate([prompt("b", "many")], "1")

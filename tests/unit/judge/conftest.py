@@ -14,7 +14,7 @@ def judge(tmp_path):
     made = []
 
     def make(say, **settings):
-        config = JudgeConfig(model={"type": "recorded", "path": "unused"}, **settings)
+        config = JudgeConfig(model={"engine": {"type": "recorded", "path": "unused"}}, **settings)
         folder = tmp_path / str(len(made))
         folder.mkdir()
         made.append(folder)

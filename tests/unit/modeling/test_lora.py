@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from retort.config.training import LoraConfig, RewardConfig
+from retort.modeling.abilities import abilities_of
 from retort.modeling.batch import pad_batch
 from retort.modeling.logprobs import length_sorted_batches, response_logprobs, token_logprobs
 from retort.modeling.lora import recompute_activations, with_adapters
@@ -27,6 +28,7 @@ def gradient_and_forwards(model):
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
 def test_recomputing_activations_runs_layers_twice_and_gives_the_same_gradient(tiny_model, architecture):
     plain = tiny_model(architecture)
+    abilities_of(plain)  # whose trials are no passes to count
     recomputing = copy.deepcopy(plain)
     recomputing.gradient_checkpointing_enable()
     recompute_activations(recomputing)

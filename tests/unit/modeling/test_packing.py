@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from retort.modeling import packing
+from retort.modeling.abilities import abilities_of
 from retort.modeling.batch import pad_batch
 from retort.modeling.logprobs import token_logprobs
-from retort.modeling.packing import can_pack, can_share, first_fit, hidden_states, pack
+from retort.modeling.packing import first_fit, hidden_states, pack
 
 PROMPTS = [[7, 8, 9], [10], [11, 12, 13, 14, 15, 16], [17, 18], [19, 20, 21]]
 RESPONSES = [[20, 21, 1], [22, 1], [23, 24, 25, 26, 27, 28], [29, 30, 31], []]
@@ -104,17 +106,18 @@ def test_log_probabilities_and_gradients_behind_shared_prompts_are_those_of_sing
 
 
 def test_models_that_do_not_see_everything_share_no_prompts(tiny_model):
-    assert [can_share(tiny_model(name)) for name in ARCHITECTURES] == [True, True, False, True]
-    windowed = tiny_model("qwen2")
-    windowed.config.layer_types = ["full_attention", "sliding_attention"]
-    assert not can_share(windowed)
-    assert can_pack(windowed)
+    assert [abilities_of(tiny_model(name)).shares for name in ARCHITECTURES] == [True, True, False, True]
+    config = tiny_model("qwen2").config
+    config.layer_types, config.sliding_window = ["full_attention", "sliding_attention"], 8
+    windowed = AutoModelForCausalLM.from_config(config)
+    assert not abilities_of(windowed).shares
+    assert abilities_of(windowed).packs
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_hidden_states_are_those_of_single_sequences(tiny_model, architecture):
     model, whole = tiny_model(architecture), batch()
-    assert can_pack(model)
+    assert abilities_of(model).packs
     found = hidden_states(model, whole, whole.attention_mask_BT.bool()).detach()
     torch.testing.assert_close(found, single(model, PROMPTS, RESPONSES), atol=1e-5, rtol=0)
 
@@ -141,11 +144,12 @@ def test_models_that_cannot_be_packed_are_padded_and_give_the_same(tiny_model, k
         model._is_stateful = True
     elif kind == "kernel":
         model.config._attn_implementation_internal = "flash_attention_2"
-        assert not can_pack(model)
+        assert not abilities_of(model).packs
         model.config._attn_implementation_internal, model._is_stateful = "sdpa", True  # it cannot run here
     else:
         model.config.layer_types = ["full_attention", "linear_attention"]
-    assert not can_pack(model)
+    assert not abilities_of(model).packs
+    shapes.clear()  # of the trials
     found, _ = token_logprobs(model, whole)
     assert shapes == [(5, 12)]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

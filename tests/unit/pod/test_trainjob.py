@@ -12,7 +12,8 @@ from retort.errors import ClusterError, InterruptionError, StageError
 from retort.io.objects import Objects
 from retort.modeling import preemption
 from retort.pod import trainjob
-from retort.run.graph import BY_NAME, task_of
+from retort.run.tasks import graph
+from tests.conftest import training_config
 
 JOB = {"metadata": {"labels": {}}, "spec": {"trainer": {"numNodes": 2}}}
 
@@ -80,7 +81,7 @@ def run(tmp_path, monkeypatch):
     def go(cluster):
         cluster.results = Objects.of(str(tmp_path), "trainjobs")
         monkeypatch.setattr(trainjob.TrainJobs, "here", lambda: trainjob.TrainJobs(cluster, cluster, "retort"))
-        task = task_of(BY_NAME["sft"], "")
+        task = graph(training_config(), tmp_path).by_address["sft-sft"]
         return trainjob.run(task, [json.dumps({"remote": str(tmp_path)}), "sha256:in"], JOB)
 
     yield go
@@ -103,7 +104,7 @@ def test_nodes_are_told_the_task_and_a_new_attempt_has_the_same_name(run, monkey
     kept = first.made
     told = json.loads(kept["spec"]["trainer"]["args"][-1])
     assert kept["spec"]["trainer"]["args"][:3] == ["python3", "-m", "retort.pod.node"]
-    assert (told["stage"], told["given"][1], told["job"]) == ("sft", "sha256:in", kept["metadata"]["name"])
+    assert (told["item"], told["given"][1], told["job"]) == ("sft", "sha256:in", kept["metadata"]["name"])
     run(second)
     monkeypatch.setenv("RETORT_RUN", "another")
     run(other)

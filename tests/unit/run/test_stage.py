@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import yaml
 
-from retort.config import load_keys
-from retort.run import code_hash
+from retort.errors import InputError
 from retort.run import stage as stages
-from retort.run.graph import BY_NAME, Task
-from retort.run.paths import Paths
-from retort.run.stage import Context
+from retort.run.stage import context_of
 
 
 @pytest.fixture
 def task(training_root):
-    """`task()`: the reward stage of one workspace, as its configuration is now."""
+    """`task()`: a learned reward of one workspace, as its configuration is now."""
     root = training_root()
 
     def make():
-        stage = BY_NAME["reward"]
-        return Context(Task(stage, {}), load_keys(root / "params.yaml", stage.params), Paths(root))
+        return context_of("reward", {"reward": "learned"}, root)
 
     return make
 
@@ -43,7 +41,7 @@ def test_state_of_other_parameters_names_those_that_differ(task, caplog):
     change(task, steps=60, lora={"rank": 4})
     assert not (task().state() / "step-1.pt").exists()
     (line,) = caplog.messages
-    assert line.startswith("reward: the state of an earlier attempt is not resumed from, for ")
+    assert line.startswith("reward-learned: the state of an earlier attempt is not resumed from, for ")
     assert "parameter reward.steps differs (4 then, 60 now)" in line
     assert "parameter reward.lora.rank differs (None then, 4 now)" in line
     assert "reward.batch_size" not in line
@@ -54,10 +52,9 @@ def test_state_of_other_parameters_names_those_that_differ(task, caplog):
 def test_state_of_other_inputs_and_code_names_their_files(task, caplog, monkeypatch):
     (task().state() / "step-1.pt").write_text("x")
     (task().paths.model("sft") / "note.txt").write_text("another student")
-    honest = code_hash.code_hash
-    monkeypatch.setattr(
-        stages, "code_hash", lambda files: "0" if files == ["retort/rewards/learned/train.py"] else honest(files)
-    )
+    honest = stages.file_hashes
+    changed = {"retort/rewards/learned/train.py": "0"}
+    monkeypatch.setattr(stages, "file_hashes", lambda *given: honest(*given) | changed)
     assert not (task().state() / "step-1.pt").exists()
     (line,) = caplog.messages
     assert line.endswith("for input outputs/models/sft differs; code retort/rewards/learned/train.py differs")
@@ -74,7 +71,14 @@ def test_state_that_does_not_say_what_it_was_made_of_is_not_trusted(task, caplog
     assert caplog.messages[0].endswith("it does not say what it was made of")
 
 
+def test_a_task_whose_input_is_not_there_yet_says_which_one_and_what_to_do(task):
+    shutil.rmtree(task().paths.model("sft"))
+    with pytest.raises(InputError, match=r"outputs/models/sft: does not exist, but reward-learned reads it\. Run the"):
+        task().state()
+    assert not task().paths.state("reward-learned").exists()
+
+
 def test_an_empty_folder_such_as_a_mounted_volume_is_no_news(task, caplog):
-    task().paths.state("reward").mkdir(parents=True)
+    task().paths.state("reward-learned").mkdir(parents=True)
     assert task().state().exists()
     assert caplog.messages == []

@@ -13,6 +13,7 @@ from retort.io.files import content_hash
 from retort.modeling.chat import prompt_ids
 from retort.modeling.loading import Reference, load_tokenizer, write_reference
 from retort.run.stage import run_stage
+from tests.conftest import write_params
 
 pytestmark = pytest.mark.timeout(600)
 """Importing the harness takes long on a machine that is busy."""
@@ -39,7 +40,8 @@ def root(tmp_path, tiny_model_folder):
     solved = [{"question": f"{index} eggs ?", "answer": f"#### {index}"} for index in range(5)]
     (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in solved))
     evaluate = {"benchmarks": [HELDOUT, GSM8K], "max_new_tokens": 16, "batch_size": 5}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"answer": "number", "evaluate": evaluate}))
+    prompts = {"decontaminate": ["gsm8k.jsonl"]}
+    write_params(tmp_path, evaluate=evaluate, prompts=prompts)
     return tmp_path
 
 
@@ -125,10 +127,16 @@ def test_two_runs_write_the_same_bytes(root):
 
 
 def test_a_recorded_teacher_cannot_be_evaluated(root):
-    reference = Reference("recorded:x", engine={"type": "recorded", "path": "x", "format": "responses"})
-    write_reference(root / "outputs/models/teacher", reference)
-    with pytest.raises(ConfigError, match=r"evaluate.models names 'teacher'.*Leave it out"):
+    file = root / "params.yaml"
+    values = yaml.safe_load(file.read_text())
+    values["models"]["teacher"] = {"engine": {"type": "recorded", "path": "x"}}
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"stage evaluate has no task teacher-heldout; it has base-heldout, .*sft-"):
         evaluate(root, model="teacher")
+    values["evaluate"]["models"] = ["teacher", "sft"]
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"evaluate\.models: 'teacher' is a file of recorded responses.*leave it out"):
+        evaluate(root)
 
 
 def test_a_prompt_longer_than_the_context_names_the_benchmark_s_file(root):

@@ -23,6 +23,7 @@ from retort.run.paths import Paths
 from retort.run.stage import run_stage
 from retort.stages import judging
 from retort.trainers.sft.examples import agreeing_responses
+from tests.conftest import write_params
 from tests.unit.judge.stand_ins import Scripted, grades, prefers, verdict
 
 TEACHER = {"a": ["one", "three", "fifteen"], "b": ["x", "xx", "xx"], "v": ["w", "www"]}
@@ -50,17 +51,16 @@ def workspace(tmp_path):
         }
         write_table(paths.prompts("train"), [rows["a"], rows["b"]], PROMPTS)
         write_table(paths.prompts("validation"), [rows["v"]], PROMPTS)
-        write_table(paths.responses("teacher_responses", 0), responses(TEACHER, "teacher"), RESPONSES)
-        write_table(paths.responses("student_responses", 0), responses(STUDENT, "student"), RESPONSES)
-        params = {
-            "seed": 0,
-            "answer": "open",
-            "judge": {"model": {"type": "recorded", "path": "judgements.parquet"}, **judge},
-            "teacher_responses": {"shards": [0]},
-            "student_responses": {"shards": [0]},
-            "reward_data": {"balance": False},
-        }
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        write_table(paths.responses("teacher", 0), responses(TEACHER, "teacher"), RESPONSES)
+        write_table(paths.responses("sft", 0), responses(STUDENT, "sft"), RESPONSES)
+        write_params(
+            tmp_path,
+            answer="open",
+            judge={"model": {"engine": {"type": "recorded", "path": "judgements.parquet"}}, **judge},
+            teacher_responses={"shards": [0]},
+            student_responses={"shards": [0]},
+            reward_data={"balance": False},
+        )
         return tmp_path
 
     return make
@@ -71,7 +71,7 @@ def say(monkeypatch):
     """Puts a stand-in in the place of the judge's engine."""
 
     def set_judge(function):
-        monkeypatch.setattr(judging, "_engine", lambda *_: Scripted(function))
+        monkeypatch.setattr(judging, "judge_engine", lambda *_: Scripted(function))
 
     return set_judge
 
@@ -95,9 +95,9 @@ def test_students_are_held_against_the_label(workspace, say):
     root = workspace()
     say(prefers(len))
     run_stage("votes", {}, root)
-    metrics = run_stage("reward_data", {}, root)
-    rows = read_table(Paths(root).reward_data("train"), REWARD_EXAMPLES)
-    student = {row["response"]: row["label"] for row in rows if row["source"] == "student"}
+    metrics = run_stage("reward_data", {"reward": "learned"}, root)
+    rows = read_table(Paths(root).reward_data("learned", "train"), REWARD_EXAMPLES)
+    student = {row["response"]: row["label"] for row in rows if row["source"] == "sft"}
     assert student == {"eighteen!": 1, "on": 0, "xxx": 1}  # "fifteen" repeats the teacher's
     teacher = {row["response"]: row["label"] for row in rows if row["source"] == "teacher"}
     assert teacher == {"one": 0, "three": 0, "fifteen": 1, "x": 0, "xx": 1}
@@ -112,8 +112,8 @@ def test_what_the_judge_does_not_decide_is_left_out(workspace, say):
     say(prefers(len))
     run_stage("votes", {}, root)
     say(lambda _, user: verdict(user, "A") if "eighteen!" in user else prefers(len)(_, user))
-    metrics = run_stage("reward_data", {}, root)
-    rows = read_table(Paths(root).reward_data("train"), REWARD_EXAMPLES)
+    metrics = run_stage("reward_data", {"reward": "learned"}, root)
+    rows = read_table(Paths(root).reward_data("learned", "train"), REWARD_EXAMPLES)
     assert "eighteen!" not in {row["response"] for row in rows}
     assert (metrics["undecided"], metrics["judge"]["swayed_share"]) == (1, 0.25)
 
@@ -181,7 +181,7 @@ def test_a_file_without_a_verdict_says_so(workspace):
 def test_a_judge_that_is_not_there_is_named(workspace):
     root = workspace()
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["judge"]["model"] = {"type": "transformers", "model": "models/judge"}
+    params["judge"]["model"] = {"source": "models/judge"}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(ConfigError, match=r"models/judge: no such folder"):
         run_stage("votes", {}, root)
@@ -191,7 +191,7 @@ def test_a_model_judges_with_its_chat_template(workspace, tiny_model_folder):
     root = workspace(max_new_tokens=4)
     tiny_model_folder(name="judge")
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["judge"]["model"] = {"type": "transformers", "model": "judge"}
+    params["judge"]["model"] = {"source": "judge"}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     # its context of 256 tokens is too short for the judge's instructions, and the error says which call
     with pytest.raises(InputError, match=r"prompt '[abv]/pair-[0-9a-f]{12}' has \d+ tokens"):

@@ -5,33 +5,37 @@ from __future__ import annotations
 import pytest
 import torch
 
-from retort.config import load_keys
 from retort.errors import InputError, ModelError
 from retort.io.files import content_hash
 from retort.modeling.batch import pad_batch
 from retort.modeling.loading import load_model
 from retort.modeling.logprobs import token_logprobs
 from retort.rewards.learned.model import RewardModel, load_trunk
-from retort.run.graph import BY_NAME, Task
-from retort.run.paths import Paths
-from retort.run.stage import Context, run_stage
-from retort.stages import ppo
+from retort.run.stage import context_of, run_stage
+from retort.stages.train import _training
 from retort.trainers.ppo import trainer
+from retort.trainers.ppo.method import _parts
 from retort.trainers.ppo.optimizers import make_optimizers
 from retort.trainers.ppo.rollout import frozen_logprobs
 from retort.trainers.ppo.trainer import PPOState, _iterate
 from retort.trainers.ppo.weights import snapshot, trained_weights
 
+PPO = {"student": "ppo"}
 
-def context_of(root, name):
-    stage = BY_NAME[name]
-    return Context(Task(stage, {}), load_keys(root / "params.yaml", stage.params), Paths(root))
+
+def training_of(root):
+    """What the method is given for the student."""
+    return _training(context_of("ppo", PPO, root), "ppo", "learned")
+
+
+def parts_of(root):
+    return _parts(training_of(root))
 
 
 def test_adapters_share_one_copy_of_the_weights_with_critic_and_reference(with_reward):
     root = with_reward(reward={"likelihood": ["sft"]}, ppo={"lora": {"rank": 2, "alpha": 4}})
-    context = context_of(root, "ppo")
-    parts = ppo._parts(context)
+    training = training_of(root)
+    parts = _parts(training)
     base = parts.policy.get_base_model()
     shared = [parts.critic.trunk.get_base_model(), parts.reference.get_base_model()]
     shared.append(parts.reward.judges["sft"].model.get_base_model())
@@ -47,7 +51,7 @@ def test_adapters_share_one_copy_of_the_weights_with_critic_and_reference(with_r
 
 def test_what_shares_weights_computes_what_copies_would(with_reward):
     root = with_reward(reward={"likelihood": ["sft"]}, ppo={"lora": {"rank": 2, "alpha": 4}})
-    parts = ppo._parts(context_of(root, "ppo"))
+    parts = parts_of(root)
     batch = pad_batch([[5, 6, 7], [8, 9]], [[10, 11], [12, 13, 1]], 0)
     before = frozen_logprobs(parts.reference, batch, temperature=1.0)
     # Whatever policy and critic learn, the reference stays the SFT student.
@@ -68,12 +72,12 @@ def test_what_shares_weights_computes_what_copies_would(with_reward):
 def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_reward):
     settings = {"lora": {"rank": 2, "alpha": 4}}
     root = with_reward(reward={"lora": settings["lora"], "learning_rate": 0.05}, ppo=settings)
-    trunk = root / "outputs/models/reward/trunk"
+    trunk = root / "outputs/rewards/learned/trunk"
     assert not (trunk / "model.safetensors").exists()
     assert str(root) not in (trunk / "adapter_config.json").read_text()
     folders = {name: root / "outputs/models" / name for name in ("teacher", "sft")}
     alone = RewardModel.load(trunk.parent, folders)
-    parts = ppo._parts(context_of(root, "ppo"))
+    parts = parts_of(root)
     assert parts.reward.trunk.get_base_model() is parts.policy.get_base_model()
     asked = (["3 + 4 ?", "5 - 1 ?"], ["seven", "4"], [True, False])
     expected = alone.score(*asked)
@@ -85,15 +89,15 @@ def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_rew
     torch.testing.assert_close(parts.reward.score(*asked), expected)
     with alone.adapted.disable_adapter():
         assert (alone.score(*asked) - expected).abs().max() > 1e-4
-    assert run_stage("ppo", {}, root)["iterations"] == 2
+    assert run_stage("ppo", PPO, root)["iterations"] == 2
     assert not [name for name in load_model(root / "outputs/models/ppo").state_dict() if "lora" in name]
 
 
 def test_the_critic_can_start_from_a_reward_model_of_adapters(with_reward):
     lora = {"rank": 2, "alpha": 4}
     root = with_reward(reward={"lora": lora, "learning_rate": 0.05}, ppo={"critic_init": "reward", "lora": lora})
-    parts = ppo._parts(context_of(root, "ppo"))
-    merged = load_trunk(root / "outputs/models/reward", {"sft": root / "outputs/models/sft"}).merge_and_unload()
+    parts = parts_of(root)
+    merged = load_trunk(root / "outputs/rewards/learned", {"sft": root / "outputs/models/sft"}).merge_and_unload()
     name = "model.layers.0.self_attn.q_proj"
     found = parts.critic.trunk.get_submodule(name).base_layer.weight
     torch.testing.assert_close(found, merged.get_submodule(name).weight)
@@ -102,19 +106,19 @@ def test_the_critic_can_start_from_a_reward_model_of_adapters(with_reward):
 
 def test_policy_and_critic_train_their_own_adapters_alone(with_reward):
     root = with_reward(ppo={"lora": {"rank": 2, "alpha": 4}, "critic_warmup": 2, "critic_learning_rate": 0.1})
-    context = context_of(root, "ppo")
-    parts = ppo._parts(context)
+    training = training_of(root)
+    parts = _parts(training)
     frozen = {n: p.detach().clone() for n, p in parts.policy.named_parameters() if "lora" not in n}
     policy, critic = snapshot(parts.policy), [p.detach().clone() for p in parts.critic.trunk_parameters()]
     state = PPOState(kl_coefficient=0.05, averaged_policy=snapshot(parts.policy))
-    optimizers = make_optimizers(parts, context.config.ppo)
+    optimizers = make_optimizers(parts, training.settings)
 
     def changed(before, now):
         return any(not torch.equal(one, other) for one, other in zip(before, now, strict=True))
 
     # In the critic's first step its zero-initialised last layer passes no gradient on to its trunk.
     for warm in (True, True, False):
-        _iterate(parts, context.config.ppo, optimizers, state, seed=0, state_folder=root)
+        _iterate(parts, training.settings, optimizers, state, seed=0, state_folder=root)
         assert changed(policy.values(), snapshot(parts.policy).values()) is not warm
     assert changed(critic, parts.critic.trunk_parameters())
     assert all(torch.equal(frozen[n], p) for n, p in parts.policy.named_parameters() if n in frozen)
@@ -123,7 +127,7 @@ def test_policy_and_critic_train_their_own_adapters_alone(with_reward):
 def test_a_killed_run_with_adapters_ends_as_if_nothing_had_happened(with_reward, monkeypatch):
     settings = {"lora": {"rank": 2, "alpha": 4}, "iterations": 3, "critic_warmup": 0, "learning_rate": 0.01}
     whole, killed = with_reward("whole", ppo=settings), with_reward("killed", ppo=settings)
-    run_stage("ppo", {}, whole)
+    run_stage("ppo", PPO, whole)
     honest = trainer.update
 
     def update(*args, iteration, **kwargs):
@@ -133,32 +137,32 @@ def test_a_killed_run_with_adapters_ends_as_if_nothing_had_happened(with_reward,
 
     monkeypatch.setattr(trainer, "update", update)
     with pytest.raises(KeyboardInterrupt):
-        run_stage("ppo", {}, killed)
+        run_stage("ppo", PPO, killed)
     monkeypatch.setattr(trainer, "update", honest)
-    run_stage("ppo", {}, killed)
+    run_stage("ppo", PPO, killed)
     assert content_hash(killed / "outputs/models/ppo") == content_hash(whole / "outputs/models/ppo")
 
 
 def test_the_critic_can_start_from_the_reward_model(with_reward):
     root = with_reward(ppo={"critic_init": "reward"})
-    parts = ppo._parts(context_of(root, "ppo"))
-    expected = load_model(root / "outputs/models/reward/trunk").state_dict()
+    parts = parts_of(root)
+    expected = load_model(root / "outputs/rewards/learned/trunk").state_dict()
     found = parts.critic.trunk.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
-    run_stage("ppo", {}, root)
+    run_stage("ppo", PPO, root)
 
 
 def test_a_critic_does_not_start_from_a_reward_model_that_reads_other_tokens(with_reward):
     root = with_reward(ppo={"critic_init": "reward"})
-    template = root / "outputs/models/reward/trunk/chat_template.jinja"
+    template = root / "outputs/rewards/learned/trunk/chat_template.jinja"
     template.write_text(template.read_text().replace("<|user|>", "<|system|>") + " ")
     with pytest.raises((InputError, ModelError), match="chat template"):
-        run_stage("ppo", {}, root)
+        run_stage("ppo", PPO, root)
 
 
 def test_autocast_trains_weights_in_float32(with_reward):
     root = with_reward(ppo={"autocast": True, "critic_warmup": 0, "learning_rate": 1e-2})
-    metrics = run_stage("ppo", {}, root)
+    metrics = run_stage("ppo", PPO, root)
     assert metrics["iterations"] == 2
     before, after = load_model(root / "outputs/models/sft"), load_model(root / "outputs/models/ppo")
     assert {p.dtype for p in after.parameters()} == {torch.float32}
@@ -168,7 +172,7 @@ def test_autocast_trains_weights_in_float32(with_reward):
 
 def test_a_student_that_ends_nothing_raises_an_alarm_that_can_stop_the_stage(with_reward):
     settings = {"max_new_tokens": 1, "temperature": 0.01, "alarms": {"action": "stop"}}
-    metrics = run_stage("ppo", {}, with_reward(ppo=settings))
+    metrics = run_stage("ppo", PPO, with_reward(ppo=settings))
     assert metrics["iterations"] == 1
     assert metrics["stopped_early"]
     assert "every response was cut off, after 1 tokens" in metrics["alarms"][0]

@@ -1,12 +1,12 @@
 import json
 
 import pytest
-import yaml
 
 from retort.errors import ConfigError
 from retort.io.files import content_hash
 from retort.io.tables import PROMPTS, read_table
 from retort.run.stage import run_stage
+from tests.conftest import write_params
 
 QUESTION = "A robe takes two bolts of blue fiber and half that much white fiber so how many bolts does it take in all"
 
@@ -16,7 +16,7 @@ def workspace(tmp_path, rows, **settings):
     for name, content in files.items():
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in content))
     prompts = {"sources": [{"path": "p.jsonl", "answer_field": "answer"}], "validation": 2, **settings}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "prompts": prompts}))
+    write_params(tmp_path, prompts=prompts)
     return tmp_path
 
 

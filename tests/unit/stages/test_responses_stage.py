@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-import yaml
 
 import retort.engines.log
 from retort.errors import EngineError, InputError
 from retort.io import tables
 from retort.io.files import content_hash
 from retort.run.stage import run_stage
+from tests.conftest import write_params
 
 SAMPLING = {"temperatures": [0.7, 1.0], "samples": 2, "max_new_tokens": 60, "batch_size": 8, "shards": [0, 1]}
 
@@ -35,14 +35,9 @@ def workspace(tmp_path, tiny_model_folder):
     prompts(tmp_path)
 
     def write(teacher=None, **more):
-        params = {
-            "seed": 5,
-            "teacher": teacher or {"type": "transformers", "model": "models/teacher"},
-            "student": {"model": "models/teacher"},
-            "teacher_responses": SAMPLING | more,
-            "student_responses": SAMPLING | more,
-        }
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        models = {"teacher": teacher or {"source": "models/teacher"}, "base": {"source": "models/teacher"}}
+        sampling = SAMPLING | more
+        write_params(tmp_path, seed=5, models=models, teacher_responses=sampling, student_responses=sampling)
         run_stage("models", {}, tmp_path)
         return tmp_path
 
@@ -78,9 +73,9 @@ def test_sharding_does_not_change_a_response(workspace):
 
 def test_the_student_answers_with_its_own_model_and_seeds(workspace):
     root = workspace()
-    run_stage("student_responses", {"shard": "0"}, root)
-    rows = read(root, "student_responses", 0)
-    assert {(row["source"], row["model"]) for row in rows} == {("student", "sft")}
+    run_stage("student_responses", {"student": "sft", "shard": "0"}, root)
+    rows = read(root, "student_responses/sft", 0)
+    assert {(row["source"], row["model"]) for row in rows} == {("sft", "sft")}
 
 
 def test_two_runs_write_the_same_bytes(workspace):
@@ -125,7 +120,7 @@ def test_a_killed_stage_resumes_and_writes_the_bytes_of_an_uninterrupted_one(wor
 
 def recorded(root, rows):
     (root / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"type": "recorded", "path": "answers.jsonl"}
+    return {"engine": {"type": "recorded", "path": "answers.jsonl"}}
 
 
 def test_recorded_responses_are_all_used_and_missing_prompts_counted(workspace, tmp_path):
@@ -157,7 +152,7 @@ def test_an_endless_teacher_is_refused_and_an_endless_student_is_not(workspace):
         InputError, match=r"all 20 responses were cut off at 1 tokens \(endless text\).*Raise max_new_tok"
     ):
         run_stage("teacher_responses", {"shard": "0"}, root)
-    assert run_stage("student_responses", {"shard": "0"}, root)["cut_off_rate"] == 1.0
+    assert run_stage("student_responses", {"student": "sft", "shard": "0"}, root)["cut_off_rate"] == 1.0
 
 
 def test_a_shard_without_prompts_is_refused(workspace):

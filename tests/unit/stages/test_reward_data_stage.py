@@ -1,13 +1,15 @@
 from collections import Counter
 
 import pytest
-import yaml
 
 from retort.errors import InputError
 from retort.io.files import content_hash
 from retort.io.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, read_table, write_table
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
+from tests.conftest import write_params
+
+LEARNED = {"reward": "learned"}
 
 
 def workspace(root, responses, labels=None, gold="1", **settings):
@@ -27,15 +29,15 @@ def workspace(root, responses, labels=None, gold="1", **settings):
         for name, label in labels.items()
     ]  # fmt: skip
     write_table(paths.votes, votes, VOTES)
-    for stage in ("teacher", "student"):
+    for stage in ("teacher", "sft"):
         rows = [
             {"prompt_id": name, "sample": sample, "source": source, "model": "m", "temperature": 1.0, "seed": 0,
              "response": text, "finish_reason": finish, "prompt_tokens": 0, "response_tokens": 0}
             for sample, (source, name, text, finish) in enumerate(responses)
             if source == stage
         ]  # fmt: skip
-        write_table(paths.responses(f"{stage}_responses", 0), rows, RESPONSES)
-    (root / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "answer": "number", "reward_data": settings}))
+        write_table(paths.responses(stage, 0), rows, RESPONSES)
+    write_params(root, teacher_responses={"shards": [0]}, reward_data=settings)
     return paths
 
 
@@ -45,71 +47,64 @@ def both(source, name, right=1, wrong=1):
 
 
 def read(paths, split):
-    return read_table(paths.reward_data(split), REWARD_EXAMPLES)
+    return read_table(paths.reward_data("learned", split), REWARD_EXAMPLES)
 
 
 def test_label_is_agreement_with_the_vote_and_prompts_stay_on_their_side(tmp_path):
-    more = [("teacher", "t0", "#### 1.0", "length"), ("student", "t0", "no answer", "content_filter")]
-    paths = workspace(tmp_path, [*both("teacher", "t0"), *more, *both("student", "v0")], balance=False)
-    metrics = run_stage("reward_data", {}, tmp_path)
+    more = [("teacher", "t0", "#### 1.0", "length"), ("sft", "t0", "no answer", "content_filter")]
+    paths = workspace(tmp_path, [*both("teacher", "t0"), *more, *both("sft", "v0")], balance=False)
+    metrics = run_stage("reward_data", LEARNED, tmp_path)
     rows = read(paths, "train")
     assert [(row["source"], row["label"], row["finished"]) for row in rows] == [
-        ("teacher", 1, True), ("teacher", 0, True), ("teacher", 1, False), ("student", 0, False),
+        ("teacher", 1, True), ("teacher", 0, True), ("teacher", 1, False), ("sft", 0, False),
     ]  # fmt: skip
     assert {row["prompt_id"] for row in read(paths, "validation")} == {"v0"}
     assert metrics["label_accuracy"] == 1.0
-    assert metrics["by_source"]["validation/student"] == {"examples": 2, "positive_share": 0.5}
+    assert metrics["by_source"]["validation/sft"] == {"examples": 2, "positive_share": 0.5}
 
 
 def test_abstained_prompts_are_left_out(tmp_path):
-    paths = workspace(
-        tmp_path, both("teacher", "t0") + both("teacher", "t1", 3, 3) + both("student", "v0"), {"t1": None}
-    )
-    metrics = run_stage("reward_data", {}, tmp_path)
+    paths = workspace(tmp_path, both("teacher", "t0") + both("teacher", "t1", 3, 3) + both("sft", "v0"), {"t1": None})
+    metrics = run_stage("reward_data", LEARNED, tmp_path)
     assert {row["prompt_id"] for row in read(paths, "train")} == {"t0"}
     assert metrics["abstained"] == 6
 
 
 def test_training_is_distinct_and_balanced_and_validation_keeps_natural_frequencies(tmp_path):
     copies = [("teacher", "t0", "teacher 0\n#### 1", "stop")] * 3
-    validation = [*both("student", "v0", 1, 1), *both("student", "v0", 5, 0)]
+    validation = [*both("sft", "v0", 1, 1), *both("sft", "v0", 5, 0)]
     paths = workspace(tmp_path, [*both("teacher", "t0", 5, 2), *copies, *validation])
-    metrics = run_stage("reward_data", {}, tmp_path)
+    metrics = run_stage("reward_data", LEARNED, tmp_path)
     assert Counter(row["label"] for row in read(paths, "train")) == {0: 2, 1: 2}
     assert (metrics["duplicates"], metrics["dropped_for_balance"]) == (3, 3)
     assert Counter(row["label"] for row in read(paths, "validation")) == {1: 6, 0: 1}
 
 
 def test_no_prompt_and_source_exceeds_the_cap(tmp_path):
-    some = (
-        both("teacher", "t0", 6, 6)
-        + both("student", "t0", 6, 6)
-        + both("teacher", "t1", 1, 1)
-        + both("student", "v0", 1, 3)
-    )
+    some = both("teacher", "t0", 6, 6) + both("sft", "t0", 6, 6) + both("teacher", "t1", 1, 1) + both("sft", "v0", 1, 3)
     paths = workspace(tmp_path, some, max_per_prompt=4, balance=False)
-    assert run_stage("reward_data", {}, tmp_path)["over_cap"] == 16
+    assert run_stage("reward_data", LEARNED, tmp_path)["over_cap"] == 16
     counts = Counter((row["prompt_id"], row["source"]) for row in read(paths, "train"))
-    assert counts == {("t0", "teacher"): 4, ("t0", "student"): 4, ("t1", "teacher"): 2}
+    assert counts == {("t0", "teacher"): 4, ("t0", "sft"): 4, ("t1", "teacher"): 2}
 
 
 def test_same_input_gives_the_same_bytes(tmp_path):
-    paths = workspace(tmp_path, both("teacher", "t0", 9, 5) + both("student", "v0", 9, 9), max_per_prompt=8)
-    run_stage("reward_data", {}, tmp_path)
-    first = content_hash(paths.reward_data("train").parent)
-    run_stage("reward_data", {}, tmp_path)
-    assert content_hash(paths.reward_data("train").parent) == first
+    paths = workspace(tmp_path, both("teacher", "t0", 9, 5) + both("sft", "v0", 9, 9), max_per_prompt=8)
+    run_stage("reward_data", LEARNED, tmp_path)
+    first = content_hash(paths.reward_data("learned", "train").parent)
+    run_stage("reward_data", LEARNED, tmp_path)
+    assert content_hash(paths.reward_data("learned", "train").parent) == first
 
 
 @pytest.mark.parametrize(
     ("responses", "problem"),
     [
         (
-            both("teacher", "t0", 3, 0) + both("student", "v0"),
+            both("teacher", "t0", 3, 0) + both("sft", "v0"),
             r"train.parquet, field 'label': all 3 examples would have label 1",
         ),
         (
-            both("teacher", "t0") + both("student", "v0", 0, 2),
+            both("teacher", "t0") + both("sft", "v0", 0, 2),
             r"validation.parquet, field 'label': all 2 examples would have label 0",
         ),
         (both("teacher", "t0"), r"validation.parquet, field 'label': would hold no example"),
@@ -118,5 +113,5 @@ def test_same_input_gives_the_same_bytes(tmp_path):
 def test_set_with_one_class_is_refused_and_nothing_is_written(tmp_path, responses, problem):
     paths = workspace(tmp_path, responses)
     with pytest.raises(InputError, match=problem):
-        run_stage("reward_data", {}, tmp_path)
-    assert not paths.reward_data("train").exists()
+        run_stage("reward_data", LEARNED, tmp_path)
+    assert not paths.reward_data("learned", "train").exists()

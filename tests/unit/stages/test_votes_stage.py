@@ -1,10 +1,10 @@
 import pytest
-import yaml
 
 from retort.errors import ConfigError, InputError
 from retort.io.tables import PROMPTS, RESPONSES, VOTES, read_table, write_table
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
+from tests.conftest import write_params
 
 
 def prompt(name, answer=None):
@@ -23,9 +23,8 @@ def workspace(root, train, validation, shards, **votes):
     write_table(paths.prompts("train"), train, PROMPTS)
     write_table(paths.prompts("validation"), validation, PROMPTS)
     for shard, rows in enumerate(shards):
-        write_table(paths.responses("teacher_responses", shard), rows, RESPONSES)
-    params = {"answer": "number", "votes": votes, "teacher_responses": {"shards": list(range(len(shards)))}}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+        write_table(paths.responses("teacher", shard), rows, RESPONSES)
+    write_params(root, votes=votes, teacher_responses={"shards": list(range(len(shards)))})
     return paths
 
 

@@ -17,7 +17,8 @@ WHOLE = [
 CUT = ["length", "max_tokens", "MAX_TOKENS", "max-tokens", "model_length", "max_output_tokens"]
 OTHER = [
     "content_filter", "SAFETY", "RECITATION", "refusal", "tool_calls", "function_call", "abort", "error", "pause_turn",
-    "insufficient_system_resource", "guardrail_intervened", "incomplete", "OTHER", "FINISH_REASON_UNSPECIFIED", "stopping",
+    "insufficient_system_resource", "guardrail_intervened", "incomplete", "OTHER", "FINISH_REASON_UNSPECIFIED",
+    "stopping",
 ]  # fmt: skip
 
 
@@ -35,7 +36,8 @@ def test_whatever_is_not_known_to_be_an_end_is_not_whole(said):
 
 def test_limits_share_a_name_and_other_reasons_keep_theirs():
     assert {finish_reason(said) for said in CUT} == {"length"}
-    assert [finish_reason(said) for said in ("Content-Filter", None, "", 3)] == [
+    named = [finish_reason(said) for said in ("Content-Filter", None, "", 3)]
+    assert named == [
         "content_filter",
         "unknown",
         "unknown",

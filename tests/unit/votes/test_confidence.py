@@ -105,3 +105,12 @@ def test_order_of_prompts_does_not_matter():
     backwards = dict(zip(keys[::-1], gold_confidence(votes[::-1], correct[::-1], keys[::-1]), strict=True))
     assert forwards == backwards
     assert len(Counter(forwards.values())) > 1
+
+
+def test_a_few_odd_prompts_do_not_decide_the_confidence_of_all_low_shares():
+    held_out = HeldOutAgreement()
+    for _ in range(100):
+        held_out.add([Counter(a=2), Counter(b=1), Counter(c=1)], list("aabc"), None)
+    usual = held_out.fit()
+    held_out.add([Counter(a=1), Counter(b=1)], ["a", "b", None, None], None)
+    assert held_out.fit()(0.375) == pytest.approx(usual(0.375), abs=0.02)

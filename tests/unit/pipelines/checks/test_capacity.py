@@ -1,13 +1,11 @@
 """Whether a node takes a pod, with the kubernetes client's own objects."""
 
-from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 from kubernetes.client import V1Node, V1NodeSpec, V1NodeStatus, V1ObjectMeta, V1Taint
 from retort_pipelines.checks.capacity import full_name, gpus
 from retort_pipelines.profiles import Profile
-from retort_pipelines.profiles.quantities import quantity
 
 
 def node(name, *, taint=None, labels=None, unschedulable=None, count=0):
@@ -55,13 +53,6 @@ def test_a_pod_that_no_node_takes_is_refused_with_the_nodes_that_there_are(chang
 
 def test_a_cordoned_node_takes_nothing():
     assert found({"models": {"gpus": 0}}, node("c", unschedulable=True)).status == "missing"
-
-
-def test_quantities():
-    # 1 Gi = 2^30; 1.5 k = 1500; 250 m = 1/4
-    assert [quantity(text) for text in ("1Gi", "1.5k", "250m", "7", "2M", "nonsense")] == [
-        Decimal(2**30), Decimal(1500), Decimal("0.25"), Decimal(7), Decimal(2_000_000), Decimal(0),
-    ]  # fmt: skip
 
 
 def test_image_names_are_completed_as_nodes_list_them():

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from kubernetes.client import ApiException, CustomObjectsApi
 from retort_pipelines.checks import kueue
-from retort_pipelines.profiles import WITH_MODELS, Profile, load_profile
+from retort_pipelines.profiles import Profile, load_profile
 from retort_pipelines.profiles.quantities import quantity
-from retort_pipelines.runs.runs import _trouble
+from retort_pipelines.runs.waiting import _trouble
 
-from retort.run.graph import BY_NAME
+from retort.run.tasks import known_stages
 
 OVERLAY = Path(__file__).parents[4] / "k8s/overlays/gpu-kueue"
 PROFILE = load_profile("gpu-kueue")
@@ -48,7 +48,7 @@ def takes(flavor, quotas, needs):
     )
 
 
-@pytest.mark.parametrize("stage", BY_NAME)
+@pytest.mark.parametrize("stage", known_stages().values(), ids=lambda stage: stage.name)
 def test_each_stage_is_given_the_flavor_of_its_kind_and_no_other(stage):
     (group,) = one("ClusterQueue")["spec"]["resourceGroups"]
     given = [
@@ -60,7 +60,7 @@ def test_each_stage_is_given_the_flavor_of_its_kind_and_no_other(stage):
             PROFILE.needs(stage),
         )
     ]
-    assert given == ["retort-gpu" if stage in WITH_MODELS else "retort-cpu"]
+    assert given == ["retort-gpu" if stage.uses == "models" else "retort-cpu"]
 
 
 def test_names_agree_and_the_version_is_the_one_that_is_asked_for():
@@ -165,6 +165,9 @@ def test_what_may_be_borrowed_or_cannot_be_read_is_not_refused(said):
     assert said(big, status=403).status == "OK"
 
 
+CONTAINERS = ("init_container_statuses", "container_statuses")
+
+
 def test_a_gated_pod_says_why_in_kueues_words(monkeypatch):
     waiting = {
         "metadata": {"name": "w", "ownerReferences": [{"name": "a"}]},
@@ -175,6 +178,7 @@ def test_a_gated_pod_says_why_in_kueues_words(monkeypatch):
     gate = SimpleNamespace(type="PodScheduled", status="False", reason="SchedulingGated", message="non-empty gates")
     for name, words in (("a", "insufficient unused quota for nvidia.com/gpu"), ("b", "non-empty gates")):
         pod = SimpleNamespace(
-            metadata=SimpleNamespace(name=name), status=SimpleNamespace(container_statuses=None, conditions=[gate])
+            metadata=SimpleNamespace(name=name),
+            status=SimpleNamespace(**dict.fromkeys(CONTAINERS), conditions=[gate]),
         )
-        assert _trouble(pod, told) == f"{name}: SchedulingGated: {words}"
+        assert _trouble(pod, told) == f"SchedulingGated: {words}"

@@ -4,7 +4,7 @@ import json
 
 import kfp_server_api
 import pytest
-from retort_pipelines.runs.client import explained
+from retort_pipelines.runs.refusals import explained
 
 from retort.errors import ClusterError
 

@@ -147,17 +147,19 @@ def test_a_policy_that_reads_otherwise_than_the_student_is_refused(
     make_reward, tmp_path, tiny_tokenizer, change, words
 ):
     model = RewardModel.load(saved(make_reward(), tmp_path), make_reward.folders)
-    model.check_reads_like(copy.deepcopy(tiny_tokenizer))
+    model.check_reads_like(copy.deepcopy(tiny_tokenizer), "sft")
     other = copy.deepcopy(tiny_tokenizer)
     change(other)
     with pytest.raises(InputError, match=rf"reward\.json, field 'reads\.trunk': its trunk .* another {words} than the"):
-        model.check_reads_like(other)
+        model.check_reads_like(other, "sft")
+    # A policy that starts from another model may read as it likes.
+    model.check_reads_like(other, "base")
     # What began as the teacher may read as it likes; the student as a judge may not.
     from_teacher = make_reward(init="teacher")
     with pytest.raises(InputError, match=r"field 'reads\.sft'"):
-        from_teacher.check_reads_like(other)
+        from_teacher.check_reads_like(other, "sft")
     del from_teacher.judges["sft"]
-    from_teacher.check_reads_like(other)
+    from_teacher.check_reads_like(other, "sft")
 
 
 def test_a_judge_that_was_exchanged_for_one_of_another_tokenizer_is_refused(make_reward, tmp_path, tiny_tokenizer):

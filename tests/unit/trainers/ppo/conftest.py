@@ -67,14 +67,14 @@ def digits_model():
 
 
 class Judged:
-    """The part of a reward model that PPO uses, with any function of a text as the score; no judges."""
+    """A reward without a model: any function of a prompt, a response and whether it ended."""
 
-    def __init__(self, score, trunk):
-        self.judges: dict = {}
-        self.trunk = trunk
+    name, flops_per_token = "judged", 0.0
+
+    def __init__(self, score):
         self._score = score
 
-    def score(self, prompts, responses, finished, *, known=None, batch_size=64):
+    def score(self, prompts, responses, finished):
         return torch.tensor([float(self._score(*row)) for row in zip(prompts, responses, finished, strict=True)])
 
 
@@ -91,7 +91,8 @@ def make_parts(digits_tokenizer, digits_model):
         from retort.rewards.learned.features import Judge
         from retort.rewards.learned.model import RewardModel
         from retort.trainers.ppo.critic import Critic
-        from retort.trainers.ppo.rollout import Parts, Prompt
+        from retort.trainers.ppo.models import features_of
+        from retort.trainers.ppo.rollout import Parts, Prompt, frozen_models
 
         other = copy.deepcopy(digits_tokenizer)
         other.chat_template = TEMPLATE.replace("<|assistant|>", "<|user|><|assistant|>")
@@ -101,15 +102,16 @@ def make_parts(digits_tokenizer, digits_model):
         if score is None:
             reward = RewardModel(digits_model(4), digits_tokenizer, {name: known[name] for name in judges}, head_size=8)
         else:
-            reward = Judged(score, digits_model(4))
-        shared = sum(judge.reads_like(digits_tokenizer) for judge in reward.judges.values())
-        critic = Critic(digits_model(), judges=shared, head_size=8)
+            reward = Judged(score)
+        seen = features_of(reward, frozen_models(reward, digits_tokenizer))
+        critic = Critic(digits_model(), features=seen, head_size=8)
         listed = [Prompt(f"p{text}", text, prompt_ids(digits_tokenizer, text), label=text[0]) for text in prompts]
         return Parts(
             policy=digits_model(),
             critic=critic,
             reference=reference,
             reward=reward,
+            start="sft",
             tokenizer=digits_tokenizer,
             prompts=listed,
             held_out=listed,

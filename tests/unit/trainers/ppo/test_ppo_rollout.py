@@ -14,12 +14,12 @@ from retort.trainers.ppo.rollout import draw_prompts, frozen_logprobs, rollout
 def test_the_same_seed_and_iteration_give_the_same_episodes_and_others_give_others(make_parts, ppo_config):
     parts, config = make_parts(), ppo_config()
     once, again = (rollout(parts, config, seed=3, iteration=2) for _ in range(2))
-    for name in ("logprobs_BT", "reference_BT", "features_BTF", "values_BT", "scores_B", "finished_B"):
+    for name in ("sampled_BT", "reference_BT", "features_BTF", "values_BT", "scores_B", "finished_B"):
         assert torch.equal(getattr(once, name), getattr(again, name)), name
     assert torch.equal(once.batch.ids_BT, again.batch.ids_BT)
     for seed, iteration in ((4, 2), (3, 3)):
         other = rollout(parts, config, seed=seed, iteration=iteration)
-        assert once.logprobs_BT.shape != other.logprobs_BT.shape or not torch.equal(once.logprobs_BT, other.logprobs_BT)
+        assert once.sampled_BT.shape != other.sampled_BT.shape or not torch.equal(once.sampled_BT, other.sampled_BT)
 
 
 def test_torch_s_own_generator_plays_no_part(make_parts, ppo_config):
@@ -27,7 +27,7 @@ def test_torch_s_own_generator_plays_no_part(make_parts, ppo_config):
     torch.manual_seed(1)
     once = rollout(parts, config, seed=3, iteration=2)
     torch.manual_seed(2)
-    assert torch.equal(once.logprobs_BT, rollout(parts, config, seed=3, iteration=2).logprobs_BT)
+    assert torch.equal(once.sampled_BT, rollout(parts, config, seed=3, iteration=2).sampled_BT)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -35,9 +35,9 @@ def test_sampled_logprobs_equal_a_full_forward_pass_at_the_sampling_temperature(
     parts = make_parts()
     found = rollout(parts, ppo_config(temperature=temperature), seed=0, iteration=0)
     expected, _ = token_logprobs(parts.policy, found.batch, temperature=temperature)
-    torch.testing.assert_close(found.logprobs_BT, expected.detach(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.sampled_BT, expected.detach(), atol=1e-4, rtol=0)
     # Policy and reference have the same weights here, so their log-probabilities agree too.
-    torch.testing.assert_close(found.reference_BT, found.logprobs_BT, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.reference_BT, found.sampled_BT, atol=1e-4, rtol=0)
 
 
 def test_reference_logprobs_are_those_of_the_reference_and_not_of_the_policy(make_parts, ppo_config, digits_model):
@@ -46,7 +46,7 @@ def test_reference_logprobs_are_those_of_the_reference_and_not_of_the_policy(mak
     found = rollout(parts, ppo_config(), seed=0, iteration=0)
     expected, _ = token_logprobs(parts.reference, found.batch)
     torch.testing.assert_close(found.reference_BT, expected.detach(), atol=1e-5, rtol=0)
-    assert (found.reference_BT - found.logprobs_BT).abs().max() > 0.1
+    assert (found.reference_BT - found.sampled_BT).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("judges", [(), ("sft",), ("sft", "other"), ("other",)])

@@ -198,7 +198,7 @@ def test_learning_rates_rise_then_fall_to_zero(make_parts, ppo_config):
 def test_flops_count_forward_and_training_passes(make_parts, ppo_config):
     parts, config = make_parts(), ppo_config(epochs=3, critic_warmup=2, critic_warmup_epochs=5)
     size = sum(p.numel() for p in parts.policy.parameters())  # every model here has this size
-    # Forward: policy, reference, critic, reward trunk and one judge, 2 each; training: 6 an epoch and model.
-    assert trainer._flops_per_token(parts, config, 5) == 2 * 5 * size + 6 * 3 * 2 * size
+    # Forward: policy twice, reference, critic, reward trunk and one judge, 2 each; training: 6 an epoch and model.
+    assert trainer._flops_per_token(parts, config, 5) == 2 * 6 * size + 6 * 3 * 2 * size
     # In the critic's warm-up both passes are made as well, as often as the warm-up says.
-    assert trainer._flops_per_token(parts, config, 0) == 2 * 5 * size + 6 * 5 * 2 * size
+    assert trainer._flops_per_token(parts, config, 0) == 2 * 6 * size + 6 * 5 * 2 * size

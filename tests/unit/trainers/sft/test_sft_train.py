@@ -24,18 +24,19 @@ def _quiet():
 
 @pytest.fixture
 def sft(tmp_path, tiny_model_folder):
-    """`sft(name, steps=..., **settings)`: fine-tunes the tiny Llama into tmp_path/NAME."""
+    """`sft(name, **settings)`: fine-tunes the tiny Llama into tmp_path/NAME."""
     base = tiny_model_folder(name="base")
 
-    def run(name="out", *, steps=8, examples=EXAMPLES, **settings):
+    def run(name="out", *, examples=EXAMPLES, extra_flops=0.0, max_extra_steps=None, **settings):
         state = tmp_path / f"{name}-state"
         state.mkdir(exist_ok=True)
-        plain = {"batch_size": 4, "learning_rate": 1e-2, "max_length": 64, "checkpoint_steps": 3}
+        plain = {"steps": 8, "batch_size": 4, "learning_rate": 1e-2, "max_length": 64, "checkpoint_steps": 3}
         return train_sft(
             base,
             examples,
             SFTConfig(**(plain | settings)),
-            steps=steps,
+            extra_flops=extra_flops,
+            max_extra_steps=max_extra_steps,
             seed=0,
             state=state,
             curves_folder=tmp_path / f"{name}-curves",
@@ -174,6 +175,15 @@ def test_a_full_disk_is_a_storage_error_and_the_last_checkpoint_is_kept(sft, mon
         seen[3].__exit__(None, None, None)
     assert not (sft.root / "out").exists()
     assert last_checkpoint(sft.root / "out-state/checkpoints").name == "checkpoint-3"
+
+
+@pytest.mark.parametrize(("most", "steps", "capped"), [(None, 5, False), (2, 5, False), (1, 4, True)])
+def test_compute_buys_as_many_more_steps_as_it_costs_up_to_the_bound(sft, most, steps, capped):
+    a_step = sft("alone", steps=1).flops
+    found = sft("more", steps=3, extra_flops=2.3 * a_step, max_extra_steps=most)
+    assert (found.steps, found.capped) == (steps, capped)
+    assert found.flops == pytest.approx(steps * a_step, rel=1e-2)
+    assert len(losses(sft.root, "more")) == steps
 
 
 @pytest.mark.parametrize(

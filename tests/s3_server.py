@@ -1,0 +1,244 @@
+"""An S3 server in this process, with faults on demand: enough of the protocol for s3fs, DVC and boto3.
+
+Objects are in memory; ETags are as S3 makes them. A fault is chosen for each request by a function that a test sets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from xml.sax.saxutils import escape
+
+FAULTS = (
+    "reset",  # the connection is closed instead of an answer
+    "hang",  # no answer
+    "500",
+    "503",
+    "SlowDown",
+    "403",
+    "cut",  # half of the body of an answer
+    "damage",  # one byte of the body of an answer is another
+    "damage upload",  # one byte of what was sent is another in the store
+)
+
+_STATUSES = {"500": (500, "InternalError"), "503": (503, "ServiceUnavailable"), "SlowDown": (503, "SlowDown")}
+_STATUSES["403"] = (403, "AccessDenied")
+
+Choose = Callable[[str, str], str]
+"""Gives the fault of a request with this method and key; empty for none."""
+
+
+def md5(content: bytes) -> str:
+    """What S3 and DVC name contents by."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+class S3Server:
+    """`with S3Server() as server`: its `url`, its `objects` by `BUCKET/KEY`, and `fault`."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.etags: dict[str, str] = {}
+        self.parts: dict[str, dict[int, bytes]] = {}
+        self.fault: Choose = lambda _method, _key: ""
+        self.done: Counter[str] = Counter()
+        """Faults that were made."""
+        self.hang_s = 2.0
+        self.is_away = False
+        self._port = 0
+        self._listen()
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def _listen(self) -> None:
+        handler = type("Handler", (_Handler,), {"store": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
+        self._server.daemon_threads = True
+        self._port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Refuse connections, and end those that there are; objects stay."""
+        self.is_away = True
+        self._server.shutdown()
+        self._server.server_close()
+
+    def start(self) -> None:
+        """Listen again where it did."""
+        self.is_away = False
+        self._listen()
+
+    def away(self, seconds: float) -> threading.Thread:
+        """Refuse connections for some time, from now."""
+        self.stop()
+        thread = threading.Thread(target=lambda: (time.sleep(seconds), self.start()))
+        thread.start()
+        return thread
+
+    def put(self, key: str, content: bytes, etag: str = "") -> str:
+        """Store an object; its ETag."""
+        self.objects[key] = content
+        self.etags[key] = etag or md5(content)
+        return self.etags[key]
+
+    def __enter__(self) -> S3Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if content else content
+
+
+class _Handler(BaseHTTPRequestHandler):
+    store: S3Server
+    protocol_version = "HTTP/1.1"
+    fault = ""
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def _serve(self) -> None:
+        parsed = urllib.parse.urlsplit(self.path)
+        self.key = urllib.parse.unquote(parsed.path).strip("/")
+        self.query = dict(urllib.parse.parse_qsl(parsed.query, keep_blank_values=True))
+        body = self._body()
+        if self.store.is_away:
+            self.close_connection = True
+            return
+        self.fault = self.store.fault(self.command, self.key)
+        if self.fault:
+            self.store.done[self.fault] += 1
+        if self.fault == "hang":
+            time.sleep(self.store.hang_s)
+        if self.fault in ("hang", "reset"):
+            self.close_connection = True
+            return
+        if self.fault in _STATUSES:
+            self._error(*_STATUSES[self.fault])
+            return
+        {"GET": self._get, "HEAD": self._get, "PUT": self._put, "POST": self._post, "DELETE": self._delete}[
+            self.command
+        ](body)
+
+    def _body(self) -> bytes:
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if "aws-chunked" not in (self.headers.get("Content-Encoding") or ""):
+            return raw
+        content = b""
+        while raw:
+            head, _, raw = raw.partition(b"\r\n")
+            size = int(head.split(b";")[0], 16)
+            if not size:
+                break
+            content, raw = content + raw[:size], raw[size + 2 :]
+        return content
+
+    def _get(self, _: bytes) -> None:
+        if "/" not in self.key:
+            self._bucket()
+        elif self.key not in self.store.objects:
+            self._error(404, "NoSuchKey")
+        else:
+            content, status, extra = self.store.objects[self.key], 200, {}
+            if given := self.headers.get("Range"):
+                first, _, last = given.removeprefix("bytes=").partition("-")
+                if int(first) >= len(content):
+                    self._error(416, "InvalidRange")
+                    return
+                whole = len(content)
+                content = content[int(first) : int(last or whole) + 1]
+                status, extra = 206, {"Content-Range": f"bytes {first}-{int(first) + len(content) - 1}/{whole}"}
+            self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra, **_DATE})
+
+    def _bucket(self) -> None:
+        if self.command == "HEAD" or "list-type" not in self.query:
+            self._answer(200, b"<LocationConstraint/>")
+            return
+        prefix, delimiter = self.query.get("prefix", ""), self.query.get("delimiter", "")
+        folders, lines = set(), []
+        for key in sorted(self.store.objects):
+            name = key.removeprefix(f"{self.key}/")
+            if not key.startswith(f"{self.key}/") or not name.startswith(prefix):
+                continue
+            inner, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
+            if found:
+                folders.add(prefix + inner + delimiter)
+            else:
+                lines.append(
+                    f"<Contents><Key>{escape(name)}</Key><Size>{len(self.store.objects[key])}</Size>"
+                    f"<ETag>&quot;{self.store.etags[key]}&quot;</ETag><LastModified>2026-01-01T00:00:00Z</LastModified>"
+                    "<StorageClass>STANDARD</StorageClass></Contents>"
+                )
+        lines += [f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in sorted(folders)]
+        count = len(lines)
+        text = (
+            f"<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>{count}</KeyCount>{''.join(lines)}"
+            "</ListBucketResult>"
+        )
+        self._answer(200, text.encode())
+
+    def _put(self, body: bytes) -> None:
+        if self.fault == "damage upload":
+            body = _flipped(body)
+        if "uploadId" in self.query:
+            self.store.parts[self.query["uploadId"]][int(self.query["partNumber"])] = body
+            self._answer(200, b"", {"ETag": f'"{md5(body)}"'})
+        elif "/" in self.key:
+            self._answer(200, b"", {"ETag": f'"{self.store.put(self.key, body)}"'})
+        else:
+            self._answer(200, b"")
+
+    def _post(self, _: bytes) -> None:
+        if "uploads" in self.query:
+            number = str(len(self.store.parts))
+            self.store.parts[number] = {}
+            text = f"<UploadId>{number}</UploadId>"
+            self._answer(200, f"<InitiateMultipartUploadResult>{text}</InitiateMultipartUploadResult>".encode())
+        elif "uploadId" in self.query:
+            parts = [part for _, part in sorted(self.store.parts.pop(self.query["uploadId"]).items())]
+            digests = b"".join(bytes.fromhex(md5(part)) for part in parts)
+            etag = self.store.put(self.key, b"".join(parts), f"{md5(digests)}-{len(parts)}")
+            self._answer(
+                200, f"<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>".encode()
+            )
+        else:
+            self._error(501, "NotImplemented")
+
+    def _delete(self, _: bytes) -> None:
+        self.store.objects.pop(self.key, None)
+        self.store.parts.pop(self.query.get("uploadId", ""), None)
+        self._answer(204, b"")
+
+    def _error(self, status: int, code: str) -> None:
+        self._answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
+
+    def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/xml", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if self.fault == "damage" and status in (200, 206):
+            content = _flipped(content)
+        if self.fault == "cut":
+            content, self.close_connection = content[: len(content) // 2], True
+        self.wfile.write(content)
+
+
+_DATE = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}

@@ -1,0 +1,57 @@
+"""`retort rerun`: the same data, parameters and code, some stages again."""
+
+import pytest
+import yaml
+
+RERUN = ("rerun", "a", "--from", "ppo")
+
+
+@pytest.fixture
+def run(cluster):
+    """A run that has ended well."""
+    run = cluster.submitted()
+    cluster.end(run)
+    return run
+
+
+def test_a_stage_and_all_after_it_run_again_with_the_same_arguments(cluster, run):
+    out, _ = cluster.retort(*RERUN)
+    (made,) = cluster.runs("a-from-ppo")
+    assert made["run_id"] in out
+    assert made["runtime_config"] == cluster.kubeflow.runs[run]["runtime_config"]
+    document = next(yaml.safe_load_all((cluster.home / "runs/a-from-ppo/pipeline.yaml").read_text()))
+    cached = {
+        name: task["cachingOptions"].get("enableCache", False)
+        for component in document["components"].values()
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+    }
+    assert (cached["sft"], cached["reward"], cached["ppo"], cached["report"]) == (True, True, False, False)
+
+
+def test_the_same_rerun_is_not_started_twice_and_goes_on_after_a_failure(cluster, run):
+    cluster.retort(*RERUN)
+    (first,) = cluster.runs("a-from-ppo")
+    for state in ("RUNNING", "SUCCEEDED"):
+        cluster.end(first["run_id"], state)
+        _, err = cluster.retort(*RERUN, code=64)
+        assert f"--name a-from-ppo: is taken by run {first['run_id']} ({state})" in err
+    cluster.end(first["run_id"], "FAILED")
+    cluster.retort(*RERUN)
+    assert len(cluster.runs("a-from-ppo")) == 2
+
+
+def test_it_can_be_followed(cluster, run):
+    cluster.kubeflow.before.append(("GET /apis/v1beta1/runs/", lambda: cluster.end(cluster.runs("b")[0]["run_id"])))
+    _, err = cluster.retort(*RERUN, "--name", "b", "--wait")
+    assert err.endswith("b  SUCCEEDED\n")
+
+
+def test_what_cannot_be_is_refused(cluster, run):
+    _, err = cluster.retort("rerun", "a", "--from", "pppo", code=64)
+    assert "unknown stage 'pppo'; known: prompts" in err
+    _, err = cluster.retort(*RERUN, "--name", "x" * 64, code=64)
+    assert "has 64 characters" in err
+    cluster.kubeflow.runs[run]["runtime_config"] = {"parameters": {"x": "y"}}
+    _, err = cluster.retort(*RERUN, code=64)
+    assert "this run is none of Retort's" in err
+    assert len(cluster.kubeflow.runs) == 1
