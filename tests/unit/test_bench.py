@@ -133,3 +133,18 @@ def test_the_readme_has_the_means_over_the_seeds_that_have_a_result(monkeypatch)
     # (0.88 + 0.90) / 2, (0.04 + 0.05) / 2 and (0.26 + 0.25) / 2; nothing compares PPO with the baseline here
     row = "89.0 % (2 of 3 seeds) | +4.5 [+2.6, +6.4] | – | +25.5 [+23.0, +28.0] |"
     assert lines[4:] == [f"| sampled at temperature 1 | {row}", f"| greedy | {row}"]
+
+
+def test_the_scale_benchmark_runs_the_stages_and_says_how_time_grew():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.scale", "--prompts", "60", "120", "--shards", "2", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = json.loads(done.stdout)["sizes"]
+    assert (first["prompts"], second["prompts"]) == (60, 120)
+    for size in (first, second):
+        assert set(size["stages"]) == {"prompts", "votes", "reward_data"}
+        assert all(one["seconds"] > 0 and one["peak_mb"] > 0 for one in size["stages"].values())
