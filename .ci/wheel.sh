@@ -30,7 +30,7 @@ PY
         for name in components pipelines docker configs; do mkdir $name; echo 'raise ImportError' >$name/__init__.py; done
         export PATH=$folder/env/bin:/usr/bin:/bin PYTHONPATH= OMP_NUM_THREADS=1
         retort --version
-        for verb in $(python -c 'from retort.cli import app
+        for verb in $(python -c 'from retort.cli.app import app
 print(*[c.name for c in app.registered_commands], *[g.name for g in app.registered_groups])'); do
             retort "$verb" --help >/dev/null
         done

@@ -170,7 +170,7 @@ def _default(field: FieldInfo) -> str:
 
 def command_line() -> str:
     """Every verb of the `retort` command with its arguments and options."""
-    from retort.cli import app
+    from retort.cli.app import app
 
     parts = [
         "# Command line\n\n"

@@ -1,6 +1,6 @@
 """`python -m retort`: the `retort` command."""
 
-from retort.cli import main
+from retort.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retort.benchmarks.items import GOLD_FIELDS, Item, finish_reason_of, option_texts, response_texts
+from retort.config import load_config
 from retort.config.data import AnswerType
-from retort.config.run import load_config
 from retort.data.sources import Prompt, load_prompts
 from retort.errors import ConfigError, InputError
 from retort.io.rows import Record, read_records

@@ -12,7 +12,7 @@ from typing import Any
 
 from retort_pipelines.profiles import load_profile
 from retort_pipelines.runs import client
-from retort_pipelines.runs.runs import ENDED
+from retort_pipelines.runs.names import ENDED
 from retort_pipelines.runs.status import group_of
 
 from retort.io.objects import Objects

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from retort.cli import main
+from retort.cli.app import main
 from retort.config import load_config
 from retort.errors import DO_NOT_RETRY, RETRY
 from retort.io.files import content_hash

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from retort.cli import app
+from retort.cli.app import app
 from retort.io import tables
 from retort.modeling.loading import Reference, write_reference
 from retort.run.stage import run_stage

@@ -66,7 +66,7 @@ def test_a_failed_stage_says_why_once_and_its_exit_code_comes_through(toy, monke
     monkeypatch.setenv("TOY_FAIL", "models:65")
     # `-m retort` of another interpreter would put the real command first on PATH; a copy of the toy takes its place.
     command = (
-        f"import sys; sys.executable = {str(made.log.parent / 'bin/python')!r}; from retort.cli import main; main()"
+        f"import sys; sys.executable = {str(made.log.parent / 'bin/python')!r}; from retort.cli.app import main; main()"
     )
     shown = subprocess.run(
         [sys.executable, "-c", command, "run", "--config", "toy.yaml"],

@@ -9,7 +9,7 @@ import pytest
 from retort_pipelines.runs.locks import recorded
 from typer.testing import CliRunner
 
-from retort.cli import app
+from retort.cli.app import app
 from retort.config import load_config
 from retort.errors import DO_NOT_RETRY, IntegrityError, StorageError
 from retort.pod import lock_fragments, task

@@ -49,7 +49,7 @@ class StandInCluster:
 
     def retort(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         """Run the command in this process; what it printed on stdout and on stderr."""
-        from retort.cli import main
+        from retort.cli.app import main
 
         self.patch.setattr(sys, "argv", ["retort", *arguments])
         self.capture.readouterr()

@@ -3,26 +3,27 @@
 from pathlib import Path
 
 import yaml
-from retort_components import stages
 from retort_components.generate import FOLDER, readme
+from retort_components.stages import folders
 
-from retort.run.graph import STAGES
+from retort.run.tasks import known_stages
 
 
 def test_every_stage_has_a_component_beside_those_that_only_keep_the_books():
-    assert set(stages.__all__) == {stage.name for stage in STAGES} | {"collect", "record", "refresh", "summary"}
+    assert set(folders()) == {*known_stages(), "plugin", "collect", "record", "refresh", "summary"}
+    assert {file.parent.name for file in FOLDER.glob("*/component.py")} == set(folders())
 
 
 def test_readmes_follow_the_docstrings():
-    for name in stages.__all__:
-        assert (FOLDER / name / "README.md").read_text() == readme(getattr(stages, name)), name
+    for name, component in folders().items():
+        assert (FOLDER / name / "README.md").read_text() == readme(component), name
 
 
 def test_metadata_names_the_component():
-    for name in stages.__all__:
+    for name in folders():
         assert yaml.safe_load((FOLDER / name / "metadata.yaml").read_text())["name"] == name
 
 
 def test_every_component_has_a_test():
-    for name in stages.__all__:
+    for name in folders():
         assert Path(FOLDER / name / f"tests/test_{name}_component.py").exists()

@@ -168,7 +168,10 @@ def test_dvc_is_used_in_one_place():
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("retort.cli", {"torch", "transformers", "trl", "kfp", "dvc", "sklearn", "datasets", "matplotlib", "openai"}),
+        (
+            "retort.cli.app",
+            {"torch", "transformers", "trl", "kfp", "dvc", "sklearn", "datasets", "matplotlib", "openai"},
+        ),
         ("retort_components.stages", {"torch", "transformers", "trl", "dvc", "sklearn", "datasets", "matplotlib"}),
     ],
 )

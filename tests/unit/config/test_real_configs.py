@@ -10,7 +10,7 @@ from retort_pipelines.graph import compile as compiling
 from retort_pipelines.profiles import Profile
 from typer.testing import CliRunner
 
-from retort.cli import app
+from retort.cli.app import app
 from retort.config import load_config
 from retort.run.tasks import graph
 from retort.run.workspace import check_sources, dvc_yaml

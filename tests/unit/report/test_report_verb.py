@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from retort.cli import app
+from retort.cli.app import app
 from retort.errors import InputError
 from retort.report.export import export_student
 from retort.run.paths import Paths

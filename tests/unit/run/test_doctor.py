@@ -8,7 +8,7 @@ import socket
 import pytest
 from typer.testing import CliRunner
 
-from retort.cli import app
+from retort.cli.app import app
 from retort.run import doctor
 
 

@@ -43,7 +43,7 @@ def test_everything_that_a_run_made_comes_into_a_clean_workspace(cluster, run):
     del cluster.s3.objects[f"bucket/store/files/md5/{entry['md5'][:2]}/{entry['md5'][2:]}"]
     cluster.patch.setattr("sys.argv", ["retort", "pull", "a"])
     with pytest.raises(SystemExit) as ended:
-        from retort.cli import main
+        from retort.cli.app import main
 
         main()
     assert ended.value.code not in (0, 1)
