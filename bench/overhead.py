@@ -34,7 +34,7 @@ def main() -> None:
     found = runs.find(where, arguments.run)
     config, remote = runs.config_of(found.runtime_config.parameters)
     groups = {name: [task.address for task in tasks] for name, tasks in graph(config).groups.items()}
-    rows = stages(runs.statuses(where, found.run_id), Records.of(remote, found.run_id).timings(), groups)
+    rows = stages(runs.statuses(where.workflow(found.run_id)), Records.of(remote, found.run_id).timings(), groups)
     whole = {"run": wall(where, found.run_id)}
     if arguments.unchanged:
         whole["unchanged"] = wall(where, runs.find(where, arguments.unchanged).run_id)

@@ -71,7 +71,7 @@ def main() -> None:
 
 def large(work: Work) -> Work:
     """The shape of Qwen2.5-0.5B: what a GPU is for."""
-    shape = {"vocabulary": 151_936, "hidden": 896, "layers": 24, "heads": 14, "key_value_heads": 2}
+    shape: dict[str, Any] = {"vocabulary": 151_936, "hidden": 896, "layers": 24, "heads": 14, "key_value_heads": 2}
     shape |= {"intermediate": 4864, "dtype": "bfloat16"}
     lengths = {"shortest_prompt": 64, "longest_prompt": 240, "response": 512, "mean_response": 180.0}
     return Work(**(asdict(work) | shape | lengths))

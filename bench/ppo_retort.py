@@ -85,8 +85,9 @@ def _parts(work: Work) -> Any:
 def _measure(meter: Meter) -> None:
     """Put clocks around the phases: rollout less generation is scoring; an iteration ends where the next begins."""
     from retort.trainers.ppo import rollout as rollout_module
-    from retort.trainers.ppo import trainer
+    from retort.trainers.ppo import trainer as trainer_module
 
+    trainer: Any = trainer_module  # its own names are replaced
     plain_rollout, plain_respond = trainer.rollout, rollout_module.respond
     generation: list[float] = []
 

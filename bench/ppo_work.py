@@ -82,7 +82,8 @@ def language_model(work: Work, seed: int) -> LlamaForCausalLM:
     if work.mean_response is not None:
         bias[END] = torch.tensor((work.vocabulary - 2) / (work.mean_response - 1)).log()
     model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
-    return placed(work, model)
+    found: LlamaForCausalLM = placed(work, model)
+    return found
 
 
 def placed(work: Work, model: Any) -> Any:
@@ -203,7 +204,7 @@ class Meter:
             model = LlamaForCausalLM(llama_config(work))
         policy = model.num_parameters()
         critic = sum(parameter.numel() for parameter in model.model.layers.parameters())
-        return 6.0 * (policy + critic) * work.epochs * sum(self.tokens.values())
+        return float(6.0 * (policy + critic) * work.epochs * sum(self.tokens.values()))
 
     def _now_bytes(self) -> int:
         import torch

@@ -112,7 +112,7 @@ def make_model(end_probability: float) -> PreTrainedModel:
         eos_token_id=END,
         tie_word_embeddings=False,
     )
-    model = LlamaForCausalLM(config).eval()
+    model: Any = LlamaForCausalLM(config).eval()
     # Scores are close to uniform; a bias gives the end token its probability. Padding is never sampled: in what
     # `generate` returns, it stands for "nothing".
     head = torch.nn.Linear(config.hidden_size, VOCABULARY)
@@ -123,7 +123,8 @@ def make_model(end_probability: float) -> PreTrainedModel:
         head.bias[END] = torch.tensor(odds * (VOCABULARY - 2)).log() if odds else -1e9
         head.bias[PAD] = -1e9
     model.lm_head = head
-    return model
+    found: PreTrainedModel = model
+    return found
 
 
 def _retort(model: PreTrainedModel, prompts: list[list[int]], seed: int, tokens: int) -> int:

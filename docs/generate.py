@@ -180,9 +180,11 @@ def command_line() -> str:
     for command in app.registered_commands:
         parts += _verb(f"retort {command.name}", command.callback)
     for group in app.registered_groups:
+        if group.typer_instance is None:
+            continue
         parts.append(f"## retort {group.name}\n\n{group.typer_instance.info.help}\n")
         for command in group.typer_instance.registered_commands:
-            name = f"retort {group.name} {command.name or command.callback.__name__}"
+            name = f"retort {group.name} {command.name or getattr(command.callback, '__name__', '')}"
             parts += _verb(name, command.callback, level=3)
     return "\n".join(parts)
 

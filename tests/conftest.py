@@ -64,10 +64,10 @@ def tiny_config(architecture: str, vocabulary: int, pad: int, eos: int):
     """Configuration of a model of about 20,000 parameters: two layers, hidden size 16, context 256."""
     from transformers import Gemma2Config, GPT2Config, LlamaConfig, Qwen2Config
 
-    tokens = {"vocab_size": vocabulary, "pad_token_id": pad, "eos_token_id": eos, "bos_token_id": None}
+    tokens: dict[str, Any] = {"vocab_size": vocabulary, "pad_token_id": pad, "eos_token_id": eos, "bos_token_id": None}
     if architecture == "gpt2":
         return GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=256, **tokens)
-    shape = {
+    shape: dict[str, Any] = {
         "hidden_size": 16,
         "intermediate_size": 32,
         "num_hidden_layers": 2,
@@ -83,7 +83,7 @@ def tiny_config(architecture: str, vocabulary: int, pad: int, eos: int):
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_tokenizer) -> Callable:
+def tiny_model(tiny_tokenizer) -> Callable[..., Any]:
     """`tiny_model(architecture="llama", seed=0)`: a model with random weights, large enough to be far from uniform.
 
     `ends` scales the end token's embedding: with 7 many a response of a few tokens ends.
@@ -125,7 +125,7 @@ def tiny_model_folder(tmp_path, tiny_tokenizer, tiny_model) -> Callable[..., Pat
 
 
 @pytest.fixture
-def limit_file_size() -> Callable:
+def limit_file_size() -> Callable[..., Any]:
     """`with limit_file_size(count)`: the system really refuses to make a file longer than `count` bytes (EFBIG).
 
     A stand-in for a full disk that needs no rights: writes fail in the same places, in Python and in native code.
@@ -269,8 +269,9 @@ def training_root(tmp_path, tiny_model_folder) -> Callable[..., Path]:
         write_params(root, **changes)
         return root
 
-    make.root = lambda name: tmp_path / name
-    return make
+    made: Any = make
+    made.root = lambda name: tmp_path / name
+    return made
 
 
 @pytest.fixture

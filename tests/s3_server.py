@@ -76,7 +76,12 @@ class S3Server:
     def away(self, seconds: float) -> threading.Thread:
         """Refuse connections for some time, from now."""
         self.stop()
-        thread = threading.Thread(target=lambda: (time.sleep(seconds), self.start()))
+
+        def back() -> None:
+            time.sleep(seconds)
+            self.start()
+
+        thread = threading.Thread(target=back)
         thread.start()
         return thread
 
@@ -153,15 +158,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.key not in self.store.objects:
             self._error(404, "NoSuchKey")
         else:
-            content, status, extra = self.store.objects[self.key], 200, {}
+            content, status, extra = self.store.objects[self.key], 200, dict[str, str]()
             if given := self.headers.get("Range"):
-                first, _, last = given.removeprefix("bytes=").partition("-")
-                if int(first) >= len(content):
+                start, _, last = given.removeprefix("bytes=").partition("-")
+                if int(start) >= len(content):
                     self._error(416, "InvalidRange")
                     return
                 whole = len(content)
-                content = content[int(first) : int(last or whole) + 1]
-                status, extra = 206, {"Content-Range": f"bytes {first}-{int(first) + len(content) - 1}/{whole}"}
+                content = content[int(start) : int(last or whole) + 1]
+                status, extra = 206, {"Content-Range": f"bytes {start}-{int(start) + len(content) - 1}/{whole}"}
             self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra, **_DATE})
 
     def _bucket(self) -> None:

@@ -54,7 +54,7 @@ def kill_after(step: int) -> None:
         if number == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Checkpoints.save = save
+    setattr(Checkpoints, "save", save)  # noqa: B010 - a method is replaced
 
 
 if __name__ == "__main__":

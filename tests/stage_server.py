@@ -78,8 +78,8 @@ def serve() -> None:
         os.close(write)
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with os.fdopen(read) as counted:
-            calls = counted.read()
-        answers.write(json.dumps({"ended": ended, "calls": int(calls or 0)}) + "\n")
+            read_calls = counted.read()
+        answers.write(json.dumps({"ended": ended, "calls": int(read_calls or 0)}) + "\n")
         answers.flush()
 
 

@@ -7,7 +7,7 @@ from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def refresh(settings: str, schedule: str, plan: str, data: dict) -> NamedTuple(
+def refresh(settings: str, schedule: str, plan: str, data: dict) -> NamedTuple(  # type: ignore[valid-type] # kfp reads the outputs from it
     "Fresh", [("settings", str), ("changed", bool)]
 ):
     """Take a schedule's data as it is now, and say whether a run on it would be news.

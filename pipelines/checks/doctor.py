@@ -5,7 +5,8 @@ from __future__ import annotations
 from retort_pipelines.checks.base import Cluster
 from retort_pipelines.checks.run import examine
 from retort_pipelines.profiles import load_profile
-from retort_pipelines.runs.client import explained, kubeflow, kubernetes_api
+from retort_pipelines.runs.client import kubeflow, kubernetes_api
+from retort_pipelines.runs.refusals import explained
 from retort_pipelines.runs.submit import remote_of
 
 from retort.errors import ClusterError, ConfigError

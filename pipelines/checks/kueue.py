@@ -128,7 +128,7 @@ def reasons(api: Any, namespace: str) -> dict[str, str]:
         if error.status not in (403, 404):
             raise
         return {}
-    told = {}
+    told: dict[str, str] = {}
     for one in workloads:
         message = _condition(one, "QuotaReserved").get("message", "")
         told |= {owner["name"]: message for owner in one["metadata"].get("ownerReferences", [])}

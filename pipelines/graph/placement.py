@@ -103,10 +103,14 @@ class Placement:
         for toleration in needs.tolerations:
             kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
         training = "true" if trains else None
-        labels = {_QUEUE_LABEL: needs.queue, _PRIORITY_LABEL: needs.priority, _TRAINING_LABEL: training}
-        for label, value in labels.items():
-            if value:
-                kubernetes.add_pod_label(task, label, value)
+        labels: dict[str, str | None] = {
+            _QUEUE_LABEL: needs.queue,
+            _PRIORITY_LABEL: needs.priority,
+            _TRAINING_LABEL: training,
+        }
+        for label, said in labels.items():
+            if said:
+                kubernetes.add_pod_label(task, label, said)
 
     def _identity(self, task: dsl.PipelineTask) -> None:
         """Who the pod is, and what it may know."""

@@ -16,6 +16,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,10 @@ OLDEST = (2, 16)
 _TIMEOUT_S = 10
 _PAGE = 100
 _Answer = TypeVar("_Answer")
+
+
+def _page(listing: str, arguments: tuple[Any, ...], wanted: dict[str, Any], client: Any) -> Any:
+    return getattr(client, listing)(*arguments, **wanted)
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,7 @@ class Kubeflow:
         """
         token = ""
         while True:
-            answer = self.ask(
-                lambda client, at=token: getattr(client, listing)(*arguments, page_token=at, page_size=_PAGE, **wanted)
-            )
+            answer = self.ask(partial(_page, listing, arguments, {"page_token": token, "page_size": _PAGE, **wanted}))
             yield from getattr(answer, field) or []
             if not (token := answer.next_page_token or ""):
                 return

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def every(kubeflow: Kubeflow, run: str) -> list[Any]:
 
     if found := names.named(kubeflow, run):
         ids = [one.run_id for one in names.preferred(found)]
-        return [kubeflow.ask(lambda client, run_id=run_id: client.get_run(run_id)) for run_id in ids]
+        return [kubeflow.ask(partial(_run, run_id)) for run_id in ids]
 
     def by_id(client: Any) -> Any:
         try:
@@ -66,6 +67,10 @@ def every(kubeflow: Kubeflow, run: str) -> list[Any]:
     )
     newest = ", ".join(one.display_name for one in listed.runs or []) or "none"
     raise ConfigError(f"no run {run!r} at {kubeflow.host}; the newest are: {newest}.")
+
+
+def _run(run_id: str, client: Any) -> Any:
+    return client.get_run(run_id)
 
 
 def check_stage(stage: str) -> None:
@@ -120,7 +125,7 @@ def wait(
     A run that was cancelled because an equal one was started at the same moment is left for that one.
     """
     while True:
-        run = kubeflow.ask(lambda client, run_id=run_id: client.get_run(run_id))
+        run = kubeflow.ask(partial(_run, run_id))
         workflow = kubeflow.workflow(run_id)
         show(run, statuses(workflow), workflow)
         if run.state not in names.ENDED:
@@ -158,7 +163,7 @@ def pull(run: Any, *, home: Path = Path()) -> Path:
     config, remote = config_of(run.runtime_config.parameters)
     records = Records.of(remote, run.run_id)
     lock = records.lock()
-    root = home / "runs" / run.display_name
+    root = home / "runs" / str(run.display_name)
     workspace.create(root, config, home=home, remote=remote, cache=home / "runs/.cache")
     dvc_adapter.write_lock(root, lock)
     dvc_adapter.fetch(root)

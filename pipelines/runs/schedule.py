@@ -10,10 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retort_pipelines.checks.run import Cluster, blocking, refuse
+from retort_pipelines.checks.base import Cluster
+from retort_pipelines.checks.run import blocking, refuse
 from retort_pipelines.graph.distil import NAME, Schedule, build
 from retort_pipelines.runs import submit
 from retort_pipelines.runs.client import Kubeflow, kubernetes_api
@@ -23,6 +25,7 @@ from retort_pipelines.runs.workflow_size import check_workflow
 from retort.errors import ConfigError, RetortError
 from retort.pod.scheduled_data import plan_of
 from retort.run import dvc_adapter, workspace
+from retort.run.tasks import graph
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TRIES = 3
@@ -82,7 +85,7 @@ def upsert(
         ClusterError: a run could not succeed, or Kubeflow is away or refuses.
     """
     submit.check_name(submission.name)
-    workspace.check_sources(submission.config, submission.home)
+    workspace.check_sources(submission.config, graph(submission.config, submission.home), submission.home)
     if check:
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
@@ -149,9 +152,7 @@ def _upload(kubeflow: Kubeflow, submission: submit.Submission, schedule: Schedul
         for attempt in range(_TRIES):
             label = f"{stem}-{_next_number(kubeflow, pipeline, stem)}"
             try:
-                return kubeflow.ask(
-                    lambda client, label=label: client.upload_pipeline_version(str(file), label, pipeline_id=pipeline)
-                )
+                return kubeflow.ask(partial(_upload_version, file, label, pipeline))
             except ConflictError:  # somebody took the label just now
                 if attempt == _TRIES - 1:
                     raise
@@ -225,4 +226,12 @@ def change(kubeflow: Kubeflow, name: str, action: str) -> None:
         if action == "remove":
             _remove(kubeflow, one.recurring_run_id)
         else:
-            kubeflow.ask(lambda client, run_id=one.recurring_run_id: getattr(client, calls[action])(run_id))
+            kubeflow.ask(partial(_call, calls[action], one.recurring_run_id))
+
+
+def _upload_version(file: Path, label: str, pipeline: str, client: Any) -> Any:
+    return client.upload_pipeline_version(str(file), label, pipeline_id=pipeline)
+
+
+def _call(name: str, run_id: str, client: Any) -> Any:
+    return getattr(client, name)(run_id)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retort_pipelines.checks.run import Cluster, blocking, refuse
+from retort_pipelines.checks.base import Cluster
+from retort_pipelines.checks.run import blocking, refuse
 from retort_pipelines.graph import compile as compiling
 from retort_pipelines.profiles import Profile
 from retort_pipelines.runs import names, runs

@@ -140,7 +140,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError("is not a mapping of sections", file=path, remedy="Start from configs/demo.yaml")
     if (base := values.pop("extends", None)) is not None:
         values = _merge(translated(read_yaml(path.parent / base))[0], translated(values)[0])
-    return values
+    found: dict[str, Any] = values
+    return found
 
 
 def _change(text: str) -> dict[str, Any]:
@@ -163,8 +164,10 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         old = merged.get(key)
         # A section of another type replaces the one below: the fields of one union member mean nothing in another.
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both and _kind(value) in (None, _kind(old) or "transformers") else value
+        if isinstance(old, dict) and isinstance(value, dict) and _kind(value) in (None, _kind(old) or "transformers"):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 

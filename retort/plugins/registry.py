@@ -94,7 +94,7 @@ def load(kind: str, name: str) -> Any:
     return found
 
 
-_KINDS: dict[str, type] = {"method": Method, "reward": RewardType, "engine": EngineType, "benchmark": BenchmarkType}
+_KINDS: dict[str, Any] = {"method": Method, "reward": RewardType, "engine": EngineType, "benchmark": BenchmarkType}
 
 
 def function(place: str, name: str) -> Any:

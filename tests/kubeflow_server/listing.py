@@ -70,7 +70,7 @@ def _true(item: Item, predicate: Item, fields: tuple[str, ...]) -> bool:
     value = str(item.get(predicate["key"], ""))
     operation = _OPERATIONS.get(predicate["operation"], predicate["operation"])
     wanted = predicate.get("string_value", predicate.get("stringValue"))
-    several = predicate.get("string_values", predicate.get("stringValues", {})).get("values", [])
+    several = (predicate.get("string_values") or predicate.get("stringValues") or {}).get("values", [])
     known = {
         "EQUALS": value == wanted,
         "NOT_EQUALS": value != wanted,

@@ -119,7 +119,7 @@ class KubeflowServer(StandIn):
             raise Refused(404, f"Pipeline {pipeline_id} not found")
         if any((one["pipeline_id"], one["display_name"]) == (pipeline_id, name) for one in self.versions.values()):
             raise Refused(409, f"Failed to create a new pipeline version. The name {name} already exists.")
-        made = {"pipeline_version_id": self._new(), "pipeline_id": pipeline_id, "display_name": name}
+        made: dict[str, Any] = {"pipeline_version_id": self._new(), "pipeline_id": pipeline_id, "display_name": name}
         made |= {"created_at": self._now()}
         kept = made | {"pipeline_spec": _uploaded(request)}
         self.versions[kept["pipeline_version_id"]] = kept

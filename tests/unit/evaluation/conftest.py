@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,8 @@ class Replay:
     model, parameters = "replay", None
 
     def __init__(self, say: Callable[[Request], str]) -> None:
-        self.say, self.asked = say, []
+        self.say = say
+        self.asked: list[Request] = []
 
     def count(self, requests: list[Request]) -> int:
         return len(requests)
@@ -46,6 +47,8 @@ def ask(tmp_path: Path) -> Callable[..., tuple[Any, Replay]]:
         logs.mkdir()
         engine = Replay(say)
         benchmark = BenchmarkConfig(name="bench", **settings)
-        return run_benchmark(benchmark, engine, SamplingConfig(max_new_tokens=50), root=root, logs=logs), engine
+        return run_benchmark(
+            benchmark, cast(Any, engine), SamplingConfig(max_new_tokens=50), root=root, logs=logs
+        ), engine
 
     return run

@@ -9,6 +9,13 @@ import torch
 import transformers as hf
 
 VOCABULARY = 128
+
+
+def _any(kind: Any) -> Any:
+    """A class whose keywords its annotations do not name."""
+    return kind
+
+
 TOKENS: dict[str, Any] = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SHAPE: dict[str, Any] = TOKENS | {
     "hidden_size": 32,
@@ -18,20 +25,26 @@ SHAPE: dict[str, Any] = TOKENS | {
     "num_key_value_heads": 2,
     "max_position_embeddings": 256,
 }
-HEADS = SHAPE | {"head_dim": 8}
+HEADS: dict[str, Any] = SHAPE | {"head_dim": 8}
 WINDOW = 8
 """Shorter than the tests' sequences, so that windowed and full layers differ."""
-EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
-LINEAR = {
+EXPERTS: dict[str, Any] = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
+LINEAR: dict[str, Any] = {
     "linear_num_value_heads": 4,
     "linear_num_key_heads": 2,
     "linear_key_head_dim": 8,
     "linear_value_head_dim": 8,
     "layer_types": ["linear_attention", "full_attention"],
 }
-LATENT = {"kv_lora_rank": 16, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
-ALTERNATING = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": WINDOW}
-MAMBA2 = {
+LATENT: dict[str, Any] = {
+    "kv_lora_rank": 16,
+    "q_lora_rank": 24,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+}
+ALTERNATING: dict[str, Any] = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": WINDOW}
+MAMBA2: dict[str, Any] = {
     "mamba_n_heads": 4,
     "mamba_d_head": 16,
     "mamba_n_groups": 1,
@@ -40,7 +53,7 @@ MAMBA2 = {
     "mamba_expand": 2,
     "mamba_chunk_size": 8,
 }
-VISION = {
+VISION: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 32,
     "num_hidden_layers": 1,
@@ -104,7 +117,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         activation_sparsity_pattern=[0.0] * 4,
         layer_types=["sliding_attention", "full_attention"] * 2,
     ),
-    "Gemma 4": lambda: hf.Gemma4TextConfig(
+    "Gemma 4": lambda: _any(hf.Gemma4TextConfig)(
         **HEADS | {"num_hidden_layers": 4},
         global_head_dim=8,
         vocab_size_per_layer_input=VOCABULARY,
@@ -255,7 +268,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         mamba_expand=2,
         use_mamba_kernels=False,
     ),
-    "Zamba 2": lambda: hf.Zamba2Config(
+    "Zamba 2": lambda: _any(hf.Zamba2Config)(
         **SHAPE,
         mamba_d_state=8,
         mamba_d_conv=4,

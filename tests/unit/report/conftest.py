@@ -183,14 +183,15 @@ def _metrics(task: Task, config: RetortConfig, *, shut: Sequence[str], skipped: 
         facts = {name: {"model": f"acme/{name}", "revision": name[0] * 40, "content": None} for name in config.models}
         return {"models": facts, "same_vocabulary": {}}
     answers = {"prompt_tokens": 100, "response_tokens": 300, "flops": 1e9}
-    return {
+    found: dict[str, dict[str, Any]] = {
         "prompts": {"train": 8, "validation": 2, "test": 20},
         "teacher_responses": {"responses": 80, **answers},
         "student_responses": {"responses": 40, **answers},
         "votes": {"sample_accuracy": 0.5, "maj_at_k": {"1": 0.5, "8": 0.75}, "pass_at_k": {"1": 0.5, "8": 0.9}},
         "reward_data": {"train": 100},
         "evaluate": {"accuracy": 0.5, **answers},
-    }[stage]
+    }
+    return found[stage]
 
 
 def _curve(folder: Path, name: str, points: list[tuple[int, float]]) -> None:
