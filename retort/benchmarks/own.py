@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from retort.benchmarks.items import GOLD_FIELDS, Item, finish_reason_of, option_texts, response_texts
-from retort.config import load_config
 from retort.config.data import AnswerType
+from retort.config.load import load_config
 from retort.data.sources import Prompt, load_prompts
 from retort.errors import ConfigError, InputError
 from retort.io.rows import Record, read_records
@@ -44,8 +45,9 @@ def own_task(config: Path) -> OwnTask:
     if settings.answer == "open":
         raise ConfigError(f"{config}: answer: open has no answer to read; `retort judge` reads judgements")
     sources = [source for source in settings.prompts.sources if source.type == "file" and source.answer_field]
-    there = [source for source in sources if (config.parent / source.path).is_file()]
-    gold = _gold(load_prompts(there, config.parent))
+    roots = (Path(), config.parent)  # a path starts from the working folder, as in `retort run`, or from the file's
+    there = [(source, next((root for root in roots if (root / source.path).exists()), None)) for source in sources]
+    gold = _gold(chain.from_iterable(load_prompts([source], root) for source, root in there if root is not None))
     return OwnTask(settings.answer, gold, tuple({source.answer_field or "" for source in sources}))
 
 
