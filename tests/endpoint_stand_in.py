@@ -71,6 +71,7 @@ class Server(ThreadingHTTPServer):
     """Answers on a port of its own; see the module."""
 
     daemon_threads = True
+    request_queue_size = 128  # else a busy machine refuses connections that no test means to lose
 
     def __init__(
         self,
