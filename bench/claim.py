@@ -3,7 +3,8 @@
 Runs the whole pipeline of params.yaml once a seed, each in a workspace of its own under runs/, with one student more:
 SFT that is given PPO's compute as well. Prints accuracy on the held-out test prompts with paired 95 % intervals. A
 seed's run is skipped where nothing has changed. The teacher and the base student are the same in every run; sampling,
-training and evaluation of each seed are its own. `--write` puts the table into README.md.
+training and evaluation of each seed are its own. `--write` puts every seed's table into docs/claim.md and the means
+over seeds into README.md.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from retort.config import RetortConfig, load_config
+from retort.config.run import TEACHER
 from retort.config.students import DEFAULT_STUDENTS
 
 CONFIG = Path("params.yaml")
@@ -30,12 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md and docs/claim.md")
     arguments = parser.parse_args()
     runs = {seed: run(seed) for seed in arguments.seeds}
-    table = markdown(runs, load_config(CONFIG, changes=changes(arguments.seeds[0])))
+    config = load_config(CONFIG, changes=changes(arguments.seeds[0]))
+    table = markdown(runs, config)
     if arguments.write:
-        write_readme(Path("README.md"), table)
+        write_between_marks(Path("README.md"), summary(runs, config))
+        write_between_marks(Path("docs/claim.md"), table)
     print(json.dumps({"commit": commit(), "seeds": runs}, sort_keys=True) if arguments.json else table)
 
 
@@ -83,6 +88,44 @@ def markdown(runs: dict[int, dict[str, Any]], config: RetortConfig) -> str:
     return "\n".join([*lines, *([""] if notices else []), *notices])
 
 
+def summary(runs: dict[int, dict[str, Any]], config: RetortConfig) -> str:
+    """The result's accuracy and its differences, a line a benchmark, each the mean over the seeds that have it."""
+    result = config.final_student()
+    pairs = [pair for pair in config.comparisons() if pair[0] == result and pair[1] not in config.models]
+    pairs += [pair for pair in config.comparisons() if pair == (result, TEACHER)]
+    n = next(iter(next(iter(runs.values()))["models"].values()))["n"]
+    heads = ["", short(config, result), *(f"{short(config, one)} − {short(config, other)}" for one, other in pairs)]
+    lines = [
+        f"Mean of {len(runs)} seeds on {n:,} held-out problems of the embedded task [outermost ends of the seeds' 95 % "
+        f"intervals], commit {commit()}; [every seed, and what it does not show](docs/claim.md):",
+        "",
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+    ]
+    for benchmark in config.evaluate.benchmarks:
+        found = [metrics["benchmarks"][benchmark.name] for metrics in runs.values()]
+        scores = [one["models"][result]["accuracy"] for one in found if result in one["models"]]
+        cells = [_mean(scores) + (f" ({len(scores)} of {len(runs)} seeds)" if len(scores) < len(runs) else "")]
+        for one, other in pairs:
+            cells.append(_mean_interval([each["paired"].get(f"{one}_minus_{other}") for each in found]))
+        how = f"sampled at temperature {benchmark.temperature:g}" if benchmark.temperature else "greedy"
+        lines.append(f"| {how} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(scores: list[float]) -> str:
+    return share({"accuracy": fmean(scores)} if scores else None)
+
+
+def _mean_interval(pairs: list[dict[str, float] | None]) -> str:
+    """The mean difference, and the ends that no seed's interval goes beyond."""
+    given = [pair for pair in pairs if pair is not None]
+    if not given:
+        return "–"
+    low, high = min(pair["low"] for pair in given), max(pair["high"] for pair in given)
+    return interval({"difference": fmean(pair["difference"] for pair in given), "low": low, "high": high})
+
+
 def short(config: RetortConfig, name: str) -> str:
     """A model in a column's head: `PPO`, `teacher`."""
     label = config.label(name).removesuffix(" student")
@@ -107,11 +150,11 @@ def interval(paired: dict[str, float] | None) -> str:
     return f"{points[0]:+.1f} [{points[1]:+.1f}, {points[2]:+.1f}]"
 
 
-def write_readme(readme: Path, table: str) -> None:
-    """Replace what stands between the marks."""
-    text = readme.read_text(encoding="utf-8")
+def write_between_marks(page: Path, table: str) -> None:
+    """Replace what stands between the marks of a page."""
+    text = page.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), re.DOTALL)
-    readme.write_text(pattern.sub(lambda _: f"{MARKS[0]}\n{table}\n{MARKS[1]}", text), encoding="utf-8")
+    page.write_text(pattern.sub(lambda _: f"{MARKS[0]}\n{table}\n{MARKS[1]}", text), encoding="utf-8")
 
 
 def commit() -> str:

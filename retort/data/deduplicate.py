@@ -7,6 +7,7 @@ prompts with equal numbers is also what makes templated sets fast.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 import zlib
@@ -52,22 +53,27 @@ def find_duplicates(
         progress: Called once a text.
     """
     found: list[Duplicate] = []
-    first: dict[str, int] = {}
-    by_numbers: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    # Digests, not texts: a second copy of a million prompts is not kept.
+    first: dict[bytes, int] = {}
+    by_numbers: dict[bytes, list[int]] = defaultdict(list)
     for index, text in enumerate(texts):
         key = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-        of = first.setdefault(key, index)
+        of = first.setdefault(_digest(key), index)
         if of != index:
             found.append(Duplicate(index, of, 1.0, exact=True))
             progress()
         elif threshold < 1:
             numbers = (word for word in words_of(text) if any(letter.isdigit() for letter in word))
-            by_numbers[tuple(sorted(numbers))].append(index)
+            by_numbers[_digest(" ".join(sorted(numbers)))].append(index)
         else:
             progress()
     for indices in by_numbers.values():
         found.extend(_near_duplicates(texts, indices, threshold, progress))
     return sorted(found, key=lambda duplicate: duplicate.index)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def shingles(text: str, size: int = _SHINGLE) -> frozenset[str]:

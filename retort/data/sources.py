@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Use = Literal["split", "train", "validation", "test"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """One prompt and where it came from."""
 

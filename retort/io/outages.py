@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -37,6 +38,9 @@ _CONNECTION = {
     *(errno.ESTALE, errno.EREMOTEIO, errno.EIO),
 }
 """What the system says of a network or a network volume that is away; s3fs makes EREMOTEIO of 500, EBUSY of 503."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+"""What the system says of a disk of this machine that takes no more, while an object is fetched."""
 
 _AGAIN = {403, 408, 409, 425, 429}
 """Statuses below 500 that may be gone a minute later: a secret that is being replaced, a limit of requests."""
@@ -118,9 +122,14 @@ def explained(place: str) -> Iterator[None]:
 def explain(place: str, error: BaseException) -> StorageError | None:
     """What a failure at `place` means; None where it is no failure of a store."""
     chain = list(_chain(error))
-    words = f"{_words(error)}"
+    words = _words(error)
     if (own := next((one for one in chain if isinstance(one, StorageError)), None)) is not None:
         return own
+    if any(_is_full(one) for one in chain):
+        return StorageError(
+            f"{place}: could not be written ({words}). Free space or fix permissions on this machine, then run the "
+            "command again; what was there before is unchanged."
+        )
     if any(_is_away(one) for one in chain):
         return StoreAwayError(f"{place}: the object store does not answer as it should ({words}). {_CHECK}")
     if any(isinstance(one, FileNotFoundError) for one in chain):
@@ -134,6 +143,17 @@ _CHECK = (
     "Check its address, the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and AWS_ENDPOINT_URL; "
     "`retort doctor` tries them."
 )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a store is away or a disk full, so that who fails is neither Retort nor what it was asked."""
+    return any(_is_away(one) or _is_full(one) for one in _chain(error))
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.OperationalError):  # DVC's databases, and Retort's of hashes
+        return "disk" in str(error)
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reward(Protocol):
-    """Scores responses."""
+    """Scores responses. One that also has a method `close()` is closed after training."""
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class JudgeReward:
         self.name, self._config, self._undecided = name, config, undecided
         self._root, self._state, self._seed = root, state, seed
         self._judge: Judge | None = None
+        self._engines = ExitStack()
         self.elected: Mapping[str, tuple[str, str | None]] = {}
         """Prompt id and elected response by the prompt's text."""
 
@@ -59,13 +61,17 @@ class JudgeReward:
             scores[place] = self._undecided if one is None else one
         return scores
 
+    def close(self) -> None:
+        """End the judge's engine, if it was started."""
+        self._engines.close()
+
     def _id(self, prompt: str) -> str:
         return self.elected.get(prompt, (prompt, None))[0]
 
     def _started(self) -> Judge:
         if self._judge is None:
             self._state.mkdir(parents=True, exist_ok=True)
-            engine = judge_engine(self._config, self._root).__enter__()
+            engine = self._engines.enter_context(judge_engine(self._config, self._root))
             self._judge = Judge(engine, self._config, self._state, seed=self._seed)
         return self._judge
 

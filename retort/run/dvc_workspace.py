@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retort.errors import RETRY, IntegrityError, RetortError, StageError, StorageError
-from retort.io.outages import explain, patiently
+from retort.io.outages import explain, is_passing, patiently
 from retort.run import kill, run_cache
 from retort.run.contents import Contents, Problem, Wanted, refusal
 from retort.run.true_hashes import TrueHashes, stamp_of
@@ -258,9 +258,11 @@ def opened(root: Path) -> Iterator[Workspace]:
     except RetortError:
         raise
     except DvcException as error:
-        raise explain(str(root), error) or StorageError(f"{root}: DVC: {_causes(error)}") from error
+        raise (explain(str(root), error) if is_passing(error) else None) or StorageError(
+            f"{root}: DVC: {_causes(error)}"
+        ) from error
     except Exception as error:
-        if isinstance(error, OSError | ValueError) or (known := explain(str(root), error)) is None:
+        if not is_passing(error) or (known := explain(str(root), error)) is None:
             raise
         raise known from error
 
@@ -353,11 +355,11 @@ def _explained(error: Exception) -> Exception:
     if isinstance(cause, RetortError):
         return cause
     if isinstance(cause, Exception) and not isinstance(cause, DvcException):
-        return explain("DVC", cause) or cause
+        return (explain("DVC", cause) if is_passing(cause) else None) or cause
     task = re.search(r"'([^']+)'", str(error))
     code = re.search(r"failed to run: .*, exited with (-?\d+)$", str(cause), re.DOTALL)
     if task is None or code is None:
-        return explain("DVC", error) or StorageError(f"DVC: {_causes(error)}")
+        return (explain("DVC", error) if is_passing(error) else None) or StorageError(f"DVC: {_causes(error)}")
     status = int(code[1])
     if (number := kill.signal_of(status)) is None:
         return StageError(task[1], status)

@@ -284,7 +284,7 @@ class _Tasks:
             "evaluate",
             {"model": model, "benchmark": benchmark.name},
             params=("answer", "evaluate.benchmarks", "evaluate.max_new_tokens", "evaluate.batch_size"),
-            deps=(*(["outputs/prompts"] if heldout else []), self.folder(model)),
+            deps=("outputs/prompts", self.folder(model)),
             outs=(f"outputs/evaluate/{model}-{benchmark.name}.parquet",),
             metrics=(f"metrics/evaluate-{model}-{benchmark.name}.json",),
             answers=model,

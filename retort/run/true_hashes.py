@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 _Stamp = tuple[int, int, int]
 """Size, time of change (ns) and inode of a file."""
@@ -111,7 +115,11 @@ class TrueHashes:
     def _keep(self, path: str, stamp: _Stamp, value: str) -> None:
         self._here[path] = (stamp, value)
         self._read.add(value)
-        self._kept[path] = " ".join(map(str, (*stamp, value)))
+        try:
+            self._kept[path] = " ".join(map(str, (*stamp, value)))
+        except (OSError, sqlite3.Error) as error:  # a full disk: the next process reads again what it wants to know
+            _log.warning("hashes of files cannot be kept for the next command (%s)", error)
+            self._kept = {}
 
     # What DVC calls. It saves hashes of two kinds: those it computed, which `get` has given it, and those it assumes.
 

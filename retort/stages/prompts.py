@@ -119,10 +119,8 @@ def _write(folder: Path, prompts: list[Prompt], splits: Splits, remarks: dict[in
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         for name in ("train", "validation", "test"):
-            rows = [asdict(prompt) for prompt in getattr(splits, name)]
-            write_table(
-                temporary / f"{name}.parquet", [{key: row[key] for key in PROMPTS.names} for row in rows], PROMPTS
-            )
+            rows = [{key: getattr(prompt, key) for key in PROMPTS.names} for prompt in getattr(splits, name)]
+            write_table(temporary / f"{name}.parquet", rows, PROMPTS)
         lines = [
             {
                 "prompt_id": prompts[index].prompt_id,

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,8 @@ def run(context: Context) -> Any:
             shutil.copytree(paths.model(entry.from_), folder)
         paths.curves(name).mkdir(parents=True, exist_ok=True)
         return Skipped(reasons=[f"rewards.{reward}: {reason}" for reason in gate["gate_reasons"]])
-    found = method.train(_training(context, name, reward))
+    with ExitStack() as opened:
+        found = method.train(_closing(_training(context, name, reward), opened))
     if not dataclasses.is_dataclass(found) or isinstance(found, type):
         raise ConfigError(
             f"method {method.name!r}: its train returned a {type(found).__name__}, where a dataclass of metrics is "
@@ -54,6 +55,21 @@ def run(context: Context) -> Any:
         raise ConfigError(f"method {method.name!r}: its train left no model in {paths.model(name)} (training.out).")
     paths.curves(name).mkdir(parents=True, exist_ok=True)
     return found
+
+
+def _closing(training: plugins.Training, opened: ExitStack) -> plugins.Training:
+    """`training` whose reward, once loaded, is closed with `opened` if it can be: a judge's server ends then."""
+    load = training.reward
+    if load is None:
+        return training
+
+    def loaded() -> plugins.Reward:
+        found = load()
+        if callable(close := getattr(found, "close", None)):
+            opened.callback(close)
+        return found
+
+    return dataclasses.replace(training, reward=loaded)
 
 
 def _gate(context: Context, reward: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from retort.text.claims import LETTER, TO_LETTER, Claim, letters_at, marked_claims
 from retort.text.conclusions import concluded, denied_before, named_options
 from retort.text.corrections import answers_in_a_row, declines_the_last, last_reasoned
-from retort.text.option_texts import echoed_option, option_text_claim
+from retort.text.option_texts import echoed_option, lettered_option, option_text_claim
 from retort.text.spans import Span, bold_spans, last_paragraph
 
 _CLOSING = re.compile(
@@ -87,6 +87,7 @@ def read_choice(text: str, region: Span, options: Sequence[str] = ()) -> Choice 
             for found in (
                 option_text_claim(text, region, options),
                 echoed_option(text, region, options),
+                lettered_option(text, region, options),
                 _bold(text, region),
                 _closing(text, region),
                 _whole(text, region),
@@ -113,7 +114,7 @@ def _decide(text: str, claims: list[Claim], end: int) -> Claim | None:
             letters = "".join(dict.fromkeys("".join(claim.letters for claim in listed)))
             return listed[0]._replace(letters=letters)
         claims = alone
-    row = answers_in_a_row(text, claims)
+    row = answers_in_a_row(text, claims[: _LOOP + 1])
     if row > 2 and row == len(claims) and declines_the_last(text, max(0, claims[0].start - _LONGEST), end):
         return None
     if len(claims) <= _LOOP:

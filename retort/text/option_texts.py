@@ -18,6 +18,8 @@ _STATEMENT = re.compile(
 )
 _DRESS = re.compile(r"\\(?:text|mathrm|mathbf|boxed|textbf)\s?\{|\\[,;! ]|[$*_`{}\"\u201c\u201d]")
 _REFERENCE = re.compile(r"\((?:[oO]ption\s)?(?P<letter>[A-Z])\)")
+_LETTERED = re.compile(r"(?<![\w.])[(*_`\"]{0,4}(?P<letter>[A-J])[.):][*_]{0,2}\s")
+_WITHDRAWS = re.compile(r"\b(?:answer|not correct|incorrect|however|wrong|but)\b", re.IGNORECASE)
 _LONGEST = 400
 
 
@@ -59,6 +61,21 @@ def echoed_option(text: str, region: Span, options: Sequence[str]) -> Claim | No
         if key and re.search(rf"(?:^|\W){re.escape(key)}$", before):
             return Claim(match["letter"], "option", *match.span("letter"))
     return None
+
+
+def lettered_option(text: str, region: Span, options: Sequence[str]) -> Claim | None:
+    """The only option that a response writes out behind its letter: "... is referred to as B. negative feedback."."""
+    found: dict[str, Claim] = {}
+    for match in last_matches(_LETTERED, text, region) if options else ():
+        place = string.ascii_uppercase.index(match["letter"])
+        key = _key(options[place]) if place < len(options) else ""
+        behind = _key(text[match.end() : min(region.end, match.end() + len(key) + _LONGEST)])
+        if key and re.match(rf"{re.escape(key)}(?!\w)", behind):
+            found[match["letter"]] = Claim(match["letter"], "option", *match.span("letter"))
+    if len(found) != 1:
+        return None
+    claim = next(iter(found.values()))
+    return None if _WITHDRAWS.search(text, claim.end, region.end) else claim
 
 
 def _places(text: str, region: Span) -> Iterator[Span]:

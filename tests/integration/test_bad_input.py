@@ -219,7 +219,7 @@ def test_a_typo_in_the_configuration(work, done, stage):
 )
 @pytest.mark.timeout(600)
 def test_a_benchmark_that_cannot_be_run(work, done, stage, row, changes, exit_code, words):
-    done("models")
+    done("prompts", "models")
     write_lines(Path("data/b.jsonl"), [{"question": "1 egg ?", "answer": "#### 1"}, *([row] if row else [])])
     benchmark = {"name": "b", "task": "gsm8k", "data": {"test": "data/b.jsonl"}, "num_fewshot": 0}
     files = list((benchmark | changes)["data"].values())

@@ -50,6 +50,7 @@ def root(tmp_path_factory, offline):
         shutil.copytree(ROOT / "data/gsm8k" / model, folder / model)
         write_reference(folder / "outputs/models" / role, Reference(model))
     evaluate = {"benchmarks": BENCHMARKS, "max_new_tokens": 12, "batch_size": 16}
+    (folder / "outputs/prompts").mkdir(parents=True)
     tested = [file for one in BENCHMARKS for file in one["data"].values()]
     write_params(folder, evaluate=evaluate, prompts={"decontaminate": tested})
     return folder

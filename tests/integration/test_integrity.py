@@ -14,15 +14,16 @@ from retort.config import load_config
 from retort.errors import DO_NOT_RETRY, IntegrityError, StorageError
 from retort.pod import lock_fragments, task
 from retort.pod.run_records import Records
+from retort.pod.settings import settings
 from retort.run import dvc_adapter
 from retort.run.dvc_workspace import opened
-from retort.run.graph import BY_NAME
+from retort.run.tasks import graph
 from retort.run.verify import verify
 from retort.run.workspace import create
 
 VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet", "outputs/teacher_responses/shard-1.parquet")
 """What stage `votes` reads."""
-MAKERS = {VOTES[0]: "prompts", VOTES[1]: "teacher_responses@0", VOTES[2]: "teacher_responses@1"}
+MAKERS = {VOTES[0]: "prompts", VOTES[1]: "teacher_responses-0", VOTES[2]: "teacher_responses-1"}
 
 
 def flipped(content):
@@ -76,9 +77,9 @@ class Store:
         made = {MAKERS[path]: {"outs": [entry]} for path, entry in self.entries.items()}
         self.upstream = lock_fragments.save(made, self.remote)
 
-    def run(self, stage="votes", *upstream):
-        told = task.settings(self.toy.config, BY_NAME[stage], {}, remote=self.remote)
-        return task.run(stage, told, [self.upstream, *upstream])
+    def run(self):
+        tasks = graph(self.toy.config, self.toy.home).groups["votes"]
+        return task.run(settings(self.toy.config, tasks, {}, remote=self.remote).to_json(), [self.upstream])
 
     def object(self, path, member=""):
         oid = self.entries[path]["md5"]
@@ -121,7 +122,7 @@ def test_a_pod_refuses_an_input_that_is_not_what_was_recorded(store, path, membe
     assert (
         f"{named} (which stage {maker} made) is {kind}: {store.object(path) if not member else ''}" in failure.message
     )
-    assert f"`retort rerun RUN --from {maker.partition('@')[0]}`" in failure.message
+    assert f"`retort rerun RUN --from {maker}`" in failure.message
     assert "Traceback" not in caplog.text
 
 
@@ -256,11 +257,11 @@ def test_a_local_run_does_not_read_an_output_that_rotted_in_place(toy, monkeypat
     with pytest.raises(IntegrityError, match=r"outputs/prompts \(which stage prompts made\) is damaged"):
         dvc_adapter.reproduce(root)
     assert made.ran() == []
-    monkeypatch.setenv("TOY_FAIL", "sft:65")
+    monkeypatch.setenv("TOY_FAIL", "sft-sft:65")
     with pytest.raises(Exception, match="sft"):
         dvc_adapter.reproduce(root)  # the same command puts it right
     assert file.read_bytes() == right
-    assert made.ran() == ["votes", "sft"]
+    assert made.ran() == ["votes", "sft-sft"]
 
 
 def test_a_folder_that_lists_a_file_outside_itself_is_refused(store):
@@ -377,7 +378,7 @@ def test_a_failed_run_is_verified_as_far_as_it_came(store, monkeypatch):
     with pytest.raises(SystemExit):
         store.run()
     lock = recorded(store.remote, Records.of(store.remote, "run-2"))
-    assert {"prompts", "teacher_responses@0", "teacher_responses@1"} <= set(lock)
+    assert {"prompts", "teacher_responses-0", "teacher_responses-1"} <= set(lock)
 
 
 @pytest.mark.parametrize("how", ["right length", "cut", "empty"])
@@ -395,8 +396,10 @@ def test_a_damaged_lock_of_a_run_is_refused(store, how):
 
 def test_merging_a_damaged_fragment_ends_the_task_with_65(store):
     damage(Path(store.remote) / "fragments" / store.upstream.removeprefix("sha256:"), "right length")
+    tasks = graph(store.toy.config, store.toy.home).groups["votes"]
+    told = settings(store.toy.config, tasks, {}, remote=store.remote).to_json()
     with pytest.raises(SystemExit) as ended:
-        task.collect(json.dumps({"remote": store.remote}), [store.upstream])
+        task.collect(told, [store.upstream])
     assert ended.value.code == DO_NOT_RETRY
 
 

@@ -146,6 +146,7 @@ def test_a_benchmark_gives_the_endpoint_s_model_the_score_of_the_same_model_run_
     benchmark = {"name": "gsm8k", "task": "gsm8k", "data": {"test": "gsm8k.jsonl"}, "num_fewshot": 0}
     evaluate = {"benchmarks": [benchmark | {"prompt": "{{question}}", "max_new_tokens": 16}]}
     prices = {"prompt_cost": 1.0, "response_cost": 10.0}
+    (tmp_path / "outputs/prompts").mkdir(parents=True)
     models = {"teacher": {"engine": engine | prices}, "base": {"source": "student"}}
     write_params(tmp_path, models=models, evaluate=evaluate, prompts={"decontaminate": ["gsm8k.jsonl"]})
     run_stage("models", {}, tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from s3fs import S3FileSystem
@@ -12,9 +13,11 @@ from retort.io.objects import Objects
 from retort.io.outages import patient, patiently
 from retort.pod import lock_fragments, task
 from retort.pod.run_records import Records
+from retort.pod.settings import settings
 from retort.pod.state_mirror import Mirror
-from retort.run import dvc_adapter
-from retort.run.graph import BY_NAME
+from retort.run import contents, dvc_adapter
+from retort.run.dvc_workspace import opened
+from retort.run.tasks import graph
 from retort.run.workspace import create
 from tests.s3_server import FAULTS, S3Server, md5
 
@@ -144,12 +147,13 @@ class Pod:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"what {path} says" * 100)
         self.entries = dvc_adapter.store(self.root, VOTES)
-        stages = ("prompts", "teacher_responses@0", "teacher_responses@1")
+        stages = ("prompts", "teacher_responses-0", "teacher_responses-1")
         made = {stage: {"outs": [self.entries[path]]} for stage, path in zip(stages, VOTES, strict=True)}
         self.upstream = lock_fragments.save(made, REMOTE)
 
     def run(self):
-        return task.run("votes", task.settings(self.toy.config, BY_NAME["votes"], {}, remote=REMOTE), [self.upstream])
+        tasks = graph(self.toy.config, self.toy.home).groups["votes"]
+        return task.run(settings(self.toy.config, tasks, {}, remote=REMOTE).to_json(), [self.upstream])
 
 
 @pytest.fixture
@@ -310,3 +314,24 @@ def test_a_resume_state_that_cannot_be_reached_is_not_thrown_away(server, tmp_pa
     server.fault = lambda *_: ""
     with Mirror(tmp_path / "c", store, interval_s=60):
         assert (tmp_path / "c/step").read_text() == "weights"
+
+
+def test_a_full_disk_while_fetching_is_named_as_that(pod, limit_file_size):
+    lock = lock_fragments.load(pod.upstream, REMOTE)
+    root = Path("runs/full")
+    create(root, pod.toy.config, home=Path(), remote=REMOTE, cache=Path("runs/.cache-full"))
+    dvc_adapter.write_lock(root, lock)
+    file = place(root / "../.cache-full", pod.entries[VOTES[1]]["md5"])
+    outs = contents.Wanted(VOTES[1], pod.entries[VOTES[1]]["md5"], "teacher_responses-0")
+    with opened(root) as here:
+        here.contents.remote_size(outs.oid)  # DVC's own databases are made
+        with limit_file_size(100), pytest.raises(StorageError, match="could not be written") as refused:
+            here.contents.fetch([outs])
+        assert not isinstance(refused.value, StoreAwayError)
+        assert not file.exists()
+        here.contents.fetch([outs])
+    assert file.exists()
+
+
+def place(store, oid):
+    return store / "files/md5" / oid[:2] / oid[2:]

@@ -22,7 +22,7 @@ def test_score_prints_label_agreement_of_the_recorded_solutions():
     scores = json.loads(retort("score", "gsm8k", SOLUTIONS, "--json").stdout)
     assert scores["rows"] == 5276
     assert scores["label_agreement"] == 1.0
-    assert scores["unparsed"] == 0
+    assert scores["unparsed"] == 10  # cut off in a formula or in endless digits, or "A: 10+John's age"
     assert scores["accuracy"] == scores["official_accuracy"] == 2001 / 5276
 
 

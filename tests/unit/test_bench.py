@@ -110,3 +110,41 @@ def test_the_claim_s_columns_are_the_configuration_s_models_and_the_pairs_of_its
     assert lines.count(first) == 2
     assert "Greedy:" in lines
     assert lines[-1] == "- Seed 3: PPO was skipped."
+
+
+def test_the_readme_has_the_means_over_the_seeds_that_have_a_result(monkeypatch):
+    monkeypatch.setattr(claim, "commit", lambda: "abc1234")
+    config = load_config(Path("demo"), changes=claim.changes(0))
+    names = [one.name for one in config.evaluate.benchmarks]
+
+    def metrics(accuracy, **pairs):
+        paired = {name: dict(zip(("difference", "low", "high"), ends, strict=True)) for name, ends in pairs.items()}
+        models = {"sft": {"n": 2400}} | ({"ppo": {"accuracy": accuracy}} if accuracy else {})
+        return {"models": models, "benchmarks": {name: {"models": models, "paired": paired} for name in names}}
+
+    runs = {
+        0: metrics(0.88, ppo_minus_sft=(0.04, 0.026, 0.053), ppo_minus_teacher=(0.26, 0.24, 0.28)),
+        1: metrics(0.90, ppo_minus_sft=(0.05, 0.037, 0.064), ppo_minus_teacher=(0.25, 0.23, 0.27)),
+        2: metrics(None),
+    }
+    lines = claim.summary(runs, config).splitlines()
+    assert lines[0].startswith("Mean of 3 seeds on 2,400 held-out problems")
+    assert lines[2] == "|  | PPO | PPO − SFT | PPO − SFT, equal compute | PPO − teacher |"
+    # (0.88 + 0.90) / 2, (0.04 + 0.05) / 2 and (0.26 + 0.25) / 2; nothing compares PPO with the baseline here
+    row = "89.0 % (2 of 3 seeds) | +4.5 [+2.6, +6.4] | – | +25.5 [+23.0, +28.0] |"
+    assert lines[4:] == [f"| sampled at temperature 1 | {row}", f"| greedy | {row}"]
+
+
+def test_the_scale_benchmark_runs_the_stages_and_says_how_time_grew():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.scale", "--prompts", "60", "120", "--shards", "2", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = json.loads(done.stdout)["sizes"]
+    assert (first["prompts"], second["prompts"]) == (60, 120)
+    for size in (first, second):
+        assert set(size["stages"]) == {"prompts", "votes", "reward_data"}
+        assert all(one["seconds"] > 0 and one["peak_mb"] > 0 for one in size["stages"].values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -94,3 +95,30 @@ def test_files_and_functions_named_in_documents_exist(file: Path) -> None:
         assert place.exists(), f"{path} does not exist"
         if name:
             assert re.search(rf"^(def|class) {name}\b", place.read_text(), re.MULTILINE), f"{path} has no {name}"
+
+
+def environment_variables() -> set[str]:
+    """Names that the code reads from the environment or sets there, by itself or through a constant."""
+    names = set()
+    for folder in ("retort", "components", "pipelines", "bench"):
+        for file in (ROOT / folder).rglob("*.py"):
+            if "tests" in file.parts:
+                continue
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    names |= {node.value} if re.fullmatch(r"(RETORT|AWS|HF|KFP|PET|OMP)_[A-Z_]+", node.value) else set()
+                elif isinstance(node, ast.Call | ast.Subscript):
+                    place = node.func if isinstance(node, ast.Call) else node.value
+                    inside = node.args[:1] if isinstance(node, ast.Call) else [node.slice]
+                    if ast.unparse(place) in ("os.environ", "os.environ.get", "environment.setdefault"):
+                        names |= {one.value for one in inside if isinstance(one, ast.Constant)}
+    return names
+
+
+def test_the_page_of_environment_variables_has_all_that_the_code_knows_and_no_others() -> None:
+    page = (ROOT / "docs/concepts/environment.md").read_text()
+    cells = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    listed = {name for cell in cells for name in re.findall(r"\b[A-Z][A-Z_]{3,}\b", cell)}
+    known = environment_variables()
+    assert known - listed == set()
+    assert {name for name in listed if name.startswith("RETORT_")} - known == set()

@@ -91,10 +91,19 @@ def test_generated_pages_are_in_sync_with_the_code() -> None:
     assert found.returncode == 0, found.stderr
 
 
-def test_first_screen_of_the_readme_holds_the_result_and_the_command() -> None:
-    screen = (ROOT / "README.md").read_text().splitlines()[:40]
+def test_first_screen_of_the_readme_holds_the_result_and_the_commands() -> None:
+    screen = (ROOT / "README.md").read_text().splitlines()[:20]
     assert any("claim:begin" in line for line in screen)
-    assert any(line.startswith("make demo") for line in screen)
+    assert any("claim:end" in line for line in screen)
+    assert [line.split("#")[0].strip() for line in screen if line.startswith("make ")] == ["make demo", "make test"]
+
+
+def test_the_claim_of_the_readme_is_that_of_its_page() -> None:
+    commits = {
+        re.search(r"claim:begin.*?commit (\w+)", (ROOT / name).read_text(), re.DOTALL)[1]
+        for name in ("README.md", "docs/claim.md")
+    }
+    assert len(commits) == 1
 
 
 def test_makefile_targets_are_described() -> None:

@@ -75,7 +75,11 @@ def test_ppo_trains_against_the_vote_without_any_reward_model(against, monkeypat
 @pytest.fixture
 def say(monkeypatch):
     def set_judge(function):
-        monkeypatch.setattr(judge, "judge_engine", lambda *_: Scripted(function))
+        engine = Scripted(function)
+        engine.ended = 0
+        monkeypatch.setattr(Scripted, "__exit__", lambda self, *_: setattr(self, "ended", self.ended + 1))
+        monkeypatch.setattr(judge, "judge_engine", lambda *_: engine)
+        return engine
 
     return set_judge
 
@@ -105,8 +109,9 @@ def test_ppo_trains_against_a_judge_and_asks_no_judgement_twice(against, say):
         seen.append(user)
         return prefers(len)(system, user)
 
-    say(stand_in)
+    engine = say(stand_in)
     metrics = run_stage("ppo", PPO, root)
+    assert engine.ended == 1
     assert metrics["iterations"] == 2
     assert all(0 <= value <= 1 for value in curve(root))
     assert len(seen) == len(set(seen)) > 0

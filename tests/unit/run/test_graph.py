@@ -180,11 +180,5 @@ def test_the_committed_dvc_yaml_follows_params_and_graph():
     assert Path("dvc.yaml").read_text() == dvc_yaml(graph(load_config(Path("params.yaml"))))
 
 
-def test_the_committed_code_yaml_is_that_of_the_code():
-    from retort.run.workspace import code_yaml
-
-    assert Path("code.yaml").read_text() == code_yaml(graph(load_config(Path("params.yaml"))))
-
-
 def test_the_committed_params_say_every_value():
     assert yaml.safe_load(Path("params.yaml").read_text()) == resolved(load_config(Path("params.yaml")))
