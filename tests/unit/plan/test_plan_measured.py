@@ -15,7 +15,7 @@ from retort.plan.live import LiveBytes
 from .conftest import PROMPT, RESPONSE
 
 LORA = {"rank": 8, "alpha": 16}
-WITHIN = 0.15
+WITHIN = 0.16
 
 
 @pytest.fixture
