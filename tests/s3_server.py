@@ -160,12 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             content, status, extra = self.store.objects[self.key], 200, dict[str, str]()
             if given := self.headers.get("Range"):
-                start, _, last = given.removeprefix("bytes=").partition("-")
+                start, _, end = given.removeprefix("bytes=").partition("-")
                 if int(start) >= len(content):
                     self._error(416, "InvalidRange")
                     return
                 whole = len(content)
-                content = content[int(start) : int(last or whole) + 1]
+                content = content[int(start) : int(end or whole) + 1]
                 status, extra = 206, {"Content-Range": f"bytes {start}-{int(start) + len(content) - 1}/{whole}"}
             self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra, **_DATE})
 

@@ -59,6 +59,11 @@ def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Pat
                 "--set and --name need --config: give `--config params.yaml --name NAME` for a changed copy of this "
                 "folder's run, or edit params.yaml."
             )
+        if not Path(".dvc").is_dir() and Path("params.yaml").exists():
+            raise ConfigError(
+                "this folder is no DVC project. Run `git init` and `dvc init` here first (or `dvc init --no-scm`), or "
+                "give --config, which makes a workspace of its own under runs/."
+            )
         workspace.refresh(Path())
         return Path()
     root = Path("runs") / (name or config.stem)

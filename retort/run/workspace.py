@@ -8,6 +8,7 @@ can be compared and merged.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from retort.config import RetortConfig, load_config, resolved
 from retort.config.load import read_yaml
 from retort.errors import ConfigError, InputError
 from retort.evaluation.tasks import check_task
-from retort.io.files import write_text
+from retort.io.files import atomic_path, write_text
 from retort.run import dvc_adapter
 from retort.run.embedded import embedded, exists, is_embedded
 from retort.run.graph import Graph, Task
@@ -92,6 +93,9 @@ def refresh(root: Path) -> RetortConfig:
         )
     made = graph(config, root)
     check_sources(config, made, root)
+    for name in made.sources:
+        if not (root / name).exists():  # comes with Retort: a project gets a copy, which it can version and change
+            _copy(embedded(name), root / name)
     _write(root, made, in_git=not _made_by_retort(root))
     return config
 
@@ -122,6 +126,12 @@ def create(root: Path, config: RetortConfig, *, home: Path, remote: str, cache: 
         link(root / name, embedded(name) if is_embedded(name, home) else home / name)
     write_text(root / "params.yaml", _dump(resolved(config)))
     _write(root, made, in_git=False)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        shutil.copytree(source, temporary) if source.is_dir() else shutil.copyfile(source, temporary)
 
 
 def _write(root: Path, made: Graph, *, in_git: bool) -> None:

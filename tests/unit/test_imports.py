@@ -35,13 +35,6 @@ FLOORS = (
     ("retort_pipelines.cli",),
 )
 """Every room, from the ground up. A room may import those of the floors below; never one beside it or above."""
-EXCEPTIONS = {
-    # Runs ask the checks before anything is scheduled; this one check asks Kubeflow as a run does, so it stands a floor
-    # too low: it belongs beside runs/ or its verb.
-    ("retort_pipelines.checks.doctor", "retort_pipelines.runs.client"),
-    ("retort_pipelines.checks.doctor", "retort_pipelines.runs.submit"),
-}
-"""Imports upwards that are still there: to be moved away, not to be added to."""
 
 
 def imported(file: Path) -> set[str]:
@@ -112,8 +105,7 @@ def test_every_room_has_a_floor():
 def test_rooms_import_downwards_only():
     floor = {one: number for number, floor in enumerate(FLOORS) for one in floor}
     upward = {(module, other) for module, other in between_rooms() if floor[room(other)] >= floor[room(module)]}
-    assert upward - EXCEPTIONS == set(), "imports a room beside it or above"
-    assert EXCEPTIONS - upward == set(), "no longer there: remove it from the exceptions"
+    assert upward == set(), "imports a room beside it or above"
 
 
 def test_no_modules_import_one_another_in_a_circle():
@@ -123,8 +115,7 @@ def test_no_modules_import_one_another_in_a_circle():
 def test_no_rooms_import_one_another_in_a_circle():
     graph: dict[str, set[str]] = {}
     for module, other in between_rooms():
-        if (module, other) not in EXCEPTIONS:
-            graph.setdefault(room(module), set()).add(room(other))
+        graph.setdefault(room(module), set()).add(room(other))
     assert circle(graph) == []
 
 
