@@ -21,7 +21,7 @@ _PLACE, _CLAIM = "/checkout", "retort-checkout"
 _SITE = f"{_PLACE}/.venv/lib/python3.11/site-packages"
 _ENVIRONMENT = {
     "PATH": "/told:/usr/local/bin:/usr/bin:/bin",
-    "PYTHONPATH": f"{_PLACE}:{_SITE}",
+    "PYTHONPATH": f"{_PLACE}:{_PLACE}/.types:{_SITE}",  # an editable install's finder is no .pth of PYTHONPATH
     "PYTHONDONTWRITEBYTECODE": "1",
     "HOME": "/tmp",  # noqa: S108
     "TMPDIR": "/tmp",  # noqa: S108
