@@ -15,11 +15,13 @@ from typing import Any
 
 import kubernetes
 import pytest
+import yaml
 
 from tests.kubeflow_server.kubernetes import KubernetesServer
 from tests.kubeflow_server.pipelines import Item, KubeflowServer
 from tests.kubeflow_server.s3 import S3Server
 
+CHECKOUT = Path(__file__).parents[2]
 NAMESPACE = "retort"
 PREFIX = f"/api/v1/namespaces/{NAMESPACE}"
 STORE = "s3://bucket/store"
@@ -132,8 +134,8 @@ def furnished() -> KubernetesServer:
     keys = {"AWS_ACCESS_KEY_ID": "right", "AWS_SECRET_ACCESS_KEY": "secret"}
     data = {name: base64.b64encode(value.encode()).decode() for name, value in keys.items()}
     made.put(f"{PREFIX}/secrets/retort-store", data=data)
-    policy = "spec: {templateDefaults: {retryStrategy: {retryPolicy: Always}}}"
-    made.put("/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap", data={"workflowDefaults": policy})
+    patch = yaml.safe_load((CHECKOUT / "k8s/kubeflow/workflow-controller-configmap.yaml").read_text(encoding="utf-8"))
+    made.put("/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap", data=patch["data"])
     return made
 
 

@@ -5,6 +5,7 @@ import pytest
 from retort.pod.run_records import Failure, Records
 from tests.kubeflow_server.cluster import STORE
 
+LOOK = "GET /apis/v2beta1/runs/"
 LOOP = (
     "teacher-responses-tasks(0).for-loop-1(0).iteration-iterations({0}:{0})(0).iteration-item(0).teacher-responses(0)"
 )
