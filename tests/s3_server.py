@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             content, status, extra = self.store.objects[self.key], 200, dict[str, str]()
             if given := self.headers.get("Range"):
-                start, _, end = given.removeprefix("bytes=").partition("-")
+                start, end = given.removeprefix("bytes=").partition("-")[::2]
                 if int(start) >= len(content):
                     self._error(416, "InvalidRange")
                     return
