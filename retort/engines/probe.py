@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from retort.config.data import SamplingConfig
-from retort.engines.base import Request, Response
-from retort.engines.endpoint import EndpointEngine
+from retort.config.endpoint import EndpointConfig
+from retort.engines.base import Engine, Request, Response
 from retort.engines.response_cache import ResponseCache, cache_of
 from retort.errors import InputError
 from retort.io.files import write_json
@@ -29,6 +30,15 @@ _VARIED = "Write ten random English words, separated by spaces."
 _SHORT = "Answer with the single word yes."
 _TURN_MARKS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>", "<|im_start|>")
 _FILE = "probe.json"
+
+
+@runtime_checkable
+class Endpoint(Engine, Protocol):
+    """What a probe needs of an engine. No import of the one that has it, whose code counts where it answers alone."""
+
+    config: EndpointConfig
+    left_out: Collection[str]
+    """Fields that it refused and is asked without."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Probe:
         return found
 
 
-def probe(engine: EndpointEngine, sampling: SamplingConfig) -> Probe:
+def probe(engine: Endpoint, sampling: SamplingConfig) -> Probe:
     """Ask the four questions.
 
     Args:
@@ -126,7 +136,7 @@ def probe_once(engine: object, sampling: SamplingConfig, state: Path, cache: Res
         state: Folder of the task's resume state: a task that goes on is not probed again.
         cache: Where what was found is kept for tasks that find all their responses there.
     """
-    if not isinstance(engine, EndpointEngine) or not engine.config.probe or (state / _FILE).exists():
+    if not isinstance(engine, Endpoint) or not engine.config.probe or (state / _FILE).exists():
         return
     made = probe(engine, sampling)
     for words in made.warnings():
@@ -140,7 +150,7 @@ def probe_once(engine: object, sampling: SamplingConfig, state: Path, cache: Res
 
 def probe_of(engine: object, sampling: SamplingConfig, state: Path) -> dict[str, Any] | None:
     """What the probe of this task found, or where it had nothing to ask, that of the one which asked; None without."""
-    if not isinstance(engine, EndpointEngine) or not engine.config.probe:
+    if not isinstance(engine, Endpoint) or not engine.config.probe:
         return None
     if (state / _FILE).exists():
         value: dict[str, Any] = json.loads((state / _FILE).read_text(encoding="utf-8"))

@@ -67,11 +67,11 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Non
     folder, compiler = tmp_path_factory.mktemp("compiled"), compiling.compile
     kept: dict[tuple[str, ...], Path] = {}
 
-    def compile(config: Any, profile: Any, path: Path, *, forced: Any = ()) -> None:  # noqa: A001
+    def compile(config: Any, profile: Any, path: Path, *, forced: Any = (), root: Path = Path()) -> None:  # noqa: A001
         key = (config.model_dump_json(), profile.model_dump_json(), *sorted(forced))
         if key not in kept:
             kept[key] = folder / f"{len(kept)}.yaml"
-            compiler(config, profile, kept[key], forced=forced)
+            compiler(config, profile, kept[key], forced=forced, root=root)
         shutil.copyfile(kept[key], path)
 
     return compile

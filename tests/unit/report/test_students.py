@@ -96,14 +96,14 @@ def test_every_student_and_reward_says_how_it_was_made(five: Make) -> None:
     _, text, page = report(five())
     assert "The base student was fine-tuned on the teacher's responses that agree with the vote (SFT)." in text
     assert "with the compute of PPO as well (more sft). The compute of PPO gave it 7 more steps." in text
-    assert "dpo student: DPO from the SFT student. Prefer the response that agrees with the vote." in text
+    assert "DPO student: DPO from the SFT student. Prefer the response that agrees with the vote." in text
     assert "PPO refined the SFT student against the reward model “learned”, held close" in text
     assert "ppo2 refined the PPO student against the reward model “second”, held close to the PPO student" in text
     assert text.index("PPO refined") < text.index("The reward model “second” learned") < text.index("ppo2 refined")
     assert '<section id="reward_learned"><h2>Reward model “learned”</h2>' in page
     assert '<section id="reward_second"><h2>Reward model “second”</h2>' in page
     assert "The gate passed: ppo2 may trust this model." in page
-    assert 'aria-label="dpo student: Margin by iteration"' in page
+    assert 'aria-label="DPO student: Margin by iteration"' in page
     assert page.count(">AUC while training</h3>") == 2
 
 
@@ -119,7 +119,7 @@ def test_a_baseline_that_reached_its_bound_is_said_to_have_had_less_compute(five
 def test_only_wanted_comparisons_are_shown_and_the_result_with_its_base_always(five: Make) -> None:
     metrics, text, _ = report(five(settings={"compare": [["dpo", "sft"]]}))
     assert sorted(metrics["paired"]) == ["dpo_minus_sft", "ppo2_minus_base"]
-    assert "- dpo improves on SFT: " in text
+    assert "- DPO improves on SFT: " in text
     assert "- The student is better than the base student: held" in text
 
 

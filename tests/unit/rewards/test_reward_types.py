@@ -78,7 +78,7 @@ def say(monkeypatch):
         engine = Scripted(function)
         engine.ended = 0
         monkeypatch.setattr(Scripted, "__exit__", lambda self, *_: setattr(self, "ended", self.ended + 1))
-        monkeypatch.setattr(judge, "judge_engine", lambda *_: engine)
+        monkeypatch.setattr(judge, "judge_engine", lambda *_, **__: engine)
         return engine
 
     return set_judge

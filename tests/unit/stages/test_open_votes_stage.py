@@ -71,7 +71,7 @@ def say(monkeypatch):
     """Puts a stand-in in the place of the judge's engine."""
 
     def set_judge(function):
-        monkeypatch.setattr(judging, "judge_engine", lambda *_: Scripted(function))
+        monkeypatch.setattr(judging, "judge_engine", lambda *_, **__: Scripted(function))
 
     return set_judge
 

@@ -104,7 +104,7 @@ def test_a_killed_stage_resumes_and_writes_the_bytes_of_an_uninterrupted_one(wor
         with pytest.raises(EngineError, match="killed"):
             run_stage("teacher_responses", {"shard": "0"}, root)
     log = root / ".retort/state/teacher_responses-0/responses.jsonl"
-    assert len(log.read_text().splitlines()) == 8
+    assert len(log.read_text().splitlines()) == 10  # all of one temperature
     assert not out.exists()
 
     asked = []
@@ -114,7 +114,7 @@ def test_a_killed_stage_resumes_and_writes_the_bytes_of_an_uninterrupted_one(wor
     )
     run_stage("teacher_responses", {"shard": "0"}, root)
     assert out.read_bytes() == expected
-    assert sum(len(batch) for batch in asked) == 12
+    assert sum(len(batch) for batch in asked) == 10
     assert not log.exists()
 
 
