@@ -138,11 +138,8 @@ def retries(cluster: Cluster) -> Check:
         defaults = defaults.get(key) or {}
     policy = defaults.get("retryPolicy")
     remedy = f"Patch {name} in {maps[0].metadata.namespace} with k8s/kubeflow: docs/guides/cluster.md says how"
-    if policy == "Always" and not defaults.get("backoff"):
-        found = "failed stages and evicted pods alike, but a restart of Kubeflow's API server ends a run between stages"
-        return Check("retries", "optional", found, remedy)
     if policy == "Always":
-        return Check("retries", "OK", "failed stages, evicted pods and drivers alike")
+        return Check("retries", "OK", "failed stages and evicted pods alike")
     found = f"Argo's template defaults say {policy or 'nothing'}: a failed stage or an evicted pod is not tried again"
     return Check("retries", "optional", found, remedy)
 

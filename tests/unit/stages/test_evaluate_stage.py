@@ -95,7 +95,8 @@ def test_a_chat_template_of_the_configuration_holds(root):
     evaluate(root, model="base", benchmark="gsm8k")
     rows = tables.read_table(root / "outputs/evaluate/base-gsm8k.parquet", tables.RESULTS)
     tokenizer = load_tokenizer(root / "outputs/models/sft")
-    assert rows[0]["prompt_tokens"] == len(tokenizer("[0 eggs ?]").input_ids)
+    # The template does not open the assistant's turn when asked to: what it writes before one is added.
+    assert rows[0]["prompt_tokens"] == len(tokenizer("[0 eggs ?][").input_ids)
 
 
 def test_a_killed_benchmark_goes_on_with_what_is_missing(root, monkeypatch):

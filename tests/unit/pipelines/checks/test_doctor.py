@@ -165,9 +165,6 @@ def test_images_that_no_node_has(cluster, tmp_path):
 
 def test_retries_that_argo_does_not_do(cluster):
     path = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
-    policy = "spec: {templateDefaults: {retryStrategy: {retryPolicy: Always, limit: 2}}}"
-    cluster.kubernetes.objects[path]["data"] = {"workflowDefaults": policy}
-    assert "a restart of Kubeflow's API server ends a run between stages" in found(cluster)["retries"]["found"]
     cluster.kubernetes.objects[path]["data"] = {}
     assert "Argo's template defaults say nothing" in found(cluster)["retries"]["found"]
     del cluster.kubernetes.objects[path]

@@ -21,7 +21,7 @@ def test_a_stage_and_all_after_it_run_again_with_the_same_arguments(cluster, run
     assert made["runtime_config"] == cluster.kubeflow.runs[run]["runtime_config"]
     document = next(yaml.safe_load_all((cluster.home / "runs/a-from-ppo/pipeline.yaml").read_text()))
     cached = {
-        name: task["cachingOptions"].get("enableCache", False)
+        name: task.get("cachingOptions", {}).get("enableCache", False)
         for component in document["components"].values()
         for name, task in component.get("dag", {}).get("tasks", {}).items()
     }
