@@ -151,8 +151,8 @@ def check_size(given: Mapping[str, str]) -> None:
         longest = max(given, key=lambda name: len(given[name]))
         raise ConfigError(
             f"the run's arguments are {size:,} characters long, {longest} alone {len(given[longest]):,}; Kubeflow puts "
-            f"them on one command line, which takes {LONGEST_ARGUMENTS:,}. Join source files into one, or shorten "
-            "what the configuration spells out."
+            f"them on one command line, which takes {LONGEST_ARGUMENTS:,}. Make fewer, larger shards, join source "
+            "files into one, or shorten what the configuration spells out."
         )
 
 

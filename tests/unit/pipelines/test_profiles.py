@@ -7,22 +7,36 @@ from retort_pipelines.profiles import Profile, load_profile, names
 from retort_pipelines.profiles.quantities import quantity
 
 from retort.errors import ConfigError
+from retort.run.tasks import known_stages
+
+
+def needs(profile, stage):
+    """What the pods of a stage ask for, by its name."""
+    return profile.needs(known_stages()[stage])
 
 
 @pytest.mark.parametrize("name", names())
 def test_profiles_that_come_with_retort_load(name):
     profile = load_profile(name)
-    assert profile.needs("ppo").memory
-    assert profile.needs("votes").gpus == 0
+    assert needs(profile, "ppo").memory
+    assert needs(profile, "votes").gpus == 0
 
 
 def test_a_stage_differs_from_its_kind_only_in_what_is_said():
     profile = Profile.model_validate(
         {"models": {"gpus": 1, "memory": "32Gi", "shm": "8Gi"}, "stages": {"ppo": {"gpus": 4}, "votes": {"cpu": "8"}}}
     )
-    assert (profile.needs("ppo").gpus, profile.needs("ppo").memory, profile.needs("ppo").shm) == (4, "32Gi", "8Gi")
-    assert (profile.needs("sft").gpus, profile.needs("votes").cpu, profile.needs("votes").gpus) == (1, "8", 0)
-    assert profile.needs("collect") == profile.tables
+    assert (
+        needs(profile, "ppo").gpus,
+        needs(profile, "ppo").memory,
+        needs(profile, "ppo").shm,
+    ) == (4, "32Gi", "8Gi")
+    assert (
+        needs(profile, "sft").gpus,
+        needs(profile, "votes").cpu,
+        needs(profile, "votes").gpus,
+    ) == (1, "8", 0)
+    assert needs(profile, "collect") == profile.tables
 
 
 @pytest.fixture
@@ -42,7 +56,7 @@ def loaded(tmp_path):
 )
 def test_cores_may_be_written_as_yaml_writes_numbers(loaded, text, cores):
     profile = loaded(f"models: {{cpu: {text}}}\nstages: {{ppo: {{cpu: {text}}}}}")
-    assert (profile.models.cpu, profile.needs("ppo").cpu) == (cores, cores)
+    assert (profile.models.cpu, needs(profile, "ppo").cpu) == (cores, cores)
 
 
 @pytest.mark.parametrize("text", ["512Mi", "32Gi", "1Ti", "2G", "34359738368"])

@@ -114,7 +114,7 @@ def test_when_pods_are_gone_a_failed_stages_last_words_are_shown(cluster):
 
 def test_an_unknown_stage_is_refused_with_those_that_there_are(cluster, run):
     _, err = cluster.retort("logs", "a", "sftt", code=64)
-    assert "unknown stage 'sftt'; known: prompts" in err
+    assert "unknown stage 'sftt'; did you mean 'sft'?" in err
 
 
 def test_refusals_of_kubernetes_are_said_with_a_remedy(cluster, run):

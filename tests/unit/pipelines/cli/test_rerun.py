@@ -25,7 +25,9 @@ def test_a_stage_and_all_after_it_run_again_with_the_same_arguments(cluster, run
         for component in document["components"].values()
         for name, task in component.get("dag", {}).get("tasks", {}).items()
     }
-    assert (cached["sft"], cached["reward"], cached["ppo"], cached["report"]) == (True, True, False, False)
+    before = ("sft-sft", "teacher-responses", "reward-learned", "student-responses-sft")
+    assert [cached[name] for name in before] == [True] * 4
+    assert [cached[name] for name in ("ppo-ppo", "evaluate-ppo", "report")] == [False] * 3
 
 
 def test_the_same_rerun_is_not_started_twice_and_goes_on_after_a_failure(cluster, run):
@@ -48,10 +50,10 @@ def test_it_can_be_followed(cluster, run):
 
 def test_what_cannot_be_is_refused(cluster, run):
     _, err = cluster.retort("rerun", "a", "--from", "pppo", code=64)
-    assert "unknown stage 'pppo'; known: prompts" in err
+    assert "unknown stage 'pppo'; did you mean 'ppo'?" in err
     _, err = cluster.retort(*RERUN, "--name", "x" * 64, code=64)
     assert "has 64 characters" in err
     cluster.kubeflow.runs[run]["runtime_config"] = {"parameters": {"x": "y"}}
     _, err = cluster.retort(*RERUN, code=64)
-    assert "this run is none of Retort's" in err
+    assert "this run is none of this version of Retort" in err
     assert len(cluster.kubeflow.runs) == 1

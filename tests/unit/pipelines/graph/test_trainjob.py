@@ -44,7 +44,7 @@ def executors(tmp_path_factory):
 @pytest.fixture(scope="module")
 def job(executors):
     """The TrainJob that SFT's pod is given."""
-    return json.loads({one["name"]: one["value"] for one in executors[0]["sft"]["env"]}["RETORT_TRAINJOB"])
+    return json.loads({one["name"]: one["value"] for one in executors[0]["sft-sft"]["env"]}["RETORT_TRAINJOB"])
 
 
 def unknown_to(model, manifest):
@@ -120,7 +120,7 @@ def test_nodes_know_secrets_by_name_only(job):
 
 def test_the_pod_that_waits_asks_for_no_gpu_and_stages_that_do_not_train_have_no_nodes(executors):
     containers, placed = executors
-    for stage in ("sft", "reward", "ppo", "sft-equal-compute"):
+    for stage in ("sft-sft", "reward-learned", "ppo-ppo"):
         assert "accelerator" not in containers[stage]["resources"], stage
         assert "RETORT_PROCESSES" not in {one["name"] for one in containers[stage]["env"]}
         assert "nodeSelector" not in placed[f"exec-{stage}"]
