@@ -45,8 +45,8 @@ def logs(
                 sys.stdout.write(piece.decode("utf-8", errors="replace"))
                 sys.stdout.flush()
     except ClusterError:
-        kept = [one for one in runs.failures(found) if one.task.partition("@")[0] == stage]
-        kept = [one for one in kept if item is None or one.task.partition("@")[2] == item]
+        kept = [one for one in runs.failures(found) if library.is_of(stage, one.task)]
+        kept = [one for one in kept if item is None or one.task.endswith(f"-{item}")]
         if not kept:
             raise
         for one in kept:  # the pod is gone, its last words are not

@@ -11,6 +11,7 @@ from typing import Any
 
 from retort_pipelines.runs import names
 from retort_pipelines.runs.client import Kubeflow, kubernetes_api, kubernetes_explained
+from retort_pipelines.runs.status import group_of
 from retort_pipelines.runs.waiting import NODE, pods_of
 
 from retort.errors import ClusterError, ConfigError
@@ -18,6 +19,7 @@ from retort.errors import ClusterError, ConfigError
 EVERY_S = 2.0
 """Seconds between two looks for further pods."""
 
+_EXECUTOR = re.compile(r"\.([a-z0-9-]+)(?:\(\d+\))?\.executor")
 _PIECE = 1 << 16
 _SILENT = (400, 404)
 """Statuses of the log of a pod that has not begun to speak, or is gone."""
@@ -113,10 +115,7 @@ def follow(
 
 
 def _chosen(api: Any, run_id: str, stage: str, namespace: str, item: str | None) -> list[Any]:
-    pattern = re.compile(rf"\.{re.escape(stage.replace('_', '-'))}(?:\(\d+\))?\.executor")
-    pods = [
-        pod for pod in pods_of(api, run_id, namespace) if pattern.search((pod.metadata.annotations or {}).get(NODE, ""))
-    ]
+    pods = [pod for pod in pods_of(api, run_id, namespace) if is_of(stage, _group(pod))]
     if not pods:
         raise ClusterError(
             f"no pod of stage {stage} is left in {namespace}: it has not begun, was remembered by Kubeflow, or its "
@@ -124,11 +123,22 @@ def _chosen(api: Any, run_id: str, stage: str, namespace: str, item: str | None)
         )
     if item is None:
         return pods
-    mine = [pod for pod in pods if _item(pod) == item]
+    mine = [pod for pod in pods if f"{_group(pod)}-{_item(pod)}".endswith(f"-{item}") and _item(pod)]
     if not mine:
         have = ", ".join(sorted({_item(pod) for pod in pods} - {""})) or "none, as the stage has one task"
         raise ConfigError(f"--item {item}: no pod of stage {stage} has it; those that are there: {have}.")
     return mine
+
+
+def is_of(stage: str, address: str) -> bool:
+    """Whether a task or group of tasks is of `stage`, or of the group that it names: `evaluate`, `evaluate-ppo`."""
+    return address == stage or address.startswith(f"{stage}-")
+
+
+def _group(pod: Any) -> str:
+    """The group of tasks that a pod is of; empty for a driver."""
+    found = _EXECUTOR.search((pod.metadata.annotations or {}).get(NODE, ""))
+    return group_of(found[1]) if found else ""
 
 
 def _item(pod: Any) -> str:

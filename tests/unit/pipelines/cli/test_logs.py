@@ -18,10 +18,10 @@ def run(cluster):
     for item in ("0", "1"):
         node = f"{LOOP.format(item)}.teacher-responses(0).executor(0)"
         cluster.pod(run, f"teacher-{item}", node, item=item, said=[f"shard {item}\n".encode(), b"done\n"])
-    cluster.pod(run, "sft-0", "sft(0).executor(0)", said=[b"first\n"])
-    cluster.pod(run, "sft-1", "sft(0).executor(1)", said=[b"one\n", b"two\n", b"three\n"])
-    cluster.pod(run, "more", "sft-equal-compute(0).executor(0)", said=[b"other\n"])
-    cluster.pod("another-run", "alien", "sft(0).executor(0)", said=[b"alien\n"])
+    cluster.pod(run, "sft-0", "sft-sft(0).executor(0)", said=[b"first\n"])
+    cluster.pod(run, "sft-1", "sft-sft(0).executor(1)", said=[b"one\n", b"two\n", b"three\n"])
+    cluster.pod(run, "more", "reward-data-learned(0).executor(0)", said=[b"other\n"])
+    cluster.pod("another-run", "alien", "sft-sft(0).executor(0)", said=[b"alien\n"])
     return run
 
 
@@ -29,6 +29,10 @@ def test_every_attempt_is_shown_oldest_first_and_no_other_stage_or_run(cluster, 
     out, err = cluster.retort("logs", "a", "sft")
     assert out == "first\none\ntwo\nthree\n"
     assert err == "--- sft-0\n--- sft-1\n"
+    assert cluster.retort("logs", "a", "sft-sft")[0] == out  # a group of tasks, as `status` names it
+    assert cluster.retort("logs", "a", "reward_data")[0] == "other\n"
+    _, err = cluster.retort("logs", "a", "reward", code=69)
+    assert "no pod of stage reward is left" in err
 
 
 def test_the_last_lines_of_each_pod(cluster, run):
@@ -60,7 +64,7 @@ def test_a_log_is_written_as_it_comes_and_never_held_whole(cluster, run):
 
 def test_follow_shows_pods_that_start_later_and_ends_with_the_run(cluster, run):
     def another():
-        cluster.pod(run, "sft-2", "sft(0).executor(2)", said=[b"again\n"])
+        cluster.pod(run, "sft-2", "sft-sft(0).executor(2)", said=[b"again\n"])
         cluster.kubeflow.before.append((LOOK, lambda: cluster.end(run)))
 
     cluster.kubeflow.before += [(LOOK, lambda: None)] * 2 + [(LOOK, another)]
@@ -101,12 +105,12 @@ def test_a_followed_log_that_breaks_off_is_gone_on_with(cluster, run):
 
 def test_when_pods_are_gone_a_failed_stages_last_words_are_shown(cluster):
     run = cluster.submitted()
-    for task in ("sft", "evaluate@ppo-heldout", "evaluate@sft-heldout"):
+    for task in ("sft-sft", "evaluate-ppo-heldout", "evaluate-sft-heldout"):
         Records.of(STORE, run).keep_failure(Failure(task, f"pod-{task}", 65, f"why {task}", ["last line"]))
     out, err = cluster.retort("logs", "a", "sft")
-    assert (out, err) == ("last line\nwhy sft\n", "--- pod-sft (last lines)\n")
+    assert (out, err) == ("last line\nwhy sft-sft\n", "--- pod-sft-sft (last lines)\n")
     assert (
-        cluster.retort("logs", "a", "evaluate", "--item", "ppo-heldout")[0] == "last line\nwhy evaluate@ppo-heldout\n"
+        cluster.retort("logs", "a", "evaluate", "--item", "ppo-heldout")[0] == "last line\nwhy evaluate-ppo-heldout\n"
     )
     _, err = cluster.retort("logs", "a", "ppo", code=69)
     assert "no pod of stage ppo is left in retort" in err
