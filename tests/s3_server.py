@@ -46,6 +46,8 @@ class S3Server:
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
+        self.access_key: str | None = None
+        """The only access key that it knows; None takes every one."""
         self.fault: Choose = lambda _method, _key: ""
         self.done: Counter[str] = Counter()
         """Faults that were made."""
@@ -134,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.fault in _STATUSES:
             self._error(*_STATUSES[self.fault])
+            return
+        known = self.store.access_key
+        if known is not None and f"Credential={known}/" not in self.headers.get("Authorization", ""):
+            self._error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
             return
         {"GET": self._get, "HEAD": self._get, "PUT": self._put, "POST": self._post, "DELETE": self._delete}[
             self.command
@@ -228,8 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.store.parts.pop(self.query.get("uploadId", ""), None)
         self._answer(204, b"")
 
-    def _error(self, status: int, code: str) -> None:
-        self._answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
+    def _error(self, status: int, code: str, message: str = "") -> None:
+        self._answer(status, f"<Error><Code>{code}</Code><Message>{message or code}</Message></Error>".encode())
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

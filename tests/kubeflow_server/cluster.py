@@ -19,7 +19,7 @@ import yaml
 
 from tests.kubeflow_server.kubernetes import KubernetesServer
 from tests.kubeflow_server.pipelines import Item, KubeflowServer
-from tests.kubeflow_server.s3 import S3Server
+from tests.s3_server import S3Server
 
 CHECKOUT = Path(__file__).parents[2]
 NAMESPACE = "retort"
@@ -149,9 +149,9 @@ def running(
 ) -> Iterator[StandInCluster]:
     """All three servers, and an environment that names them; `options` are Kubeflow's."""
     made = StandInCluster(KubeflowServer(**options), furnished(), S3Server(), home, capture, patch, kept)
+    made.s3.access_key = "right"
     secret = made.kubernetes.objects[f"{PREFIX}/secrets/retort-store"]["data"]
-
-    secret["AWS_ENDPOINT_URL"] = base64.b64encode(made.s3.address.encode()).decode()
+    secret["AWS_ENDPOINT_URL"] = base64.b64encode(made.s3.url.encode()).decode()
     config = home / "kubeconfig"
     config.write_text(json.dumps(_kubeconfig(made.kubernetes)))
     # The kubernetes client reads KUBECONFIG when it is imported, which is long past here.
@@ -163,7 +163,7 @@ def running(
         "RETORT_REMOTE": STORE,
         "AWS_ACCESS_KEY_ID": "right",
         "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_ENDPOINT_URL": made.s3.address,
+        "AWS_ENDPOINT_URL": made.s3.url,
         "AWS_REGION": "us-east-1",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",

@@ -20,7 +20,7 @@ def found(cluster, code=0, *flags):
 def root(cluster):
     """Where Kubeflow keeps artifacts: in the same store, with the same keys under its own names."""
     provider = {
-        "endpoint": cluster.s3.address,
+        "endpoint": cluster.s3.url,
         "region": "us-east-1",
         "credentials": {"secretRef": {"secretName": "own", "accessKeyKey": "a", "secretKeyKey": "s"}},
     }

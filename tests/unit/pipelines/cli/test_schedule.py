@@ -140,7 +140,7 @@ def test_data_is_named_by_the_files_that_the_run_reads(cluster):
 
 
 def test_a_schedule_whose_runs_could_not_succeed_is_refused(cluster):
-    cluster.s3.key = "another"
+    cluster.s3.access_key = "another"
     _, err = cluster.retort(*CRON, code=69)
     assert "Correct secret retort-store" in err
     assert schedules(cluster) == []

@@ -204,7 +204,7 @@ def test_what_is_missing_is_said_before_anything_is_scheduled(cluster):
 
 
 def test_wrong_keys_of_the_pods_are_refused_before_anything_is_scheduled(cluster):
-    cluster.s3.key = "another"
+    cluster.s3.access_key = "another"
     _, err = cluster.retort("submit", *TOY, code=69)
     assert "Correct secret retort-store" in err
     assert cluster.runs("a") == []
@@ -236,8 +236,8 @@ def test_an_old_kubeflow_and_something_else_that_answers_are_refused(cluster):
     cluster.kubeflow.version = "2.3.0"
     _, err = cluster.retort("submit", *TOY, code=69)
     assert "Kubeflow Pipelines 2.3.0 lacks what the pipeline needs" in err
-    cluster.patch.setenv("RETORT_KFP_HOST", cluster.s3.address)
-    cluster.s3.allowed = lambda _: None
+    cluster.patch.setenv("RETORT_KFP_HOST", cluster.s3.url)
+    cluster.s3.access_key = None
     _, err = cluster.retort("submit", *TOY, code=69)
     assert "answered 404" in err
 
