@@ -13,7 +13,7 @@ from retort_components.record.component import record
 from retort_components.refresh.component import refresh
 from retort_components.summary.component import summary
 
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 OF_THE_RUN = {"collect": collect, "record": record, "refresh": refresh, "summary": summary}
 """Components about the run rather than its contents."""

@@ -10,7 +10,7 @@ from retort_pipelines.profiles import Needs, Profile
 from retort_pipelines.profiles.quantities import quantity
 
 from retort.run.doctor import Check
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 
 def gpus(cluster: Cluster) -> Check:

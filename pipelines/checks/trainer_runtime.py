@@ -7,7 +7,7 @@ from retort_pipelines.graph.trainjob import RUNTIME
 
 from retort.pod.trainjob import GROUP, VERSION
 from retort.run.doctor import Check
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 
 def trainer(cluster: Cluster) -> Check:

@@ -17,7 +17,7 @@ from retort.config.base import Strict
 from retort.config.load import read_yaml
 from retort.errors import ConfigError
 from retort.run.graph import Stage
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 FOLDER = Path(__file__).parent
 

@@ -23,7 +23,7 @@ from retort.errors import ConfigError, RetortError, StorageError
 from retort.io.files import write_json
 from retort.pod.run_records import Failure, Records
 from retort.run import dvc_adapter, workspace
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 EVERY_S = 5.0
 """Seconds between two looks at a run that is followed."""

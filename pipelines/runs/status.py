@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 BOOKS = ("refresh", "collect", "record", "summary")
 """Tasks that are no stages."""

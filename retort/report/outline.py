@@ -13,7 +13,7 @@ from retort.config import RetortConfig
 from retort.config.run import TEACHER
 from retort.report.stage_metrics import Measured
 from retort.run.graph import Task
-from retort.run.tasks import method_stage
+from retort.run.known_stages import method_stage
 
 Pair = tuple[str, str]
 """Two models: the second one's results are taken from the first one's."""

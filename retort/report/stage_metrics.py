@@ -12,8 +12,8 @@ from retort.config import RetortConfig
 from retort.config.run import TEACHER
 from retort.errors import InputError
 from retort.run.graph import Stage, Task, values_of
+from retort.run.known_stages import STAGES, method_stage
 from retort.run.paths import Paths
-from retort.run.tasks import STAGES, method_stage
 
 _TOKENS = ("prompt_tokens", "response_tokens", "flops")
 """What is kept of an evaluation: its tables are read instead."""

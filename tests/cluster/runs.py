@@ -16,7 +16,7 @@ from retort_pipelines.runs.names import ENDED
 from retort_pipelines.runs.status import group_of
 
 from retort.io.objects import Objects
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 from tests.cluster.support import PROFILE, Kubectl, Retort
 
 LONGER = ("sft.steps=80", "ppo.iterations=8")

@@ -10,7 +10,8 @@ import pytest
 from retort.config import load_config
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter
-from retort.run.tasks import graph, known_stages
+from retort.run.known_stages import known_stages
+from retort.run.tasks import graph
 from tests.cluster.runs import (
     BOOKS,
     LONGER,

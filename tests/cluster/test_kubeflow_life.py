@@ -15,7 +15,7 @@ from retort.demo import make
 from retort.errors import DO_NOT_RETRY
 from retort.io.objects import Objects
 from retort.pod.run_records import Records
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 from tests.cluster.runs import BOOKS, SMOKE, Run, api, damaged, ended, in_the_middle, pods_of, states, submitted, until
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
 

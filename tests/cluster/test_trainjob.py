@@ -9,7 +9,7 @@ from retort_pipelines.graph.placement import Placement
 from retort_pipelines.profiles import load_profile
 
 from retort.io.objects import Objects
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
 from tests.cluster.test_pods import before, fragments_for, prepared, run_in_pods

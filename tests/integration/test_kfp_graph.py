@@ -14,7 +14,8 @@ from retort_pipelines.profiles import Profile
 from retort.config import load_config, resolved
 from retort.config.load import pick
 from retort.pod.settings import OPERATION, GroupSettings
-from retort.run.tasks import graph, known_stages
+from retort.run.known_stages import known_stages
+from retort.run.tasks import graph
 from retort.run.workspace import create, dvc_yaml
 
 

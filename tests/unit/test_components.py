@@ -6,7 +6,7 @@ import yaml
 from retort_components.generate import FOLDER, readme
 from retort_components.stages import folders
 
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 
 def test_every_stage_has_a_component_beside_those_that_only_keep_the_books():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retort.config import load_config
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 from tests.guide import write_python_files
 
 ROOT = Path(__file__).parents[2]

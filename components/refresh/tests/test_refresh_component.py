@@ -6,7 +6,7 @@ from retort_components.refresh.component import refresh
 from retort.pod import lock_fragments
 from retort.pod.settings import GroupSettings
 from retort.run.graph import Task
-from retort.run.tasks import STAGES
+from retort.run.known_stages import STAGES
 
 
 def test_a_schedule_skips_what_it_has_done_and_sees_new_data(tmp_path):

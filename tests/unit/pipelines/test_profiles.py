@@ -7,7 +7,7 @@ from retort_pipelines.profiles import Profile, load_profile, names
 from retort_pipelines.profiles.quantities import quantity
 
 from retort.errors import ConfigError
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 
 def needs(profile, stage):

@@ -17,8 +17,8 @@ from retort.report.prices import JUDGE, Prices, read_prices
 from retort.report.reward import calibration_bins, reward_rows, summarise_reward
 from retort.report.stage_metrics import Measured, add_up
 from retort.run.graph import Stage
+from retort.run.known_stages import STAGES
 from retort.run.paths import Paths
-from retort.run.tasks import STAGES
 
 
 def vote(share: float, correct: bool | None, *, abstained: bool = False) -> dict:

@@ -10,7 +10,8 @@ from retort.config import RetortConfig, load_config, resolved
 from retort.config.load import pick
 from retort.errors import ConfigError
 from retort.run.graph import Graph, Stage, Task, as_plain, from_plain, values_of
-from retort.run.tasks import STAGES, graph, known_stages
+from retort.run.known_stages import STAGES, known_stages
+from retort.run.tasks import graph
 
 BASE = {
     "models": {

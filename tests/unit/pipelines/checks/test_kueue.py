@@ -11,7 +11,7 @@ from retort_pipelines.profiles import Profile, load_profile
 from retort_pipelines.profiles.quantities import quantity
 from retort_pipelines.runs.waiting import _trouble
 
-from retort.run.tasks import known_stages
+from retort.run.known_stages import known_stages
 
 OVERLAY = Path(__file__).parents[4] / "k8s/overlays/gpu-kueue"
 PROFILE = load_profile("gpu-kueue")
