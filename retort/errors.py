@@ -101,6 +101,14 @@ class MissingToolError(RetortError):
     exit_code = 69
 
 
+class CheckError(RetortError):
+    """What was to be run would be refused, stages later or at once; nothing was started. Carries a reason's code on."""
+
+    def __init__(self, message: str, exit_code: int):
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
 class StageError(RetortError):
     """A stage that ran in its own process failed and has said why there; carries its exit code on."""
 

@@ -21,19 +21,20 @@ class On(StrEnum):
 
 def run(
     config: Annotated[
-        Path | None, typer.Option(help="Configuration; when left out, params.yaml of this folder.")
+        Path | None, typer.Option(help="Configuration; when left out, retort.yaml or params.yaml of this folder.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the workspace under runs/; the configuration's.")] = None,
     on: Annotated[On, typer.Option(help="What schedules the stages.")] = On.dvc,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of --config; repeatable.")
     ] = None,
+    check: Annotated[bool, typer.Option(help="Look first for what would stop the run.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
     from retort.cli.report import report
 
-    root = _workspace(config, name, changes or [])
+    root = _workspace(config, name, changes or [], checked=check)
     # Stages are commands of this very installation, also where its environment was not activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if on is On.dvc:
@@ -47,28 +48,35 @@ def run(
     report(workspace=root, export=None, as_json=as_json)
 
 
-def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Path:
-    """The workspace that is run, in line with its configuration."""
+def _workspace(config: Path | None, name: str | None, changes: list[str], *, checked: bool) -> Path:
+    """The workspace that is run, in line with its configuration, which was checked before anything was written."""
+    from retort.cli.check import before_run
     from retort.config import load_config
     from retort.errors import ConfigError
-    from retort.run import workspace
+    from retort.run import project, workspace
 
     if config is None:
+        own = project.own_config(Path())
         if changes or name:
             raise ConfigError(
-                "--set and --name need --config: give `--config params.yaml --name NAME` for a changed copy of this "
-                "folder's run, or edit params.yaml."
+                f"--set and --name need --config: give `--config {own} --name NAME` for a changed copy of this "
+                f"folder's run, or edit {own}."
             )
-        if not Path(".dvc").is_dir() and Path("params.yaml").exists():
+        if not Path(".dvc").is_dir():
             raise ConfigError(
                 "this folder is no DVC project. Run `git init` and `dvc init` here first (or `dvc init --no-scm`), or "
                 "give --config, which makes a workspace of its own under runs/."
             )
-        workspace.refresh(Path())
+        if checked:
+            before_run(load_config(own), own, Path(), Path())
+        project.bring_up(Path()) if project.is_project(Path()) else workspace.refresh(Path())
         return Path()
     root = Path("runs") / (name or config.stem)
     if root.parent != Path("runs") or not root.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise ConfigError(f"--name {name}: use letters, digits, dots, dashes and underscores.")
     loaded = load_config(config, changes=changes)
-    workspace.create(root, loaded, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
+    if checked:
+        before_run(loaded, config, Path(), root)
+    remote, cache = project.stores(Path())
+    workspace.create(root, loaded, home=Path(), remote=remote, cache=cache)
     return root

@@ -62,6 +62,28 @@ def init(root: Path, *, remote: str, cache: Path | None = None, site_cache: Path
     write_text(root / ".dvcignore", "\n".join(IGNORED) + "\n")
 
 
+def init_project(root: Path, *, git: bool) -> None:
+    """Make `root` a DVC project that its user versions: cache and object store in folders of its own.
+
+    Args:
+        root: Folder of the project.
+        git: Whether it lies in a git repository, which then keeps the lock and the metrics.
+    """
+    lines = ["[core]", *([] if git else ["    no_scm = true"]), "    analytics = false", "    autostage = false"]
+    lines += ["    check_update = false", "    remote = store"]
+    lines += ["['remote \"store\"']", "    url = ../.dvc-remote", "    verify = true"]
+    write_text(root / ".dvc/config", "\n".join(lines) + "\n")
+    write_text(root / ".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
+    if not (root / ".dvcignore").exists():
+        write_text(root / ".dvcignore", "\n".join((*IGNORED, ".venv", "runs", ".dvc-remote")) + "\n")
+
+
+def cache(root: Path) -> Path:
+    """Folder of the workspace's content cache."""
+    with opened(root) as here:
+        return Path(here.repo.cache.local_cache_dir)
+
+
 def reproduce(root: Path) -> list[str]:
     """Bring every stage of the workspace up to date; return the addresses of those that ran or were restored.
 
@@ -204,9 +226,11 @@ __all__ = [
     "CODE",
     "INPUTS",
     "Entry",
+    "cache",
     "fetch",
     "fetch_inputs",
     "init",
+    "init_project",
     "push",
     "read_lock",
     "recorded",
