@@ -38,8 +38,8 @@ def check_machine(on: Checked) -> None:
         on.error(
             "",
             f"{on.root.resolve()}: has {free / _GIB:.1f} GiB free, and the run may take {needed / _GIB:.1f} GiB "
-            "(students and reward models twice, in the workspace and in DVC's cache; checkpoints). Free space, or move the cache "
-            "(dvc cache dir PATH).",
+            "(students and reward models twice, in the workspace and in DVC's cache; checkpoints). Free space, or move "
+            "the cache (dvc cache dir PATH).",
             StorageError.exit_code,
         )
     else:

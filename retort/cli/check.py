@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from retort.io import terminal
 
 if TYPE_CHECKING:
     from retort.check.finding import Checked
@@ -51,7 +54,8 @@ def check(
         found = [Finding("error", "", line.strip(), error.exit_code) for line in rest or [first]]
         code = error.exit_code
     else:
-        checked = examine(loaded, Path(), here=not cluster, device=device)
+        with terminal.showing("calm"), terminal.aside(Path(os.devnull)):
+            checked = examine(loaded, Path(), here=not cluster, device=device)
         found, facts, code = checked.findings, checked.facts, checked.exit_code
     if as_json:
         shown: dict[str, Any] = {"config": str(file), "ready": code == 0, "findings": [asdict(one) for one in found]}
@@ -88,9 +92,11 @@ def before_run(config: RetortConfig, file: Path, home: Path, root: Path) -> None
     if checked_before(config, home, root):
         return
     started = time.monotonic()
-    found = examine(config, home)
+    with terminal.aside(Path(os.devnull)):  # what matters of it is said below
+        found = examine(config, home)
     refuse(found, file)
-    print(f"check: {'; '.join(found.facts)} ({time.monotonic() - started:.0f} s)", file=sys.stderr)
+    if terminal.level() != "quiet":
+        print(f"check: {'; '.join(found.facts)} ({time.monotonic() - started:.0f} s)", file=sys.stderr)
     remember(config, home, root)
 
 

@@ -24,7 +24,7 @@ from retort.io.files import write_text
 from retort.io.outages import TIMEOUTS_S, patiently
 from retort.run import run_cache
 from retort.run.contents import Wanted
-from retort.run.dvc_workspace import Workspace, opened, parse_record, stdout_on_stderr
+from retort.run.dvc_workspace import Told, Workspace, opened, parse_record, stdout_on_stderr
 
 Entry = dict[str, Any]
 """What DVC records of one file or folder: path, md5, size, nfiles; of an input, in `meta`, the stage that made it."""
@@ -84,15 +84,20 @@ def cache(root: Path) -> Path:
         return Path(here.repo.cache.local_cache_dir)
 
 
-def reproduce(root: Path) -> list[str]:
+def reproduce(root: Path, *, told: Told | None = None) -> list[str]:
     """Bring every stage of the workspace up to date; return the addresses of those that ran or were restored.
 
+    Args:
+        root: The workspace.
+        told: Hears of each stage; left out, DVC itself says what it does.
+
     Raises:
+        StoppedError: the user pressed Ctrl-C.
         StageError: a stage failed; it has said why on stderr.
         IntegrityError: an input of a stage is not what was recorded.
         StorageError: DVC itself failed.
     """
-    with opened(root) as here:
+    with opened(root, told=told) as here:
         return [stage.addressing for stage in here.repo.reproduce(repro_fn=here.reproduce_stage)]
 
 

@@ -58,7 +58,7 @@ class _About(Strict):
     summary: str
     """What it is, in a line."""
     config: str | None = None
-    """Configuration that comes with Retort, to be `retort.yaml` with paths as in `copies`; None where one lies beside."""
+    """Configuration of Retort's that becomes `retort.yaml`, with paths as in `copies`; None where one lies beside."""
     head: str = ""
     """Comment in place of that configuration's own."""
     copies: dict[str, str] = {}
