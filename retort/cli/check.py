@@ -100,6 +100,19 @@ def before_run(config: RetortConfig, file: Path, home: Path, root: Path) -> None
     remember(config, home, root)
 
 
+def before_submit(config: RetortConfig, file: Path) -> None:
+    """Check a run that is to start on a cluster, as far as this machine can see.
+
+    Raises:
+        CheckError: it would be refused; every reason is on stderr.
+    """
+    from retort.check.examine import examine
+
+    with terminal.showing("calm"), terminal.aside(Path(os.devnull)):
+        found = examine(config, Path(), here=False)
+    refuse(found, file)
+
+
 def refuse(found: Checked, file: Path) -> None:
     """Show what a check found on stderr, and end here if it would stop the run.
 
