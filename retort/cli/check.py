@@ -93,7 +93,7 @@ def before_run(config: RetortConfig, file: Path, home: Path, root: Path) -> None
         return
     started = time.monotonic()
     with terminal.aside(Path(os.devnull)):  # what matters of it is said below
-        found = examine(config, home)
+        found = examine(config, home, workspace=root)
     refuse(found, file)
     if terminal.level() != "quiet":
         print(f"check: {'; '.join(found.facts)} ({time.monotonic() - started:.0f} s)", file=sys.stderr)
