@@ -32,6 +32,8 @@ class Stage:
     """Whether it runs or trains a model, and so wants a GPU."""
     trains: bool = False
     """Whether several processes, GPUs and nodes can share it."""
+    figures: tuple[str, ...] = ()
+    """Metrics that its line in `retort run` shows."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def values_of(stage: Stage, item: str) -> dict[str, str]:
 def as_plain(task: Task) -> dict[str, Any]:
     """A task as plain values, for one who cannot make the graph: a pod, which knows a part of the configuration."""
     return {
-        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__},
+        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__ if key != "figures"},
         **{key: getattr(task, key) for key in Task.__dataclass_fields__ if key != "stage"},
         "values": list(task.values.items()),  # their order is part of the address
     }

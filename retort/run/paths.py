@@ -82,6 +82,10 @@ class Paths:
         """
         return Path(os.environ.get("RETORT_STATE") or self.root / ".retort/state") / task
 
+    def log(self, task: str) -> Path:
+        """What a task and the libraries below it wrote, where that is kept off the terminal (`retort run`)."""
+        return self.root / ".retort/logs" / f"{task}.log"
+
     def timing(self, task: str) -> Path:
         """Wall time of a task on this machine: kept apart, because versioned outputs must not depend on it."""
         return self.root / ".retort/timings" / f"{task}.json"
