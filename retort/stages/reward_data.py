@@ -52,8 +52,9 @@ class RewardDataResult:
 def run(context: Context) -> RewardDataResult:
     """Write labelled examples: train-split prompts to train, validation-split prompts to validation.
 
-    Training examples are distinct, capped and balanced; validation examples are only capped, so that they keep the
-    frequencies in which models really answer. Which examples are left out depends on seed and content alone.
+    Training examples are distinct; all are used unless the configuration caps or balances them. Validation examples are
+    at most capped, so that they keep the frequencies in which models really answer. Which examples are left out depends
+    on seed and content alone.
 
     Raises:
         InputError: an input is missing or malformed, a response belongs to no prompt, or a set has one class.
@@ -195,6 +196,8 @@ def _row(
 
 def _capped(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
     most = context.config.reward_data.max_per_prompt
+    if most is None:
+        return examples
     kept: set[int] = set()
     for source in _read(context):
         places = [place for place, example in enumerate(examples) if example["source"] == source]
