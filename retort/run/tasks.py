@@ -22,6 +22,9 @@ _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 _HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
+UNLABELLED = "outputs/unlabelled"
+"""Prompts that the teacher never answers: apart from the others, for only students read them."""
+
 
 def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     """The graph of `config`.
@@ -71,7 +74,7 @@ class _Tasks:
         return self._task(
             "prompts",
             params=("seed", "prompts"),
-            outs=("outputs/prompts",),
+            outs=("outputs/prompts", *([UNLABELLED] if prompts.has_unlabelled else [])),
             metrics=("metrics/prompts.json",),
             sources=self._all([*files, *prompts.decontaminate]),
         )
@@ -226,6 +229,8 @@ class _Tasks:
         if "teacher_responses" in method.reads:
             deps += self._shards(TEACHER)
             params.append("teacher_responses.shards")
+        if config.trains_on_unlabelled(student):
+            deps.append(UNLABELLED)
         votes, judged = "votes" in method.reads, self.open
         if (reward := config.reward_of(student)) is not None:
             kind, settings = config.reward_type(reward), config.reward_settings(reward)
