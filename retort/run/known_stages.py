@@ -27,6 +27,13 @@ STAGES: dict[str, Stage] = {
             figures=_OF_RESPONSES,
         ),
         Stage(
+            "ballots",
+            "retort.stages.ballots",
+            "Read the answers in one of several shards of the teacher's responses.",
+            matrix=("shard",),
+            fan="shard",
+        ),
+        Stage(
             "votes",
             "retort.stages.votes",
             "Elect each prompt's pseudo-label from the teacher's responses.",
@@ -40,6 +47,13 @@ STAGES: dict[str, Stage] = {
             fan="shard",
             uses="models",
             figures=_OF_RESPONSES,
+        ),
+        Stage(
+            "reward_examples",
+            "retort.stages.reward_examples",
+            "Label the responses to one of several parts of the prompts, for a reward model.",
+            matrix=("reward", "shard"),
+            fan="shard",
         ),
         Stage(
             "reward_data",
