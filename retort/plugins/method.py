@@ -100,6 +100,9 @@ class Method:
     curves: tuple[str, ...] = field(default=())
     """Names of the curves that the report draws, first the one that matters most."""
 
+    figures: tuple[str, ...] = ("steps", "tokens")
+    """Metrics that a student's line in `retort run` shows; three are enough."""
+
     def reads_under(self, settings: Any) -> frozenset[Reads]:
         """What it reads beside prompts, start and reward, under its settings."""
         return self.reads(settings) if callable(self.reads) else self.reads

@@ -8,6 +8,7 @@ from retort.config.run import TEACHER
 from retort.report.findings import Findings
 from retort.report.formats import joined, percent
 from retort.report.outline import Student, method_words
+from retort.report.probes import probes
 from retort.report.reward import LearnedReward
 
 
@@ -22,6 +23,7 @@ def _data(findings: Findings) -> Iterator[str]:
         yield f"{prompts['train']:,} training prompts were left after cleaning and decontamination."
     if responses := _responses(findings, TEACHER):
         yield f"The teacher wrote {responses:,} responses."
+    yield from probes(findings)
     if (labels := findings.labels) is not None:
         who = "An LLM judge" if "figures" in findings.metrics_of("votes") else "A majority vote"
         words = f"{who} gave {percent(labels.coverage)} of {labels.prompts:,} prompts a pseudo-label"

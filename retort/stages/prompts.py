@@ -61,6 +61,29 @@ def run(context: Context) -> PromptsResult:
     """
     config, root = context.config.prompts, context.paths.root
     prompts = list(load_prompts(config.sources, root))
+    splits, remarks = clean_and_split(prompts, config, root, seed=context.config.seed)
+    _write(context.paths.prompts("train").parent, prompts, splits, remarks)
+    return _result(prompts, splits, remarks)
+
+
+def clean_and_split(
+    prompts: list[Prompt], config: PromptsConfig, root: Path, *, seed: int
+) -> tuple[Splits, dict[int, dict[str, Any]]]:
+    """Drop duplicates and contamination, and divide what is left.
+
+    Args:
+        prompts: All prompts, as they were loaded.
+        config: Section `prompts`.
+        root: Folder that the benchmark files' paths start from.
+        seed: Seed of the run.
+
+    Returns:
+        The splits, and what there is to say of prompts by their place in `prompts`: reason, and what they repeat.
+
+    Raises:
+        InputError: a benchmark file is missing or malformed.
+        ConfigError: too few prompts are left for the wanted splits.
+    """
     remarks: dict[int, dict[str, Any]] = {}
     # A prompt of the test split must win over its copy in another split, wherever the sources stand.
     order = sorted(range(len(prompts)), key=lambda index: _USE_ORDER[prompts[index].use])
@@ -81,16 +104,13 @@ def run(context: Context) -> PromptsResult:
     dropped = {index for index, remark in remarks.items() if remark["reason"] != "contaminated_kept"}
     kept = [prompt for index, prompt in enumerate(prompts) if index not in dropped]
     try:
-        splits = split_prompts(
-            kept, seed=context.config.seed, validation=config.validation, test=config.test, limit=config.limit
-        )
+        splits = split_prompts(kept, seed=seed, validation=config.validation, test=config.test, limit=config.limit)
     except ConfigError as error:
         reasons = Counter(remarks[index]["reason"] for index in sorted(dropped))
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
         advice = _CONTAMINATED if reasons["contaminated"] else ""
         raise ConfigError(f"{error} Of {len(prompts)} rows were dropped: {why}.{advice}") from error
-    _write(context.paths.prompts("train").parent, prompts, splits, remarks)
-    return _result(prompts, splits, remarks)
+    return splits, remarks
 
 
 def _find_contaminated(

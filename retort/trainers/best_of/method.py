@@ -55,4 +55,5 @@ METHOD = Method(
     answer=answer,
     summary="Train nothing: of several samples answer with the one that a reward likes best (best of n).",
     plan="retort.plan.best_of:plan",
+    figures=("n",),
 )

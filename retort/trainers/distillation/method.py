@@ -145,4 +145,5 @@ METHOD = Method(
     summary="Learn the teacher's distribution at each token of the student's own samples (on-policy distillation).",
     plan="retort.plan.on_policy:plan",
     curves=("divergence", "agreement", "entropy", "response_tokens"),
+    figures=("iterations", "first_agreement", "best_agreement"),
 )

@@ -93,4 +93,5 @@ METHOD = Method(
     summary="Prefer the teacher's responses that agree with the vote to those that do not.",
     plan="retort.plan.dpo:plan",
     curves=("loss", "preferred", "margin"),
+    figures=("steps", "pairs", "preferred"),
 )

@@ -69,4 +69,5 @@ METHOD = Method(
     summary="Refine a student against a reward by comparing the responses to one prompt (GRPO): no critic.",
     plan="retort.plan.on_policy:plan",
     curves=("reward", "agreement", "kl", "entropy", "response_tokens"),
+    figures=("iterations", "first_agreement", "best_agreement"),
 )

@@ -225,4 +225,5 @@ METHOD = Method(
     summary="Fine-tune on the responses, own or the teacher's, that a reward likes best (rejection sampling).",
     plan="retort.plan.rejection:plan",
     curves=("loss",),
+    figures=("steps", "examples", "taught_reward"),
 )

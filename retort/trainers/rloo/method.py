@@ -68,4 +68,5 @@ METHOD = Method(
     summary="Refine a student against a reward by REINFORCE with the other responses to a prompt as baseline (RLOO).",
     plan="retort.plan.on_policy:plan",
     curves=("reward", "agreement", "kl", "entropy", "response_tokens"),
+    figures=("iterations", "first_agreement", "best_agreement"),
 )

@@ -89,4 +89,5 @@ METHOD = Method(
     summary="Fine-tune a student on the teacher's responses: those that agree with the vote, or all.",
     plan="retort.plan.sft:plan",
     curves=("loss",),
+    figures=("steps", "examples", "loss"),
 )
