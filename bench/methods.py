@@ -1,23 +1,30 @@
 """Training methods at equal compute: `python -m bench.methods [--seeds 0] [--json] [--write]`.
 
-Runs bench/methods.yaml once a seed: every method from the same student, each given the FLOPs of PPO beside a first step
+Runs bench/methods.yaml once a seed, in one process: every method from the same student, each given the FLOPs of PPO beside a first step
 of its own, on few prompts with teacher answers. Prints one table: accuracy on held-out problems, greedily and at
 temperature 1, the paired difference to the student that it started from, what training cost, and what an answer costs.
-A seed's run is skipped where nothing has changed. `--write` puts the table into docs/guides/methods.md.
+What has not changed since the last call is not run again. `--write` puts the table into docs/guides/methods.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
-import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from bench.claim import commit, interval, share
 from retort.config import RetortConfig, load_config
+from retort.config.load import pick, read_yaml
+from retort.io.files import write_json
+from retort.run.graph import Graph
+from retort.run.stage import run_stage
+from retort.run.tasks import graph
+from retort.run.workspace import create
 
 CONFIG = Path("bench/methods.yaml")
 PAGE = Path("docs/guides/methods.md")
@@ -50,19 +57,41 @@ def pairs() -> list[tuple[str, str]]:
 
 def run(seed: int) -> dict[str, Any]:
     """The report's metrics of the run of one seed, with those of each student's training and benchmarks."""
-    name = f"methods-seed-{seed}"
-    command = [sys.executable, "-m", "retort", "run", "--config", str(CONFIG), "--name", name, "--json"]
-    changes = [f"seed={seed}", f"compare={json.dumps(pairs())}"]
-    flags = [part for change in changes for part in ("--set", change)]
-    done = subprocess.run([*command, *flags], stdout=subprocess.PIPE, text=True, check=True)
-    report: dict[str, Any] = json.loads(done.stdout)
-    config = load_config(CONFIG)
-    folder = Path("runs") / name / "metrics"
-    training = {one: _read(folder / f"{config.method(one).name}-{one}.json") for one in config.students}
-    answering = {
-        one: _read(folder / f"evaluate-{one}-{config.evaluate.benchmarks[0].name}.json") for one in config.evaluated()
+    root = Path("runs") / f"methods-seed-{seed}"
+    config = load_config(CONFIG, changes=[f"seed={seed}", f"compare={json.dumps(pairs())}"])
+    create(root, config, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
+    _run_here(root, graph(config))
+    metrics = root / "metrics"
+    return {
+        "report": _read(root / "outputs/report/metrics.json"),
+        "training": {name: _read(metrics / f"{config.method(name).name}-{name}.json") for name in config.students},
+        "answering": {
+            name: _read(metrics / f"evaluate-{name}-{config.evaluate.benchmarks[0].name}.json")
+            for name in config.evaluated()
+        },
     }
-    return {"report": report, "training": training, "answering": answering}
+
+
+def _run_here(root: Path, tasks: Graph) -> None:
+    """Run the tasks in this process: a command for each would load its libraries sixty times.
+
+    What ran already with the same code and parameters is not run again, unless what it reads was.
+    """
+    file = root / "ran.json"
+    marks: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    params, ran = read_yaml(root / "params.yaml"), set()
+    for task in tasks:
+        made_by = [task.code(), pick(params, task.params)]
+        mark = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+        known = marks.get(task.address) == mark and not any(one.address in ran for one in tasks.producers(task))
+        if known:
+            continue
+        started = time.monotonic()
+        run_stage(task.stage.name, task.values, root)
+        print(f"{task.address}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        ran.add(task.address)
+        marks[task.address] = mark
+        write_json(file, marks)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from retort.errors import ConfigError, TrainingError
+from retort.errors import ConfigError, InterruptionError, TrainingError
 from retort.io.files import content_hash
+from retort.modeling import preemption
 from retort.modeling.loading import load_model
 from retort.run.stage import run_stage
 from retort.trainers.shared import course
@@ -92,6 +93,30 @@ def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(roo
     run_stage(method, {"student": "rl"}, killed)
     for part in ("outputs/models/rl", f"metrics/{method}-rl.json", "curves/rl"):
         assert content_hash(killed / part) == content_hash(whole / part), part
+
+
+def test_who_is_told_to_go_ends_the_iteration_first_and_loses_none(root, monkeypatch):
+    shape = {"minibatch_size": 8, "checkpoint_every": 100}
+    whole, told = root("grpo", "whole", **shape), root("grpo", "told", **shape)
+    run_stage("grpo", {"student": "rl"}, whole)
+    honest, seen = course.Progress.update, []
+
+    def update(self, count=1, **figures):
+        seen.append(count)
+        if len(seen) == 5:  # after the first of two updates of the third iteration
+            monkeypatch.setattr(preemption, "_asked", True)
+        honest(self, count, **figures)
+
+    monkeypatch.setattr(course.Progress, "update", update)
+    with pytest.raises(InterruptionError):
+        run_stage("grpo", {"student": "rl"}, told)
+    monkeypatch.setattr(course.Progress, "update", honest)
+    monkeypatch.setattr(preemption, "_asked", False)
+    saved = [one.parent.name for one in told.glob(".retort/state/grpo-rl/checkpoints/*/trainer_state.json")]
+    assert saved == ["checkpoint-6"]
+    run_stage("grpo", {"student": "rl"}, told)
+    for part in ("outputs/models/rl", "metrics/grpo-rl.json", "curves/rl"):
+        assert content_hash(told / part) == content_hash(whole / part), part
 
 
 @pytest.mark.parametrize("method", METHODS)
