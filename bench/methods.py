@@ -2,7 +2,7 @@
 
 Runs bench/methods.yaml once a seed, in one process: every method from the same student, each given the FLOPs of PPO beside a first step
 of its own, on few prompts with teacher answers. Prints one table: accuracy on held-out problems, greedily and at
-temperature 1, the paired difference to the student that it started from, what training cost, and what an answer costs.
+temperature 1, the paired difference to the student that it started from, what training and an answer cost.
 What has not changed since the last call is not run again. `--write` puts the table into docs/guides/methods.md.
 """
 

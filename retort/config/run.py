@@ -22,7 +22,7 @@ from retort.config.earlier import translated
 from retort.config.entries import STAGES, check_acyclic, check_known, check_names, check_once, check_overrides, needs_of
 from retort.config.judge import JudgeConfig
 from retort.config.models import ModelConfig
-from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig
+from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig, method_words
 from retort.config.training import RewardConfig
 from retort.errors import ConfigError
 
@@ -345,7 +345,7 @@ class RetortConfig(Strict):
         """What tables call a model or student."""
         if name in self.students:
             entry = self.students[name]
-            shown = name.upper() if name == self.method(name).name else name.replace("_", " ")
+            shown = method_words(name) if name == self.method(name).name else name.replace("_", " ")
             return entry.label or f"{shown} student"
         return {"teacher": "Teacher", "base": "Base student"}.get(name, name.replace("_", " "))
 
