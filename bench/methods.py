@@ -1,8 +1,8 @@
 """Training methods at equal compute: `python -m bench.methods [--seeds 0] [--json] [--write]`.
 
-Runs bench/methods.yaml once a seed, in one process: every method from the same student, each given the FLOPs of PPO beside a first step
-of its own, on few prompts with teacher answers. Prints one table: accuracy on held-out problems, greedily and at
-temperature 1, the paired difference to the student that it started from, what training and an answer cost.
+Runs bench/methods.yaml once a seed, in one process: every method from the same student, each given the FLOPs of PPO
+beside a first step of its own, on few prompts with teacher answers. Prints one table: accuracy on held-out problems,
+greedily and at temperature 1, the paired difference to the start, what training cost, and what an answer costs.
 What has not changed since the last call is not run again. `--write` puts the table into docs/guides/methods.md.
 """
 
