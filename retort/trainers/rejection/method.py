@@ -65,14 +65,20 @@ def train(training: Training) -> RejectionResult:
     config: RejectionConfig = training.settings
     assert training.reward is not None, "the method says that it is trained against one"
     candidates, sampling_flops = _teacher_candidates(training) if config.source == "teacher" else _own(training)
+    if not candidates:
+        raise InputError(
+            f"students.{training.student}: no response to a training prompt ended by itself, so none can be taught",
+            file=training.prompts["train"],
+            field="prompt",
+            remedy="Raise max_new_tokens, or start from a student that ends its responses",
+        )
     reward = training.reward()
     scores = _scores(reward, candidates)
     examples, chosen = select(candidates, scores, best=config.best_per_prompt, least=config.min_reward)
     if not examples:
-        best = f"; the best is worth {max(scores):.4g}" if scores else ""
         raise InputError(
             f"students.{training.student}: none of {len(candidates)} whole responses to training prompts is worth "
-            f"min_reward {config.min_reward}{best}",
+            f"min_reward {config.min_reward}; the best is worth {max(scores):.4g}",
             file=training.prompts["train"],
             field="prompt",
             remedy="Lower min_reward, sample more (samples, max_new_tokens), or start from a better student",
@@ -135,8 +141,6 @@ def _scores(reward: Reward, candidates: Sequence[Candidate]) -> list[float]:
     from retort.modeling.process_group import team
     from retort.trainers.shared.scores import checked_scores
 
-    if not candidates:
-        return []
     prompts, responses = [one.prompt for one in candidates], [one.response for one in candidates]
     found = team().from_first(
         lambda: checked_scores(
