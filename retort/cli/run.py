@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from retort.cli import options
+
 
 class On(StrEnum):
     """What schedules the stages."""
@@ -29,6 +31,7 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of --config; repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    require_better: options.RequireBetter = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
     from retort.cli.report import report
@@ -44,7 +47,7 @@ def run(
         (runner,) = entry_points(group="retort.runners", name=on.value)
         ran = runner.load()(root)
     print(f"{root}: {f'{len(ran)} tasks ran' if ran else 'nothing has changed since the last run'}", file=sys.stderr)
-    report(workspace=root, export=None, as_json=as_json)
+    report(workspace=root, export=None, as_json=as_json, require_better=require_better)
 
 
 def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Path:
