@@ -120,7 +120,8 @@ def _held_out(on: Checked) -> None:
         if not any(one != TEACHER for one in settings.responses):
             continue
         sampling = config.student_responses
-        each = min(sampling.samples * len(sampling.temperatures), config.reward_data.max_per_prompt)
+        sampled = sampling.samples * len(sampling.temperatures)
+        each = min(sampled, config.reward_data.max_per_prompt or sampled)
         if 0 < halves["gate"] * each < 2 * settings.min_per_class:
             on.error(
                 "reward.min_per_class",

@@ -24,6 +24,13 @@ Run = Annotated[str, typer.Argument(help="Name or id of a run.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of --config; repeatable.")
 ]
+RequireBetter = Annotated[
+    bool,
+    typer.Option(
+        "--require-better",
+        help="Exit with 70 where the result is not shown to be better than its base, or the report raises an alarm.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from retort.cli import options
+
 
 def report(
     workspace: Annotated[Path, typer.Option(help="Folder with params.yaml and the run's outputs.")] = Path(),
@@ -15,12 +17,16 @@ def report(
         Path | None, typer.Option(help="Copy the final student with its model card to this folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    require_better: options.RequireBetter = False,
 ) -> None:
     """Print the last run's result and where its report is."""
     from retort.report.export import export_student
+    from retort.report.worth import check_worth
     from retort.run.paths import Paths
 
     metrics = show_report(workspace, as_json=as_json)
+    if require_better:
+        check_worth(metrics)
     if export is not None:
         export_student(Paths(workspace), metrics["final_model"], export)
         if not as_json:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from retort.cli import options
 from retort.io import terminal
 
 
@@ -36,6 +37,7 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings, errors and the result alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    require_better: options.RequireBetter = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
     from retort.cli.report import report
@@ -52,7 +54,7 @@ def run(
     if not quiet:
         words = f"{len(ran)} tasks ran" if ran else "nothing has changed since the last run"
         print(f"{root}: {words}", file=sys.stderr)
-    report(workspace=root, export=None, as_json=as_json)
+    report(workspace=root, export=None, as_json=as_json, require_better=require_better)
 
 
 def _reproduce(root: Path) -> list[str]:

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from retort.plugins.reward import Reward, nothing
 
-Reads = Literal["teacher_responses", "votes"]
-"""What a method may read beside the prompts, the model it starts from and its reward."""
+Reads = Literal["teacher_responses", "votes", "unlabelled"]
+"""What a method may read beside the prompts, the model it starts from and its reward; `unlabelled` are prompts that
+the teacher never answers."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Training:
     state: Path
     """Folder for checkpoints; what lies there survives a kill of this very task and nothing else does."""
     prompts: Mapping[str, Path]
-    """Tables of prompts by split, train and validation (`retort.io.tables.PROMPTS`)."""
+    """Tables of prompts by use (`retort.io.tables.PROMPTS`): train and validation, and `unlabelled` where the method
+    reads it, the run has any, and the reward can score responses to prompts without a label."""
     teacher_responses: tuple[Path, ...] = ()
     """Shards of the teacher's responses (`RESPONSES`)."""
     votes: Path | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from retort.report.findings import Findings
 from retort.report.scores import Benchmark, pair_key
-from retort.report.words import notices
+from retort.report.words import better_than_base, notices
 
 
 def as_metrics(findings: Findings) -> dict[str, Any]:
@@ -33,6 +33,9 @@ def as_metrics(findings: Findings) -> dict[str, Any]:
         "order": lines.order,
         "names": {name: lines.label(name) for name in lines.order},
         "comparisons": [[pair_key(*pair), lines.pair_name(pair)] for pair in lines.pairs],
+        "base": lines.base,
+        "better_than_base": better_than_base(findings),
+        "alarms": findings.alarms,
         "notices": notices(findings),
     }
 

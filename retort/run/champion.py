@@ -53,10 +53,11 @@ class Decision:
 def judge(
     root: Path, run: str, workspace: Path, *, benchmark: str | None = None, margin: float = 0.01, level: float = 0.05
 ) -> Decision:
-    """Compare the student of a run with the champion; nothing is changed.
+    """Compare the student of a run with its base, then with the champion; nothing is changed.
 
-    The challenger wins if it is better by the paired test, or if the interval of the difference stays above `-margin`
-    and it is cheaper. Without a champion it wins.
+    One that its run's report does not show to be better than the base it was made from loses. Else the challenger wins
+    if it is better than the champion by the paired test, or if the interval of the difference stays above `-margin` and
+    it is cheaper. Without a champion it wins.
 
     Args:
         root: Folder with `champion.dvc`.
@@ -70,6 +71,9 @@ def judge(
         InputError: the run has no report or made no model, or shares too few held-out items with the champion.
     """
     alone, rows = _alone(run, workspace, benchmark)
+    metrics = _report(Paths(workspace))
+    if metrics.get("better_than_base") is False:
+        return replace(alone, promoted=False, reason=_no_better(metrics))
     champion = current(root)
     if champion is None:
         return alone
@@ -80,6 +84,19 @@ def judge(
     p_value = mcnemar_exact([score == 1 for score in ours], [score == 1 for score in theirs])
     won, reason = _verdict(difference, p_value, alone.cost, champion.cost, margin=margin, level=level)
     return replace(alone, promoted=won, reason=reason, against=champion.run, difference=difference, p_value=p_value)
+
+
+def _no_better(metrics: dict[str, Any]) -> str:
+    """Why a student that is not shown to be better than its base is not promoted, with the figures."""
+    base = metrics["base"]
+    called = metrics["names"].get(base, base)
+    found = metrics["paired"].get(f"{metrics['final_model']}_minus_{base}")
+    if found is None:  # no student was made: the result is the base itself
+        return f"it is {called[:1].lower()}{called[1:]} itself"
+    return (
+        f"not shown to be better than {called[:1].lower()}{called[1:]}, which it was made from: "
+        f"{found['difference']:+.1%} [{found['low']:+.1%}, {found['high']:+.1%}]"
+    )
 
 
 def unopposed(run: str, workspace: Path, *, benchmark: str | None = None) -> Decision:

@@ -130,9 +130,10 @@ class Workspace:
 
         def checked(*args: Any, **options: Any) -> Any:
             nonlocal did
-            did = "ran"
             before = self.check_inputs(stage)
-            command(*args, **options)
+            with _noticed() as commands:
+                command(*args, **options)
+            did = "ran" if commands else "restored"
             if changed := sorted(path for path, stamp in self._stamps(stage).items() if before.get(path) != stamp):
                 raise StorageError(
                     f"{', '.join(changed)}: changed while stage {stage.addressing} ran, so nobody knows what it read, "
@@ -239,6 +240,24 @@ def _overlap(one: str, other: str) -> bool:
 def _wanted(out: Any) -> Wanted:
     stage = str(out.stage.addressing) if out.stage.cmd else str((out.annot.meta or {}).get("stage", ""))
     return Wanted(_place(out), str(out.hash_info.value), stage)
+
+
+@contextlib.contextmanager
+def _noticed() -> Iterator[list[str]]:
+    """Names of the stages whose command DVC starts in the block; it restores the others from equal runs."""
+    from dvc.stage import run as running
+
+    start, started = running.cmd_run, list[str]()
+
+    def noticing(stage: Any, *args: Any, **options: Any) -> Any:
+        started.append(stage.addressing)
+        return start(stage, *args, **options)
+
+    running.cmd_run = noticing
+    try:
+        yield started
+    finally:
+        running.cmd_run = start
 
 
 @contextlib.contextmanager
@@ -353,7 +372,8 @@ def _quiet_log(silent: bool) -> Iterator[None]:
     for handler in handlers:
         handler.addFilter(short)
     # DVC's bars ask the level of their module's logger.
-    levels = {"dvc": logging.WARNING, "dvc.progress": logging.CRITICAL} if silent else {}
+    bars = dict.fromkeys(("dvc.progress", "dvc_data.callbacks"), logging.CRITICAL)
+    levels = {"dvc": logging.WARNING, **bars} if silent else {}
     before = {name: logging.getLogger(name).level for name in levels}
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

@@ -20,8 +20,10 @@ class Paths:
     root: Path = Path()
 
     def prompts(self, split: str) -> Path:
-        """Prompts of one split: train, validation or test."""
-        return self.root / "outputs/prompts" / f"{split}.parquet"
+        """Prompts of one use: train, validation, test or unlabelled."""
+        # Apart from the others, so that more of them make nothing run again that does not read them.
+        folder = "outputs/unlabelled" if split == "unlabelled" else "outputs/prompts"
+        return self.root / folder / f"{split}.parquet"
 
     def responses(self, name: str, shard: int) -> Path:
         """One shard of the responses of the teacher or of a student."""

@@ -23,6 +23,9 @@ _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 _HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
+UNLABELLED = "outputs/unlabelled"
+"""Prompts that the teacher never answers: apart from the others, for only students read them."""
+
 
 def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     """The graph of `config`.
@@ -86,7 +89,7 @@ class _Tasks:
         return self._task(
             "prompts",
             params=("seed", "prompts"),
-            outs=("outputs/prompts",),
+            outs=("outputs/prompts", *([UNLABELLED] if prompts.has_unlabelled else [])),
             metrics=("metrics/prompts.json",),
             sources=self._all([*files, *prompts.decontaminate]),
         )
@@ -236,6 +239,8 @@ class _Tasks:
         if "teacher_responses" in reads:
             needs.deps += self._shards(TEACHER)
             needs.params.append("teacher_responses.shards")
+        if config.trains_on_unlabelled(student):
+            needs.deps.append(UNLABELLED)
         if "votes" in reads or needs.votes:
             needs.deps.append("outputs/votes")
         if entry.compute_of is not None:

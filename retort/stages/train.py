@@ -16,6 +16,7 @@ from retort.errors import ConfigError
 from retort.io.files import atomic_path
 from retort.io.rank import is_rank_zero
 from retort.run.stage import Context
+from retort.run.tasks import UNLABELLED
 from retort.stages.rewards import load_reward
 
 
@@ -99,7 +100,7 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         out=paths.model(name),
         curves=paths.curves(name),
         state=context.state(),
-        prompts={split: paths.prompts(split) for split in ("train", "validation")},
+        prompts={use: paths.prompts(use) for use in ("train", "validation", *_unlabelled(context))},
         teacher_responses=tuple(paths.responses(TEACHER, shard) for shard in shards),
         votes=paths.votes if paths.votes.exists() else None,
         models={model: paths.model(model) for model in method.models(settings)},
@@ -109,6 +110,11 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         extra_flops=_compute_of(context, entry.compute_of),
         max_extra_steps=entry.max_extra_steps,
     )
+
+
+def _unlabelled(context: Context) -> tuple[str, ...]:
+    """The use of prompts that no teacher answers, where the task reads them."""
+    return ("unlabelled",) if UNLABELLED in context.task.deps else ()
 
 
 def _compute_of(context: Context, other: str | None) -> float:

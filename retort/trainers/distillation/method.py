@@ -126,8 +126,8 @@ def _teacher(training: Training, student: Student) -> PreTrainedModel:
 
 
 def reads(config: DistillationConfig) -> frozenset[Any]:
-    """The vote, where agreement with it on held-out prompts decides which student is kept."""
-    return frozenset({"votes"} if config.keep == "best" else ())
+    """Prompts that no teacher answers, and the vote, where agreement with it decides which student is kept."""
+    return frozenset({"unlabelled", *(["votes"] if config.keep == "best" else [])})
 
 
 def models(config: DistillationConfig) -> list[str]:

@@ -21,6 +21,10 @@ class PPOResult:
     first_agreement: float | None
     """Agreement with the vote on held-out prompts before the first update."""
     best_agreement: float | None
+    prompts: int
+    """Prompts that it drew from, those that the teacher never answered included."""
+    unlabelled_episodes: int
+    """Episodes whose prompt the teacher never answered."""
     best_iteration: int
     """Iteration whose policy is the result; 0 is the student that it started from."""
     stopped_early: bool
@@ -62,6 +66,8 @@ def train(training: Training) -> PPOResult:
         episodes=state.iteration * config.prompts_per_iteration * config.responses_per_prompt,
         first_agreement=state.first_agreement,
         best_agreement=state.best_agreement,
+        prompts=len(parts.prompts),
+        unlabelled_episodes=state.unlabelled_episodes,
         best_iteration=state.best_iteration,
         stopped_early=state.iteration < config.iterations,
         alarms=[f"iteration {alarm.iteration}: {alarm.message}" for alarm in state.alarms],
@@ -109,7 +115,7 @@ METHOD = Method(
     "ppo",
     PPOConfig,
     train,
-    reads=frozenset({"votes"}),
+    reads=frozenset({"votes", "unlabelled"}),
     rewarded=True,
     summary="Refine a student against a reward, held close to where it started by a KL penalty.",
     plan="retort.plan.ppo:plan",

@@ -81,6 +81,8 @@ class Rollout:
     """The reward model's probability of agreement."""
     finished_B: Tensor
     """Whether each response ended by itself."""
+    unlabelled: int = 0
+    """Episodes whose prompt the teacher never answered."""
 
 
 def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
         values_BT=values,
         scores_B=scores,
         finished_B=torch.tensor([s.finished for s in samples], device=parts.device),
+        unlabelled=sum(not prompt.answered for prompt in prompts),
     )
 
 

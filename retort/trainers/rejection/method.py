@@ -215,8 +215,8 @@ def _tokens(training: Training, candidates: Sequence[Candidate]) -> int:
 
 
 def reads(config: RejectionConfig) -> frozenset[Any]:
-    """The teacher's responses, where they are what is selected from."""
-    return frozenset({"teacher_responses"} if config.source == "teacher" else ())
+    """The teacher's responses, where they are what is selected from; else prompts that no teacher answers too."""
+    return frozenset({"teacher_responses" if config.source == "teacher" else "unlabelled"})
 
 
 METHOD = Method(

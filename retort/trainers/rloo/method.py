@@ -54,8 +54,8 @@ def train(training: Training) -> GroupResult:
 
 
 def reads(config: RLOOConfig) -> frozenset[Any]:
-    """The vote, where agreement with it on held-out prompts decides which student is kept."""
-    return frozenset({"votes"} if config.keep == "best" else ())
+    """Prompts that no teacher answers, and the vote, where agreement with it decides which student is kept."""
+    return frozenset({"unlabelled", *(["votes"] if config.keep == "best" else [])})
 
 
 METHOD = Method(

@@ -26,10 +26,12 @@ class Prompt:
     text: str
     ids: list[int]
     label: str | None = None
+    answered: bool = True
+    """Whether the teacher answered it."""
 
 
 def train_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit: int) -> list[Prompt]:
-    """The prompts that episodes are drawn from.
+    """The prompts that episodes are drawn from, those that the teacher never answers among them.
 
     Args:
         training: What the method is given; its settings say how long responses may get (`max_new_tokens`).
@@ -39,7 +41,12 @@ def train_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit:
     Raises:
         InputError: a prompt with its response would not fit.
     """
-    return _prompts(training, tokenizer, "train", limit)
+    return [
+        prompt
+        for use in ("train", "unlabelled")
+        if use in training.prompts
+        for prompt in _prompts(training, tokenizer, use, limit)
+    ]
 
 
 def held_out_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit: int) -> list[Prompt]:
@@ -77,8 +84,8 @@ def in_order(prompts: Sequence[Prompt], positions: range, *, seed: int) -> Itera
         yield prompts[int(orders[epoch][place])]
 
 
-def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, split: str, limit: int) -> list[Prompt]:
-    file, labels = training.prompts[split], {}
+def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, use: str, limit: int) -> list[Prompt]:
+    file, labels = training.prompts[use], {}
     if training.votes is not None:
         labels = {row["prompt_id"]: row["label"] for row in read_table(training.votes, VOTES) if not row["abstained"]}
     prompts = []
@@ -87,5 +94,6 @@ def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, split: str,
         check_prompt_length(
             len(ids), training.settings.max_new_tokens, limit, prompt_id=row["prompt_id"], file=str(file)
         )
-        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, labels.get(row["prompt_id"])))
+        label = labels.get(row["prompt_id"])
+        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, label, answered=use != "unlabelled"))
     return prompts

@@ -118,3 +118,17 @@ def test_the_record_is_a_file_that_dvc_reads(root):
     value = yaml.safe_load((root / champion.FILE).read_text())
     assert value["outs"][0]["path"] == "champion"
     assert dvc_adapter.status(root) == {}
+
+
+def test_a_student_no_better_than_its_base_is_not_promoted_even_where_there_is_no_champion(root):
+    workspace = run(root, "a", 100)
+    file = Paths(workspace).report / "metrics.json"
+    found = {"ppo_minus_base": {"difference": 0.01, "low": -0.02, "high": 0.04}}
+    more = {"better_than_base": False, "base": "base", "names": {"base": "Base student"}, "paired": found}
+    file.write_text(json.dumps(json.loads(file.read_text()) | more))
+    decision = champion.judge(root, "a", workspace)
+    assert not decision.promoted
+    assert decision.reason == "not shown to be better than base student, which it was made from: +1.0% [-2.0%, +4.0%]"
+    champion.crown(root, decision, workspace)
+    assert champion.current(root) is None
+    assert champion.unopposed("a", workspace).promoted
