@@ -32,9 +32,10 @@ STUDENTS = {
     "best": {"method": "best_of", "from": "sft", "reward": "vote", "n": 3},
     "grpo2": {"method": "grpo", "from": "grpo", "reward": "vote"},  # a second round
 }
+SOURCES = [{"path": "retort/demo/assets/prompts.jsonl", "prompt_field": "question", "answer_field": "answer"}]
 VALUES = {
     "extends": str(CHECKOUT / "configs/demo.yaml"),
-    "prompts": {"limit": 24, "validation": 12, "test": 10},
+    "prompts": {"sources": SOURCES, "limit": 24, "validation": 12, "test": 10},
     "teacher_responses": {"samples": 8, "shards": [0], "temperatures": [1.0]},
     "sft": {"steps": 3, "batch_size": 8},
     "dpo": {"steps": 3, "batch_size": 4, "max_length": 128},
@@ -86,6 +87,17 @@ def test_each_reads_what_it_needs_and_no_more(project):
     assert "students.best.n" in params
     assert "rewards.vote.type" in params
     assert stages["grpo-ttrl"]["cmd"] == "retort stage grpo --student ttrl"
+
+
+def test_what_samples_for_itself_trains_on_prompts_without_answers_unless_its_reward_needs_a_label(project):
+    folder, _ = project
+    file = folder / "unlabelled.yaml"
+    file.write_text(yaml.safe_dump(VALUES | {"prompts": VALUES["prompts"] | {"unlabelled": 30}}, sort_keys=False))
+    stages = yaml.safe_load(dvc_yaml(graph(load_config(file))))["stages"]
+    trained = [f"{entry['method']}-{name}" for name, entry in STUDENTS.items()]
+    assert {name for name in trained if "outputs/unlabelled" in stages[name]["deps"]} == {
+        *("rloo-rloo", "grpo-ttrl", "distillation-distilled", "rejection-best_own")
+    }
 
 
 def test_each_is_a_component_of_the_pipeline(project):
