@@ -23,7 +23,9 @@ app = typer.Typer(
 _HERE = (
     "run",
     "stage",
-    "report",
+    "show",
+    "runs",
+    "diff",
     "score",
     "vote",
     "judge",
@@ -32,6 +34,11 @@ _HERE = (
     "graph",
     "doctor",
     "verify",
+    "export",
+    "serve",
+    "chat",
+    "deploy",
+    "register",
     "promote",
     "champion",
 )

@@ -31,20 +31,22 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
-    from retort.cli.report import report
+    from retort.cli.show import show_run
+    from retort.run.record import recorded
 
     root = _workspace(config, name, changes or [])
     # Stages are commands of this very installation, also where its environment was not activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    if on is On.dvc:
-        from retort.run import dvc_adapter
+    with recorded(root) as ran:
+        if on is On.dvc:
+            from retort.run import dvc_adapter
 
-        ran = dvc_adapter.reproduce(root)
-    else:
-        (runner,) = entry_points(group="retort.runners", name=on.value)
-        ran = runner.load()(root)
+            ran.extend(dvc_adapter.reproduce(root))
+        else:
+            (runner,) = entry_points(group="retort.runners", name=on.value)
+            ran.extend(runner.load()(root))
     print(f"{root}: {f'{len(ran)} tasks ran' if ran else 'nothing has changed since the last run'}", file=sys.stderr)
-    report(workspace=root, export=None, as_json=as_json)
+    show_run(root, as_json=as_json)
 
 
 def _workspace(config: Path | None, name: str | None, changes: list[str]) -> Path:

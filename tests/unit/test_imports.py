@@ -25,7 +25,7 @@ FLOORS = (
     ("retort.rewards", "retort.trainers", "retort.evaluation"),
     ("retort.run",),
     ("retort.plan", "retort.report"),
-    ("retort.stages",),
+    ("retort.stages", "retort.handover"),
     ("retort.pod", "retort.cli"),
     ("retort.__main__", "retort_components"),
     ("retort_pipelines", "retort_pipelines.profiles"),
