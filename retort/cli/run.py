@@ -89,6 +89,7 @@ def _workspace(config: Path | None, name: str | None, changes: list[str], *, che
     from retort.config import load_config
     from retort.errors import ConfigError
     from retort.run import project, workspace
+    from retort.run.find import new_workspace
 
     if config is None:
         if changes or name:
@@ -107,9 +108,7 @@ def _workspace(config: Path | None, name: str | None, changes: list[str], *, che
             before_run(load_config(own), own, Path(), Path())
         project.bring_up(Path()) if project.is_project(Path()) else workspace.refresh(Path())
         return Path()
-    root = Path("runs") / (name or config.stem)
-    if root.parent != Path("runs") or not root.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ConfigError(f"--name {name}: use letters, digits, dots, dashes and underscores.")
+    root = new_workspace(name or config.stem)
     loaded = load_config(config, changes=changes)
     if checked:
         before_run(loaded, config, Path(), root)

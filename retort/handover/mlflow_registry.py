@@ -6,10 +6,10 @@ import json
 import time
 from typing import Any
 
+from retort.config.base import flat
 from retort.errors import ConfigError
 from retort.handover.rest import Rest
 from retort.handover.version import Version
-from retort.report.made import flat
 
 CHAMPION = "champion"
 """Alias of the version that is the champion."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
+from retort.config.base import flat
 from retort.config.load import read_yaml
 from retort.errors import InputError
 from retort.evaluation.compare import Comparison, compare_files
 from retort.io.tables import RESULTS, read_table
-from retort.report.made import flat
 from retort.run.dvc_adapter import read_lock
 from retort.run.paths import CODE, Paths
 

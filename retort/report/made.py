@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from retort.config import load_config
+from retort.config.base import flat
 from retort.report.formats import duration, joined
 from retort.report.html import escape, table
 from retort.run.paths import Paths
@@ -52,14 +53,6 @@ def made(root: Path) -> Made:
                 known = versions.setdefault(name, [])
                 known += [version] if version not in known else []
     return Made(flat(given), config.seed, read_record(root), machines, versions)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `section.key`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return found
 
 
 def made_lines(one: Made) -> list[str]:

@@ -45,6 +45,18 @@ def name_of(root: Path) -> str:
     return root.resolve().name
 
 
+def new_workspace(name: str) -> Path:
+    """Where a run of that name has its workspace.
+
+    Raises:
+        ConfigError: it is no name of a folder.
+    """
+    root = Path(RUNS) / name
+    if root.parent != Path(RUNS) or not root.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ConfigError(f"--name {name}: use letters, digits, dots, dashes and underscores.")
+    return root
+
+
 def report_of(root: Path) -> dict[str, Any]:
     """The content of a run's `outputs/report/metrics.json`.
 

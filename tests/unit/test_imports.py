@@ -27,7 +27,7 @@ FLOORS = (
     ("retort.plan", "retort.report"),
     ("retort.stages", "retort.handover"),
     ("retort.check",),
-    ("retort.pod", "retort.cli"),
+    ("retort.pod", "retort.cli", "retort.interface"),
     ("retort.__main__", "retort_components"),
     ("retort_pipelines", "retort_pipelines.profiles"),
     ("retort_pipelines.graph",),
