@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -22,12 +23,17 @@ from retort_pipelines.runs.workflow_size import check_workflow
 
 from retort.config import RetortConfig
 from retort.config.base import unknown
-from retort.errors import ConfigError
+from retort.errors import ConfigError, StorageError
+from retort.pod.run_records import Records
 from retort.run import dvc_adapter, workspace
 from retort.run.embedded import is_embedded
+from retort.run.record import who
+from retort.run.surroundings import commit
 from retort.run.tasks import graph
 
 EXPERIMENT = "retort"
+_log = logging.getLogger(__name__)
+
 LONGEST_NAME = 63
 LONGEST_ARGUMENTS = 120_000
 """Characters. Linux takes 128 KiB for one argument; of a run with 140 kB no pod starts."""
@@ -169,9 +175,18 @@ def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> 
     check_workflow(submission.config, file)
     before = names.named(kubeflow, submission.name)
     run_id = _create(kubeflow, submission, given, file, known={run.run_id for run in before})
+    _keep_submission(submission.remote, run_id)
     left = names.settled(kubeflow.patient(), run_id, submission.name, given)
     ended = names.state_of(kubeflow.patient(), before[0]) if before else ""
     return Submitted(left, left == run_id, "PENDING", ended)
+
+
+def _keep_submission(remote: str, run_id: str) -> None:
+    """Say in the store who submitted a run, from which commit; the run is under way whether that can be kept or not."""
+    try:
+        Records.of(remote, run_id).keep_submission(who(), commit())
+    except StorageError as error:
+        _log.warning("Who submitted the run is not recorded: %s", error)
 
 
 def _create(

@@ -299,10 +299,11 @@ class _Tasks:
         return self._task(
             "report",
             params=[
-                *("report", "answer", "evaluate", "compare", "result", "teacher_responses.shards"),
+                *(*content_keys(config.report, "report"), "answer", "evaluate", "compare", "result"),
+                "teacher_responses.shards",
                 *("student_responses.shards", *models, *students, *rewards),
             ],
-            operation=self._operation(),
+            operation=[*self._operation(), *operation_keys(config.report, "report")],
             sources=[
                 *(file for entry in config.students.values() for file in self._plugin_files(entry.method)),
                 *(file for entry in config.rewards.values() for file in self._plugin_files(entry.type)),
@@ -320,6 +321,7 @@ class _Tasks:
                 ]
             ),
             outs=("outputs/report",),
+            summary=("metrics/summary.json",),
         )
 
     # What they have in common
