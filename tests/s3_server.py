@@ -5,12 +5,14 @@ Objects are in memory; ETags are as S3 makes them. A fault is chosen for each re
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from xml.sax.saxutils import escape
@@ -45,6 +47,8 @@ class S3Server:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
+        self.written: dict[str, float] = {}
+        """When an object was written, seconds since 1970; a test may change it."""
         self.parts: dict[str, dict[int, bytes]] = {}
         self.access_key: str | None = None
         """The only access key that it knows; None takes every one."""
@@ -52,6 +56,14 @@ class S3Server:
         self.done: Counter[str] = Counter()
         """Faults that were made."""
         self.hang_s = 2.0
+        self.versioning = ""
+        """`Enabled` where old versions are kept; none are, in truth."""
+        self.lifecycle = ""
+        """The bucket's lifecycle rules, as XML."""
+        self.is_modern = True
+        """Whether it compares a body with Content-MD5 and keeps to If-None-Match."""
+        self.clock_s = 0.0
+        """How far its clock is ahead."""
         self.is_away = False
         self._port = 0
         self._listen()
@@ -90,6 +102,7 @@ class S3Server:
     def put(self, key: str, content: bytes, etag: str = "") -> str:
         """Store an object; its ETag."""
         self.objects[key] = content
+        self.written[key] = time.time()
         self.etags[key] = etag or md5(content)
         return self.etags[key]
 
@@ -173,9 +186,25 @@ class _Handler(BaseHTTPRequestHandler):
                 whole = len(content)
                 content = content[int(start) : int(end or whole) + 1]
                 status, extra = 206, {"Content-Range": f"bytes {start}-{int(start) + len(content) - 1}/{whole}"}
-            self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra, **_DATE})
+            extra["Last-Modified"] = formatdate(self.store.written.get(self.key, 0), usegmt=True)
+            self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra})
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The header Date."""
+        return super().date_time_string(time.time() + self.store.clock_s if timestamp is None else timestamp)
 
     def _bucket(self) -> None:
+        if "versioning" in self.query:
+            status = f"<Status>{self.store.versioning}</Status>" if self.store.versioning else ""
+            self._answer(200, f"<VersioningConfiguration>{status}</VersioningConfiguration>".encode())
+            return
+        if "lifecycle" in self.query:
+            if not self.store.lifecycle:
+                self._error(404, "NoSuchLifecycleConfiguration")
+                return
+            rules = f"<LifecycleConfiguration>{self.store.lifecycle}</LifecycleConfiguration>"
+            self._answer(200, rules.encode())
+            return
         if self.command == "HEAD" or "list-type" not in self.query:
             self._answer(200, b"<LocationConstraint/>")
             return
@@ -191,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 lines.append(
                     f"<Contents><Key>{escape(name)}</Key><Size>{len(self.store.objects[key])}</Size>"
-                    f"<ETag>&quot;{self.store.etags[key]}&quot;</ETag><LastModified>2026-01-01T00:00:00Z</LastModified>"
+                    f"<ETag>&quot;{self.store.etags[key]}&quot;</ETag><LastModified>{self._moment(key)}</LastModified>"
                     "<StorageClass>STANDARD</StorageClass></Contents>"
                 )
         lines += [f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in sorted(folders)]
@@ -205,6 +234,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _put(self, body: bytes) -> None:
         if self.fault == "damage upload":
             body = _flipped(body)
+        sent = self.headers.get("Content-MD5") if self.store.is_modern else None
+        if sent and base64.b64decode(sent).hex() != md5(body):
+            self._error(400, "BadDigest")
+            return
+        if self.store.is_modern and self.headers.get("If-None-Match") == "*" and self.key in self.store.objects:
+            self._error(412, "PreconditionFailed")
+            return
         if "uploadId" in self.query:
             self.store.parts[self.query["uploadId"]][int(self.query["partNumber"])] = body
             self._answer(200, b"", {"ETag": f'"{md5(body)}"'})
@@ -251,5 +287,5 @@ class _Handler(BaseHTTPRequestHandler):
             content, self.close_connection = content[: len(content) // 2], True
         self.wfile.write(content)
 
-
-_DATE = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    def _moment(self, key: str) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.store.written.get(key, 0)))

@@ -23,8 +23,10 @@ from retort_pipelines.runs.workflow_size import check_workflow
 from retort.config import RetortConfig
 from retort.config.base import unknown
 from retort.errors import ConfigError
-from retort.run import dvc_adapter, workspace
+from retort.io.objects import Objects
+from retort.run import dvc_adapter, mark, workspace
 from retort.run.embedded import is_embedded
+from retort.run.mark import Mark
 from retort.run.tasks import graph
 
 EXPERIMENT = "retort"
@@ -135,9 +137,17 @@ def prepare(submission: Submission) -> dict[str, str]:
     workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
     sources = graph(config, home).sources
     files = dvc_adapter.store(root, [name for name in sources if not is_embedded(name, home)])
-    given = compiling.arguments(config, remote=submission.remote, files=files, root=home)
+    generation = collected(submission.remote)
+    given = compiling.arguments(config, remote=submission.remote, files=files, root=home, generation=generation)
     check_size(given)
     return given
+
+
+def collected(remote: str) -> int:
+    """How often a store was collected (`retort gc`)."""
+    objects = Objects.of(remote, mark.FOLDER)
+    content = objects.read(mark.NAME)
+    return 0 if content is None else Mark.from_json(content, f"{objects.folder}/{mark.NAME}").generation
 
 
 def check_size(given: Mapping[str, str]) -> None:
