@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 import threading
 import time
 import urllib.parse
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -42,9 +44,14 @@ def md5(content: bytes) -> str:
 
 
 class S3Server:
-    """`with S3Server() as server`: its `url`, its `objects` by `BUCKET/KEY`, and `fault`."""
+    """`with S3Server() as server`: its `url`, its `objects` by `BUCKET/KEY`, and `fault`.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: File with a key and a certificate for 127.0.0.1; it speaks TLS then.
+    """
+
+    def __init__(self, *, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
         self.written: dict[str, float] = {}
@@ -58,7 +65,11 @@ class S3Server:
         self.hang_s = 2.0
         self.versioning = ""
         """`Enabled` where old versions are kept; none are, in truth."""
-        self.lifecycle = ""
+        self.lifecycle = (
+            "<Rule><ID>parts</ID><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>"
+            "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>"
+            "</AbortIncompleteMultipartUpload></Rule>"
+        )
         """The bucket's lifecycle rules, as XML."""
         self.is_modern = True
         """Whether it compares a body with Content-MD5 and keeps to If-None-Match."""
@@ -67,12 +78,16 @@ class S3Server:
         self.is_away = False
         self._port = 0
         self._listen()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._port}"
 
     def _listen(self) -> None:
         handler = type("Handler", (_Handler,), {"store": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         self._server.daemon_threads = True
+        if self._certificate is not None:
+            speaks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            speaks.load_cert_chain(self._certificate)
+            self._server.socket = speaks.wrap_socket(self._server.socket, server_side=True)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -159,7 +174,14 @@ class _Handler(BaseHTTPRequestHandler):
         ](body)
 
     def _body(self) -> bytes:
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
+            raw = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if "aws-chunked" not in (self.headers.get("Content-Encoding") or ""):
             return raw
         content = b""

@@ -55,15 +55,18 @@ class Submission:
         return self.home / "runs" / self.name
 
 
-def remote_of(given: str | None) -> str:
-    """Address of the object store.
+def remote_of(given: str | None, profile: Profile) -> str:
+    """Address of the object store: the one that is given, or the profile's.
 
     Raises:
         ConfigError: none is named, or it is a folder, which pods cannot reach.
     """
-    remote = given or os.environ.get("RETORT_REMOTE")
+    remote = given or os.environ.get("RETORT_REMOTE") or (profile.store.remote if profile.store else None)
     if not remote:
-        raise ConfigError("no object store is named. Set RETORT_REMOTE (s3://BUCKET/FOLDER), or give --remote.")
+        raise ConfigError(
+            "no object store is named. Set RETORT_REMOTE (s3://BUCKET/FOLDER), give --remote, or name one in the "
+            "profile (store)."
+        )
     if "://" not in remote:
         raise ConfigError(f"{remote}: is a folder of this machine, which no pod can reach. Name an s3:// address.")
     return remote.rstrip("/")

@@ -28,7 +28,6 @@ def server(monkeypatch):
     S3FileSystem.clear_instance_cache()
     with S3Server() as running:
         monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-        running.lifecycle = RULE.format(name="parts", prefix="", what=ABORTS)
         yield running
 
 
