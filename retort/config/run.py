@@ -127,6 +127,16 @@ class RetortConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _someone_trains_on_unlabelled_prompts(self) -> RetortConfig:
+        if self.prompts.has_unlabelled and not any(map(self.trains_on_unlabelled, self.students)):
+            raise ValueError(
+                "prompts: some are unlabelled, but no student trains on them: that takes a method like ppo and a "
+                "reward that needs no label of each prompt (type: model, say); leave out prompts.unlabelled and "
+                "sources with use: unlabelled, or add such a student"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _benchmark_files_are_kept_out_of_training(self) -> RetortConfig:
         for benchmark in self.evaluate.benchmarks:
             for split, file in benchmark.data.items():
@@ -285,6 +295,15 @@ class RetortConfig(Strict):
         named = self.students[student].reward
         return named if named is not None else next(iter(self.rewards))
 
+    def trains_on_unlabelled(self, student: str) -> bool:
+        """Whether a student trains on prompts that the teacher never answers too.
+
+        Its method must read them, and its reward must not need a label of each prompt, as the vote does.
+        """
+        reward = self.reward_of(student)
+        labels = reward is not None and self.reward_type(reward).votes
+        return self.prompts.has_unlabelled and "unlabelled" in self.method(student).reads and not labels
+
     def engine(self, model: str) -> Any:
         """Engine settings of a model or student."""
         models = getattr(self, "models", {})
@@ -326,7 +345,7 @@ class RetortConfig(Strict):
             return [pair for pair in self.compare if evaluated.issuperset(pair)]
         final = self.final_student()
         rest = [name for name in self.students if name != final]
-        pairs = [(final, self.students[final].from_), (final, TEACHER), (final, self.base_of(final))]
+        pairs = [(final, self.base_of(final)), (final, self.students[final].from_), (final, TEACHER)]
         pairs += [(final, name) for name in rest if self.students[name].compute_of is not None]
         for name in rest:
             pairs += [(name, TEACHER), (name, self.base_of(name))]

@@ -32,6 +32,8 @@ class Stage:
     """Whether it runs or trains a model, and so wants a GPU."""
     trains: bool = False
     """Whether several processes, GPUs and nodes can share it."""
+    figures: tuple[str, ...] = ()
+    """Metrics that its line in `retort run` shows."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Task:
     """What it writes, versioned in the object store."""
     metrics: tuple[str, ...] = ()
     """JSON metrics, kept in git."""
+    summary: tuple[str, ...] = ()
+    """The run's few figures, kept in git: what `dvc metrics` and `dvc exp show` show of it."""
     plots: tuple[str, ...] = ()
     """Folders of curves."""
     sources: tuple[str, ...] = ()
@@ -87,7 +91,7 @@ class Task:
     @property
     def written(self) -> tuple[str, ...]:
         """Everything that it writes."""
-        return (*self.outs, *self.metrics, *self.plots)
+        return (*self.outs, *self.metrics, *self.summary, *self.plots)
 
     def code(self) -> str:
         """Hash of the code that decides its result."""
@@ -191,7 +195,7 @@ def values_of(stage: Stage, item: str) -> dict[str, str]:
 def as_plain(task: Task) -> dict[str, Any]:
     """A task as plain values, for one who cannot make the graph: a pod, which knows a part of the configuration."""
     return {
-        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__},
+        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__ if key != "figures"},
         **{key: getattr(task, key) for key in Task.__dataclass_fields__ if key != "stage"},
         "values": list(task.values.items()),  # their order is part of the address
     }

@@ -22,6 +22,9 @@ _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 _HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
+UNLABELLED = "outputs/unlabelled"
+"""Prompts that the teacher never answers: apart from the others, for only students read them."""
+
 
 def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     """The graph of `config`.
@@ -71,7 +74,7 @@ class _Tasks:
         return self._task(
             "prompts",
             params=("seed", "prompts"),
-            outs=("outputs/prompts",),
+            outs=("outputs/prompts", *([UNLABELLED] if prompts.has_unlabelled else [])),
             metrics=("metrics/prompts.json",),
             sources=self._all([*files, *prompts.decontaminate]),
         )
@@ -226,6 +229,8 @@ class _Tasks:
         if "teacher_responses" in method.reads:
             deps += self._shards(TEACHER)
             params.append("teacher_responses.shards")
+        if config.trains_on_unlabelled(student):
+            deps.append(UNLABELLED)
         votes, judged = "votes" in method.reads, self.open
         if (reward := config.reward_of(student)) is not None:
             kind, settings = config.reward_type(reward), config.reward_settings(reward)
@@ -294,10 +299,11 @@ class _Tasks:
         return self._task(
             "report",
             params=[
-                *("report", "answer", "evaluate", "compare", "result", "teacher_responses.shards"),
+                *(*content_keys(config.report, "report"), "answer", "evaluate", "compare", "result"),
+                "teacher_responses.shards",
                 *("student_responses.shards", *models, *students, *rewards),
             ],
-            operation=self._operation(),
+            operation=[*self._operation(), *operation_keys(config.report, "report")],
             sources=[
                 *(file for entry in config.students.values() for file in self._plugin_files(entry.method)),
                 *(file for entry in config.rewards.values() for file in self._plugin_files(entry.type)),
@@ -315,6 +321,7 @@ class _Tasks:
                 ]
             ),
             outs=("outputs/report",),
+            summary=("metrics/summary.json",),
         )
 
     # What they have in common

@@ -54,9 +54,9 @@ class RewardDataResult:
 def run(context: Context) -> RewardDataResult:
     """Write labelled examples: train-split prompts to train, validation-split prompts to validation.
 
-    Training examples are distinct, capped and balanced; validation examples are only capped, so that they keep the
-    frequencies in which models really answer. Which examples are left out depends on seed and content alone, and not
-    on how many shards the responses lie in. Examples are read one after another.
+    Training examples are distinct; all are used unless the configuration caps or balances them. Validation examples are
+    at most capped, so that they keep the frequencies in which models really answer. Which examples are left out depends
+    on seed and content alone, and not on how many shards the responses lie in. Examples are read one after another.
 
     Raises:
         InputError: an input is missing or malformed, a response belongs to no prompt, or a set has one class.

@@ -206,6 +206,8 @@ def _row(prompt: Mapping[str, Any], said: Said, finished: bool, *, label: bool, 
 
 def _capped(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
     most = context.config.reward_data.max_per_prompt
+    if most is None:
+        return examples
     kept: set[int] = set()
     for source in sources_of(context):
         places = [place for place, example in enumerate(examples) if example["source"] == source]

@@ -8,14 +8,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from retort import plugins
 from retort.config.run import TEACHER
 from retort.errors import ConfigError
-from retort.io.files import atomic_path
+from retort.io.files import atomic_path, write_text
 from retort.io.rank import is_rank_zero
 from retort.run.stage import Context
+from retort.run.tasks import UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def run(context: Context) -> Any:
     if gate is not None and not gate["gate_passed"]:
         with atomic_path(paths.model(name)) as folder:
             shutil.copytree(paths.model(entry.from_), folder)
-        paths.curves(name).mkdir(parents=True, exist_ok=True)
+        _have_curves(paths.curves(name))
         return Skipped(reasons=[f"rewards.{reward}: {reason}" for reason in gate["gate_reasons"]])
     with ExitStack() as opened:
         found = method.train(_closing(_training(context, name, reward), opened))
@@ -53,8 +55,15 @@ def run(context: Context) -> Any:
         )
     if is_rank_zero() and not paths.model(name).is_dir():  # the first of several processes writes it
         raise ConfigError(f"method {method.name!r}: its train left no model in {paths.model(name)} (training.out).")
-    paths.curves(name).mkdir(parents=True, exist_ok=True)
+    _have_curves(paths.curves(name))
     return found
+
+
+def _have_curves(folder: Path) -> None:
+    """Have a table of curves in `folder`, without points where nothing was trained: else `dvc plots` complains."""
+    tables = folder / "plots/metrics"
+    if not any(tables.rglob("*.tsv")):
+        write_text(tables / "none.tsv", "step\tnone\n")
 
 
 def _closing(training: plugins.Training, opened: ExitStack) -> plugins.Training:
@@ -97,7 +106,7 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         out=paths.model(name),
         curves=paths.curves(name),
         state=context.state(),
-        prompts={split: paths.prompts(split) for split in ("train", "validation")},
+        prompts={use: paths.prompts(use) for use in ("train", "validation", *_unlabelled(context))},
         teacher_responses=tuple(paths.responses(TEACHER, shard) for shard in shards),
         votes=paths.votes if paths.votes.exists() else None,
         judged=(lambda: _judged(context)) if open_ended else None,
@@ -106,6 +115,11 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         extra_flops=_compute_of(context, entry.compute_of),
         max_extra_steps=entry.max_extra_steps,
     )
+
+
+def _unlabelled(context: Context) -> tuple[str, ...]:
+    """The use of prompts that no teacher answers, where the task reads them."""
+    return ("unlabelled",) if UNLABELLED in context.task.deps else ()
 
 
 def load_reward(context: Context, name: str, student: str) -> plugins.Reward:

@@ -73,10 +73,18 @@ def test_abstained_prompts_are_left_out(tmp_path):
     assert metrics["abstained"] == 6
 
 
+def test_everything_is_used_unless_a_cap_or_balance_is_asked_for(tmp_path):
+    some = [*both("teacher", "t0", 40, 3), *both("sft", "t0", 1, 30), *both("sft", "v0", 9, 2)]
+    paths = workspace(tmp_path, some)
+    metrics = run_stage("reward_data", LEARNED, tmp_path)
+    assert (metrics["train"], metrics["over_cap"], metrics["dropped_for_balance"]) == (74, 0, 0)
+    assert Counter(row["label"] for row in read(paths, "train")) == {1: 41, 0: 33}
+
+
 def test_training_is_distinct_and_balanced_and_validation_keeps_natural_frequencies(tmp_path):
     copies = [("teacher", "t0", "teacher 0\n#### 1", "stop")] * 3
     validation = [*both("sft", "v0", 1, 1), *both("sft", "v0", 5, 0)]
-    paths = workspace(tmp_path, [*both("teacher", "t0", 5, 2), *copies, *validation])
+    paths = workspace(tmp_path, [*both("teacher", "t0", 5, 2), *copies, *validation], balance=True)
     metrics = run_stage("reward_data", LEARNED, tmp_path)
     assert Counter(row["label"] for row in read(paths, "train")) == {0: 2, 1: 2}
     assert (metrics["duplicates"], metrics["dropped_for_balance"]) == (3, 3)
