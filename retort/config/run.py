@@ -276,6 +276,18 @@ class RetortConfig(Strict):
         below = (getattr(self, "reward", None) or RewardConfig()).model_dump() if kind.config is RewardConfig else {}
         return kind.config.model_validate({**below, **entry.overrides})
 
+    def reward_parts(self, name: str) -> int:
+        """Parts of the prompts whose responses are labelled for a learned reward by tasks of their own; 1: by none.
+
+        As many as the shards of the teacher, or of the students where the reward reads no responses of the teacher's.
+        A judge labels all in one task.
+        """
+        if self.answer == "open":
+            return 1
+        read = self.reward_settings(name).responses
+        section = self.teacher_responses if TEACHER in read else self.student_responses
+        return len(section.shards)
+
     def reward_of(self, student: str) -> str | None:
         """Reward that a student is trained against; None where its method takes none."""
         if not self.method(student).rewarded:

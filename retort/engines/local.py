@@ -12,7 +12,6 @@ from retort.config.data import SamplingConfig
 from retort.config.models import TransformersEngineConfig
 from retort.engines.base import Key, Request, Response, until
 from retort.modeling.chat import check_prompt_length, prompt_ids, response_text
-from retort.modeling.loading import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
 from retort.modeling.turns import end_ids, turn_of
 from retort.plugins import EngineContext, EngineType
 
@@ -42,6 +41,9 @@ class LocalEngine:
         Raises:
             ModelError: model or tokenizer cannot be used.
         """
+        # Imported here, not above: whatever reads a configuration loads this module, and torch takes seconds.
+        from retort.modeling.loading import REFERENCE, load_model, load_tokenizer, model_size, read_reference
+
         # A trained model is named by its role: the path of its folder would differ between workspaces.
         self.model = read_reference(folder).model if (folder / REFERENCE).exists() else folder.name
         self._file = file
@@ -63,6 +65,8 @@ class LocalEngine:
         Every response is drawn from numbers that depend on its own seed alone, and batches on `requests` alone:
         the same requests give the same responses, resumed or not.
         """
+        from retort.modeling.loading import context_length
+
         ids = {one.prompt_id: prompt_ids(self.tokenizer, one.prompt, one.form) for one in requests}
         for prompt_id, prompt in ids.items():
             check_prompt_length(

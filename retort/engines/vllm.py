@@ -21,7 +21,6 @@ from retort.config.endpoint import EndpointConfig
 from retort.config.models import VLLMEngineConfig
 from retort.engines.endpoint import EndpointEngine
 from retort.errors import EngineError, MissingToolError
-from retort.modeling.loading import model_source, read_reference
 from retort.plugins import EngineContext, EngineType
 
 _PATIENCE_S = 15.0
@@ -53,6 +52,8 @@ class VLLMEngine(EndpointEngine):
             place: Where the configuration describes it, for messages.
             command: Program that serves; its arguments are vLLM's.
         """
+        from retort.modeling.loading import read_reference  # torch is not for whoever reads a configuration
+
         self._config, self._folder, self._command = config, folder, command
         self._port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
@@ -101,6 +102,8 @@ class VLLMEngine(EndpointEngine):
 
     def arguments(self) -> list[str]:
         """Command-line arguments of the server."""
+        from retort.modeling.loading import model_source, read_reference
+
         reference = read_reference(self._folder)
         flags = {
             "--host": "127.0.0.1",

@@ -81,6 +81,9 @@ class Method:
     curves: tuple[str, ...] = field(default=())
     """Names of the curves that the report draws, first the one that matters most."""
 
+    figures: tuple[str, ...] = ("steps", "tokens")
+    """Metrics that a student's line in `retort run` shows; three are enough."""
+
     def __post_init__(self) -> None:
         """Refuse a name that cannot be a stage's."""
         if not self.name.isidentifier() or not self.name.islower():

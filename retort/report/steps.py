@@ -8,6 +8,7 @@ from retort.config.run import TEACHER
 from retort.report.findings import Findings
 from retort.report.formats import joined, percent
 from retort.report.outline import Student, method_words
+from retort.report.probes import probes
 from retort.report.reward import LearnedReward
 
 
@@ -26,6 +27,7 @@ def _data(findings: Findings) -> Iterator[str]:
         answered = prompts["train"] + prompts.get("validation", 0)
         spared = _spared(findings, answered, unlabelled)
         yield f"It was not asked about {unlabelled:,} more prompts, which cost nothing of it{spared}."
+    yield from probes(findings)
     if (labels := findings.labels) is not None:
         who = "An LLM judge" if "figures" in findings.metrics_of("votes") else "A majority vote"
         words = f"{who} gave {percent(labels.coverage)} of {labels.prompts:,} prompts a pseudo-label"

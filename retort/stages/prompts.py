@@ -63,6 +63,35 @@ def run(context: Context) -> PromptsResult:
     """
     config, root = context.config.prompts, context.paths.root
     prompts = list(load_prompts(config.sources, root))
+    splits, remarks = clean_and_split(prompts, config, root, seed=context.config.seed)
+    own = {index for index in remarks if prompts[index].use == "unlabelled"}
+    uses: list[tuple[tuple[str, ...], set[int]]] = [(("train", "validation", "test"), set(remarks) - own)]
+    if config.has_unlabelled:
+        uses.append((("unlabelled",), own))
+    for names, remarked in uses:
+        some = {index: remarks[index] for index in sorted(remarked)}
+        _write(context.paths.prompts(names[0]).parent, prompts, {name: getattr(splits, name) for name in names}, some)
+    return _result(prompts, splits, remarks)
+
+
+def clean_and_split(
+    prompts: list[Prompt], config: PromptsConfig, root: Path, *, seed: int
+) -> tuple[Splits, dict[int, dict[str, Any]]]:
+    """Drop duplicates and contamination, and divide what is left.
+
+    Args:
+        prompts: All prompts, as they were loaded.
+        config: Section `prompts`.
+        root: Folder that the benchmark files' paths start from.
+        seed: Seed of the run.
+
+    Returns:
+        The splits, and what there is to say of prompts by their place in `prompts`: reason, and what they repeat.
+
+    Raises:
+        InputError: a benchmark file is missing or malformed.
+        ConfigError: too few prompts are left for the wanted splits.
+    """
     remarks: dict[int, dict[str, Any]] = {}
     # A prompt of the test split must win over its copy of another use, wherever the sources stand; an unlabelled one
     # never does, so that how many there are changes nothing of the others.
@@ -86,7 +115,7 @@ def run(context: Context) -> PromptsResult:
     try:
         splits = split_prompts(
             kept,
-            seed=context.config.seed,
+            seed=seed,
             validation=config.validation,
             test=config.test,
             limit=config.limit,
@@ -97,14 +126,7 @@ def run(context: Context) -> PromptsResult:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
         advice = _CONTAMINATED if reasons["contaminated"] else ""
         raise ConfigError(f"{error} Of {len(prompts)} rows were dropped: {why}.{advice}") from error
-    own = {index for index in remarks if prompts[index].use == "unlabelled"}
-    uses: list[tuple[tuple[str, ...], set[int]]] = [(("train", "validation", "test"), set(remarks) - own)]
-    if config.has_unlabelled:
-        uses.append((("unlabelled",), own))
-    for names, remarked in uses:
-        some = {index: remarks[index] for index in sorted(remarked)}
-        _write(context.paths.prompts(names[0]).parent, prompts, {name: getattr(splits, name) for name in names}, some)
-    return _result(prompts, splits, remarks)
+    return splits, remarks
 
 
 def _find_contaminated(

@@ -165,4 +165,5 @@ METHOD = Method(
     summary="Refine a student against a reward, held close to where it started by a KL penalty.",
     plan="retort.plan.ppo:plan",
     curves=("reward", "agreement", "kl", "entropy", "response_tokens"),
+    figures=("iterations", "first_agreement", "best_agreement"),
 )
