@@ -17,7 +17,7 @@ from retort.config import RetortConfig, load_config
 from retort.run.tasks import graph
 
 _TOY_COMMAND = """#!{python} -S
-import hashlib, json, os, pathlib, sys
+import hashlib, json, os, pathlib, sys, time
 sys.path.insert(0, {yaml!r})
 import yaml
 address, params, reads, writes = json.loads(pathlib.Path({table!r}).read_text())[" ".join(sys.argv[1:])]
@@ -27,6 +27,8 @@ failing, _, code = os.environ.get("TOY_FAIL", "").partition(":")
 if failing == address:
     print(f"retort: {{address}} was told to fail.", file=sys.stderr)
     sys.exit(int(code))
+if os.environ.get("TOY_SLEEP") == address:
+    time.sleep(120)
 values = yaml.safe_load(pathlib.Path("params.yaml").read_text())
 seen = hashlib.sha256()
 for key in params:

@@ -304,7 +304,7 @@ def exit_codes() -> str:
             code = "the stage's" if kind is errors.StageError else str(kind.exit_code)
             rows.append(_row(code, f"`{kind.__name__}`", _cell(_paragraph(kind.__doc__ or ""))))
     return (
-        "# Exit codes\n\nThey are stable. A scheduler may retry every failure but 64, 65 and 69: those are refused "
+        "# Exit codes\n\nThey are stable. A scheduler may retry every failure but 64, 65, 69 and 70: those are refused "
         "again however often they are tried. 75 means that another attempt resumes where this one stopped.\n\n"
         "| Code | Error | Meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )

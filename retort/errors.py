@@ -78,6 +78,12 @@ class IntegrityError(RetortError):
     """Stored content is missing, or is not what was recorded; names its path, the stage that made it, the remedy."""
 
 
+class ResultError(RetortError):
+    """What was asked to be shown of a run's result (`--require-better`) is not: it is no better than its base, say."""
+
+    exit_code = 70
+
+
 class InterruptionError(RetortError):
     """A stage was told to go (SIGTERM; 130 for Ctrl-C); what it had done is kept, and another attempt goes on there."""
 

@@ -24,9 +24,11 @@ from retort_pipelines.runs.workflow_size import check_workflow
 from retort.config import RetortConfig
 from retort.config.base import unknown
 from retort.errors import ConfigError, StorageError
+from retort.io.objects import Objects
 from retort.pod.run_records import Records
-from retort.run import dvc_adapter, workspace
+from retort.run import dvc_adapter, mark, workspace
 from retort.run.embedded import is_embedded
+from retort.run.mark import Mark
 from retort.run.record import who
 from retort.run.surroundings import commit
 from retort.run.tasks import graph
@@ -59,15 +61,18 @@ class Submission:
         return self.home / "runs" / self.name
 
 
-def remote_of(given: str | None) -> str:
-    """Address of the object store.
+def remote_of(given: str | None, profile: Profile) -> str:
+    """Address of the object store: the one that is given, or the profile's.
 
     Raises:
         ConfigError: none is named, or it is a folder, which pods cannot reach.
     """
-    remote = given or os.environ.get("RETORT_REMOTE")
+    remote = given or os.environ.get("RETORT_REMOTE") or (profile.store.remote if profile.store else None)
     if not remote:
-        raise ConfigError("no object store is named. Set RETORT_REMOTE (s3://BUCKET/FOLDER), or give --remote.")
+        raise ConfigError(
+            "no object store is named. Set RETORT_REMOTE (s3://BUCKET/FOLDER), give --remote, or name one in the "
+            "profile (store)."
+        )
     if "://" not in remote:
         raise ConfigError(f"{remote}: is a folder of this machine, which no pod can reach. Name an s3:// address.")
     return remote.rstrip("/")
@@ -141,9 +146,17 @@ def prepare(submission: Submission) -> dict[str, str]:
     workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
     sources = graph(config, home).sources
     files = dvc_adapter.store(root, [name for name in sources if not is_embedded(name, home)])
-    given = compiling.arguments(config, remote=submission.remote, files=files, root=home)
+    generation = collected(submission.remote)
+    given = compiling.arguments(config, remote=submission.remote, files=files, root=home, generation=generation)
     check_size(given)
     return given
+
+
+def collected(remote: str) -> int:
+    """How often a store was collected (`retort gc`)."""
+    objects = Objects.of(remote, mark.FOLDER)
+    content = objects.read(mark.NAME)
+    return 0 if content is None else Mark.from_json(content, f"{objects.folder}/{mark.NAME}").generation
 
 
 def check_size(given: Mapping[str, str]) -> None:

@@ -27,6 +27,13 @@ RunHere = Annotated[
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of --config; repeatable.")
 ]
+RequireBetter = Annotated[
+    bool,
+    typer.Option(
+        "--require-better",
+        help="Exit with 70 where the result is not shown to be better than its base, or the report raises an alarm.",
+    ),
+]
 Uri = Annotated[
     str | None,
     typer.Option(help="Where the student was exported to; as `retort export` left it.", show_default=False),

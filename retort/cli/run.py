@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from retort.cli import options
 from retort.io import terminal
 
 
@@ -36,9 +37,11 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings, errors and the result alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    require_better: options.RequireBetter = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
     from retort.cli.show import show_run
+    from retort.report.worth import check_worth
     from retort.run.record import recorded
 
     with terminal.showing("quiet" if quiet else "verbose" if verbose else "calm"):
@@ -54,7 +57,9 @@ def run(
     if not quiet:
         words = f"{len(ran)} tasks ran" if ran else "nothing has changed since the last run"
         print(f"{root}: {words}", file=sys.stderr)
-    show_run(root, as_json=as_json)
+    metrics = show_run(root, as_json=as_json)
+    if require_better:
+        check_worth(metrics)
 
 
 def _reproduce(root: Path) -> list[str]:

@@ -9,11 +9,16 @@ from typing import Any
 from retort.cli import options
 
 
-def show(run: options.RunHere = ".", as_json: options.AsJson = False) -> None:
+def show(
+    run: options.RunHere = ".", as_json: options.AsJson = False, require_better: options.RequireBetter = False
+) -> None:
     """Print a run's result, how it was made and what to do next, and draw its report again."""
+    from retort.report.worth import check_worth
     from retort.run.find import workspace
 
-    show_run(workspace(run), as_json=as_json)
+    metrics = show_run(workspace(run), as_json=as_json)
+    if require_better:
+        check_worth(metrics)
 
 
 def show_run(root: Path, *, as_json: bool) -> dict[str, Any]:

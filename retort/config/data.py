@@ -214,6 +214,19 @@ class EvaluateConfig(Strict):
     """Sequences generated at once."""
 
 
+class ReportAlarmsConfig(Strict):
+    """Shares beyond which the report raises an alarm, and `--require-better` fails."""
+
+    identical: float = Field(0.5, ge=0, le=1)
+    """Most prompts whose samples at a temperature above 0 are all the same."""
+    coverage: float = Field(0.5, ge=0, le=1)
+    """Fewest prompts with a pseudo-label."""
+    cut_off: float = Field(0.2, ge=0, le=1)
+    """Most responses that were cut off: of the teacher, and of the result on the first benchmark."""
+    unread: float = Field(0.2, ge=0, le=1)
+    """Most of the same responses from which no answer could be read."""
+
+
 class ReportConfig(Strict):
     """The report."""
 
@@ -228,3 +241,5 @@ class ReportConfig(Strict):
     """What `prompt_cost` and `response_cost` of engines are in."""
     samples: int = Field(6, ge=0)
     """Prompts shown with the responses of the result, of what it started from, of the teacher and of the base."""
+    alarms: ReportAlarmsConfig = ReportAlarmsConfig()
+    """When samples, labels and answers are suspicious."""

@@ -345,7 +345,7 @@ class RetortConfig(Strict):
             return [pair for pair in self.compare if evaluated.issuperset(pair)]
         final = self.final_student()
         rest = [name for name in self.students if name != final]
-        pairs = [(final, self.students[final].from_), (final, TEACHER), (final, self.base_of(final))]
+        pairs = [(final, self.base_of(final)), (final, self.students[final].from_), (final, TEACHER)]
         pairs += [(final, name) for name in rest if self.students[name].compute_of is not None]
         for name in rest:
             pairs += [(name, TEACHER), (name, self.base_of(name))]

@@ -16,6 +16,9 @@ from retort.errors import RETRY, InputError, IntegrityError
 from retort.io.objects import Objects
 from retort.run.dvc_adapter import Entry
 
+_ATTEMPTS = 3
+"""How often a lock is read that arrives damaged: a wire may damage one, a store damages all."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -51,7 +54,7 @@ class Records:
 
     def keep_lock(self, lock: dict[str, Entry]) -> None:
         """Keep the lock of the whole run, with a hash of it."""
-        self.objects.write_json("lock.json", {"sha256": _digest(lock), "stages": lock})
+        self.objects.write_json("lock.json", {"sha256": _digest(lock), "stages": lock}, verified=True)
 
     def lock(self) -> dict[str, Entry]:
         """The lock of the whole run.
@@ -60,7 +63,10 @@ class Records:
             InputError: the run has not ended well, or never was.
             IntegrityError: the record is damaged.
         """
-        found = self.objects.read_json("lock.json")
+        for _ in range(_ATTEMPTS):
+            found = self.objects.read_json("lock.json")
+            if not isinstance(found, dict) or found.get("sha256") == _digest(found.get("stages", {})):
+                break
         if found is None:
             raise InputError(
                 "there is no such record: the run did not end well, or used another object store",

@@ -36,6 +36,8 @@ class GroupSettings:
     """DVC's entries of the source files that they read; those that come with Retort need none."""
     tasks: Mapping[str, Task]
     """By item."""
+    generation: int = 0
+    """How often the store was collected (`retort.run.garbage`): what Kubeflow remembers from before may be gone."""
 
     def to_json(self) -> str:
         """As one string, the same for the same settings."""
@@ -43,6 +45,7 @@ class GroupSettings:
         for plain in tasks.values():
             del plain["stage"]["summary"]  # words decide nothing
         plain = {"remote": self.remote, "params": self.params, "code": self.code, "files": self.files, "tasks": tasks}
+        plain |= {"generation": self.generation} if self.generation else {}
         return json.dumps(plain)  # in the order of the configuration, which is that of the report
 
     @classmethod
@@ -52,7 +55,8 @@ class GroupSettings:
         tasks = {
             item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in plain["tasks"].items()
         }
-        return cls(plain["remote"], plain["params"], plain["code"], plain["files"], tasks)
+        generation = plain.get("generation", 0)
+        return cls(plain["remote"], plain["params"], plain["code"], plain["files"], tasks, generation)
 
     def task(self, item: str) -> Task:
         """One of the tasks: the only one where `item` is empty.
@@ -72,7 +76,9 @@ def remote_of(text: str) -> str:
     return str(json.loads(text)["remote"])
 
 
-def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, Entry], *, remote: str) -> GroupSettings:
+def settings(
+    config: RetortConfig, group: Sequence[Task], files: Mapping[str, Entry], *, remote: str, generation: int = 0
+) -> GroupSettings:
     """What the pods of a group are told.
 
     Args:
@@ -80,6 +86,7 @@ def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, En
         group: Tasks of one group (`retort.run.graph.Graph.groups`).
         files: DVC's entries of the source files that the run reads, by name; those of the package need none.
         remote: Folder or address of the object store, as pods reach it.
+        generation: How often that store was collected.
     """
     keys = [key for task in group for key in task.params]
     names = sorted({name for task in group for name in task.sources})
@@ -89,6 +96,7 @@ def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, En
         {task.item: task.code() for task in group},
         [files[name] for name in names if name in files],
         {task.item: task for task in group},
+        generation,
     )
 
 

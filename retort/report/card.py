@@ -35,7 +35,7 @@ def render_card(findings: Findings) -> str:
     made = [f"- Teacher: {_origin(teacher)}", f"- {lines.label(lines.base)}: {_origin(base)}"]
     made.append(f"- This model: {lines.label(findings.final_model)}")
     parts.append("\n".join(line for line in made if not line.endswith(": ")))
-    parts += words.gate_notices(findings)
+    parts += [f"**{notice}**" for notice in words.notices(findings)]
     parts += ["## Use", _use(findings)]
     for benchmark in findings.benchmarks:
         parts += [f"## Results on {benchmark.name}", result_table(benchmark, lines), pair_table(benchmark, lines)]

@@ -264,9 +264,12 @@ def interval_chart(rows: Sequence[Interval], *, label: str, x_format: Format, ze
     for number, row in enumerate(rows):
         y = top + row_height * (number + 0.5)
         parts.append(_text(0, y + 4, row.name, "start", "name"))
+        if row.low < row.high:
+            parts.append(
+                f'<line class="range c{row.colour}" x1="{axis(row.low):.1f}" y1="{y:.1f}" '
+                f'x2="{axis(row.high):.1f}" y2="{y:.1f}"/>'
+            )
         parts.append(
-            f'<line class="range c{row.colour}" x1="{axis(row.low):.1f}" y1="{y:.1f}" '
-            f'x2="{axis(row.high):.1f}" y2="{y:.1f}"/>'
             f'<circle class="dot f{row.colour}" cx="{axis(row.value):.1f}" cy="{y:.1f}" r="4.5">'
             f"<title>{escape(f'{row.name}: {row.words}')}</title></circle>"
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from retort.config import RetortConfig
 from retort.io.tables import PROMPTS, RESULTS, VOTES, Rows, read_table
+from retort.report.alarms import alarms
 from retort.report.curves import Curve, read_curves
 from retort.report.labels import Labels, summarise_votes
 from retort.report.outline import Outline, outline
@@ -41,6 +42,8 @@ class Findings:
     """Per-item results of the primary benchmark by model, for samples."""
     prompts: dict[str, str] = field(repr=False)
     """Questions of the primary benchmark by item."""
+    alarms: list[str] = field(default_factory=list)
+    """Why samples, labels or answers cannot be what they are taken for (`retort.report.alarms`)."""
     unchecked: list[str] = field(default_factory=list)
     """Benchmarks without a file here, so that no prompt was compared with their questions."""
     licence: str | None = None
@@ -93,19 +96,21 @@ def gather(paths: Paths, config: RetortConfig, report: Task) -> Findings:
     }
     votes = read_table(paths.votes, VOTES) if paths.votes.exists() else []
     primary = results[config.evaluate.benchmarks[0].name]
+    benchmarks = [
+        compare_models(one.name, results[one.name], lines.pairs, one.temperature) for one in config.evaluate.benchmarks
+    ]
+    labels = summarise_votes(votes) if votes else None
     return Findings(
         title=config.report.title,
         outline=lines,
-        benchmarks=[
-            compare_models(one.name, results[one.name], lines.pairs, one.temperature)
-            for one in config.evaluate.benchmarks
-        ],
-        labels=summarise_votes(votes) if votes else None,
+        benchmarks=benchmarks,
+        labels=labels,
         rewards=_rewards(paths, stages, lines, config.report.samples),
         stages=stages,
         curves={name: read_curves(paths.curves(name)) for name in lines.students},
         results=primary,
         prompts={row["item_id"]: row["question"] for rows in primary.values() for row in rows},
+        alarms=alarms(lines, stages, labels, benchmarks[0].models, config.report.alarms),
         licence=config.report.license,
         max_new_tokens=config.evaluate.benchmarks[0].max_new_tokens or config.evaluate.max_new_tokens,
         unchecked=[one.name for one in config.evaluate.benchmarks if one.task != "heldout" and not one.data],

@@ -9,7 +9,7 @@ from retort.config.run import TEACHER
 from retort.report.advice import advice
 from retort.report.findings import Findings
 from retort.report.scores import Benchmark, pair_key
-from retort.report.words import notices, start
+from retort.report.words import better_than_base, notices, start
 
 
 def as_metrics(findings: Findings) -> dict[str, Any]:
@@ -36,6 +36,8 @@ def as_metrics(findings: Findings) -> dict[str, Any]:
         "order": lines.order,
         "names": {name: lines.label(name) for name in lines.order},
         "comparisons": [[pair_key(*pair), lines.pair_name(pair)] for pair in lines.pairs],
+        "better_than_base": better_than_base(findings),
+        "alarms": findings.alarms,
         "notices": notices(findings),
         "advice": advice(findings),
     }

@@ -147,14 +147,14 @@ def outline(config: RetortConfig, stages: Mapping[str, Measured]) -> Outline:
     trained = [name for name in config.evaluated() if name not in students or not students[name].skipped]
     base = students[result].base if result in students else result
     asked = getattr(config, "compare", None)
-    # A result is always measured against what it is the work to improve, whatever else is compared.
+    # A result is always measured against what it is the work to improve, first and whatever else is compared.
     own = [(result, base)]
     if not asked:
         baselines = [(result, name) for name, student in students.items() if student.compute_of is not None]
-        own = [(result, _start(students, result)), (result, TEACHER), *own, *baselines]
+        own = [*own, (result, _start(students, result)), (result, TEACHER), *baselines]
     pairs = [
         (first, second)
-        for first, second in dict.fromkeys([*config.comparisons(), *own] if asked else [*own, *config.comparisons()])
+        for first, second in dict.fromkeys([*own, *config.comparisons()])
         if first != second and first in trained and second in trained
     ]
     return Outline(

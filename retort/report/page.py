@@ -12,7 +12,7 @@ from retort.report.charts import Interval, interval_chart
 from retort.report.costs import Cost, costs
 from retort.report.evidence import labels_section, reward_samples_section, samples_section
 from retort.report.findings import Findings
-from retort.report.formats import count, duration, flops, money, percent, points
+from retort.report.formats import count, duration, flops, interval_words, money, percent, points
 from retort.report.html import escape, figure, figures, paragraphs, section, table, tile
 from retort.report.lineage import Artifact
 from retort.report.made import Made, made_section
@@ -98,10 +98,10 @@ def _tiles(findings: Findings) -> str:
     if result in models:
         label = f"{lines.label(result)}, {findings.primary.name}, n = {models[result].n:,}"
         tiles.append(tile(percent(models[result].accuracy), label))
-    for names in dict.fromkeys([(result, words.start(findings)), (result, TEACHER), (result, lines.base)]):
+    for names in dict.fromkeys([(result, lines.base), (result, words.start(findings)), (result, TEACHER)]):
         if (pair := paired.get(names)) is not None:
             kind = {"above": "good", "below": "bad", "open": "open"}[pair.verdict]
-            interval = f"points, {points(pair.low)} to {points(pair.high)}"
+            interval = f"points, {interval_words(pair.low, pair.high)}"
             tiles.append(tile(points(pair.difference), f"{lines.pair_name(names)}: {interval}", kind))
     if findings.labels and findings.labels.accuracy is not None:
         covered = percent(findings.labels.coverage)

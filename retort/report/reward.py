@@ -201,7 +201,7 @@ def reward_rows(metrics: Mapping[str, Any], naming: Naming = str) -> list[list[s
 def _with_interval(found: Mapping[str, Any], key: str) -> str:
     """`0.917 [0.889, 0.941]`; without the brackets where there is no interval."""
     interval = (found.get("intervals") or {}).get(key)
-    ends = f" [{decimals(interval[0])}, {decimals(interval[1])}]" if interval else ""
+    ends = f" [{decimals(interval[0])}, {decimals(interval[1])}]" if interval and interval[0] < interval[1] else ""
     return decimals(found[key]) + ends
 
 

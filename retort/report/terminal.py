@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retort.report.formats import money, percent, points
+from retort.report.formats import interval_words, money, percent, points
 from retort.report.prices import Prices
 
 
@@ -42,7 +42,7 @@ def result_lines(metrics: Mapping[str, Any], prices: Prices | None = None) -> li
     pairs = [["paired difference", "points", "95 % interval", "n"]]
     for key, words in metrics["comparisons"]:
         if (pair := paired.get(key)) is not None:
-            interval = f"{points(pair['low'])} to {points(pair['high'])}"
+            interval = interval_words(pair["low"], pair["high"])
             pairs.append([words, points(pair["difference"]), interval, f"{pair['n']}"])
     if len(pairs) > 1:
         lines += ["", *columns(pairs)]

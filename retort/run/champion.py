@@ -53,10 +53,11 @@ class Decision:
 def judge(
     root: Path, run: str, workspace: Path, *, benchmark: str | None = None, margin: float = 0.01, level: float = 0.05
 ) -> Decision:
-    """Compare the student of a run with the champion; nothing is changed.
+    """Compare the student of a run with its base, then with the champion; nothing is changed.
 
-    The challenger wins if it is better by the paired test, or if the interval of the difference stays above `-margin`
-    and it is cheaper. Without a champion it wins, if its run shows it to be better than what it was made from.
+    One that its run's report does not show to be better than the base it was made from loses. Else the challenger wins
+    if it is better than the champion by the paired test, or if the interval of the difference stays above `-margin` and
+    it is cheaper. Without a champion it wins.
 
     Args:
         root: Folder with `champion.dvc`.

@@ -79,15 +79,15 @@ def test_models_pairs_and_the_result_are_those_of_the_configuration(five: Make) 
     metrics, text, page = report(five())
     assert metrics["order"] == ["teacher", "base", "sft", "ppo", "more_sft", "dpo", "ppo2"]
     assert metrics["final_model"] == "ppo2"
-    assert [key for key, _ in metrics["comparisons"]][:3] == ["ppo2_minus_ppo", "ppo2_minus_teacher", "ppo2_minus_base"]
+    assert [key for key, _ in metrics["comparisons"]][:3] == ["ppo2_minus_base", "ppo2_minus_ppo", "ppo2_minus_teacher"]
     assert metrics["paired"]["ppo2_minus_more_sft"]["difference"] == pytest.approx(7 / 20)
     assert metrics["paired"]["dpo_minus_teacher"]["difference"] == pytest.approx(1 / 20)
     assert metrics["names"]["more_sft"] == "more sft student"
     assert metrics["skipped"] == {}
     assert metrics["notices"] == []
     assert text.splitlines()[2] == (
-        "The ppo2 student answers 100.0 % of 20 held-out items right; the PPO student 80.0 %, the teacher 70.0 % and "
-        "the base student 10.0 %. ppo2 improved on PPO, and the student passed its teacher."
+        "The ppo2 student answers 100.0 % of 20 held-out items right; the base student 10.0 %, the PPO student 80.0 % "
+        "and the teacher 70.0 %. ppo2 improved on PPO, and the student passed its teacher."
     )
     assert "more sft student" in page
     assert "Responses before and after ppo2" in page
@@ -135,7 +135,7 @@ def test_a_shut_gate_stops_its_student_alone_and_what_came_before_is_the_result(
     assert "ppo2" not in metrics["models"]
     assert not [key for key in metrics["paired"] if "ppo2" in key]
     keys = [key for key, _ in metrics["comparisons"]]
-    assert keys[:4] == ["ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_base", "ppo_minus_more_sft"]
+    assert keys[:4] == ["ppo_minus_base", "ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_more_sft"]
     assert "PPO is worth more than its compute spent on SFT: " in text
     words = (
         "The reward model “second” did not pass its gate. ppo2 was skipped, and the PPO student is this run’s result."
