@@ -9,6 +9,7 @@ from retort.errors import ConfigError, InputError
 from retort.io.progress import Progress
 from retort.io.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read_tables, write_table
 from retort.run.stage import Context
+from retort.stages.enough_labels import check_labels
 from retort.stages.judging import JudgeSummary, elect_labels
 from retort.text.extract import read_answer
 from retort.votes.answers import Ballot, Batch, Counts, Origin, collect
@@ -23,7 +24,8 @@ def run(context: Context) -> VotesResult:
     """Vote on every train and validation prompt and write the labels; where answers are open-ended, a judge elects.
 
     Raises:
-        InputError: an input table is missing or malformed, a response belongs to no prompt, or all votes abstain.
+        InputError: an input table is missing or malformed, a response belongs to no prompt, all votes abstain, or so
+            many that a later stage of the run would fail (`enough_labels`).
         ConfigError: votes.source_weights lacks a model that answered.
     """
     kind = context.config.answer
@@ -42,6 +44,9 @@ def run(context: Context) -> VotesResult:
     if all(vote.abstained for vote in labels.votes):
         shard_file = context.paths.responses("teacher", 0)
         raise InputError(_why_all_abstain(labels.votes, counts), file=shard_file, remedy=_REMEDY)
+    check_labels(
+        context, {prompt_id for prompt_id, vote in zip(ballots, labels.votes, strict=True) if not vote.abstained}
+    )
     write_table(context.paths.votes, _rows(ballots, labels), VOTES)
     return labels.summary
 
