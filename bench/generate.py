@@ -32,7 +32,7 @@ from typing import Any
 
 from bench.surroundings import show, surroundings
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 576,
     "intermediate_size": 1536,
     "num_hidden_layers": 30,

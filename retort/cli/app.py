@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 
 _HERE = (
+    "init",
+    "check",
     "run",
     "stage",
     "report",

@@ -13,14 +13,16 @@ STAGES = (
     "prompts",
     "models",
     "teacher_responses",
+    "ballots",
     "votes",
     "student_responses",
+    "reward_examples",
     "reward_data",
     "reward",
     "evaluate",
     "report",
 )
-"""Sections of the configuration that are stages of every run; no method may be called like one."""
+"""Stages that every run has or may have; no method may be called like one."""
 
 
 def check_names(models: Collection[str], students: Collection[str], rewards: Collection[str]) -> None:

@@ -127,6 +127,16 @@ class RetortConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _someone_trains_on_unlabelled_prompts(self) -> RetortConfig:
+        if self.prompts.has_unlabelled and not any(map(self.trains_on_unlabelled, self.students)):
+            raise ValueError(
+                "prompts: some are unlabelled, but no student trains on them: that takes a method like ppo and a "
+                "reward that needs no label of each prompt (type: model, say); leave out prompts.unlabelled and "
+                "sources with use: unlabelled, or add such a student"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _benchmark_files_are_kept_out_of_training(self) -> RetortConfig:
         for benchmark in self.evaluate.benchmarks:
             for split, file in benchmark.data.items():
@@ -266,12 +276,33 @@ class RetortConfig(Strict):
         below = (getattr(self, "reward", None) or RewardConfig()).model_dump() if kind.config is RewardConfig else {}
         return kind.config.model_validate({**below, **entry.overrides})
 
+    def reward_parts(self, name: str) -> int:
+        """Parts of the prompts whose responses are labelled for a learned reward by tasks of their own; 1: by none.
+
+        As many as the shards of the teacher, or of the students where the reward reads no responses of the teacher's.
+        A judge labels all in one task.
+        """
+        if self.answer == "open":
+            return 1
+        read = self.reward_settings(name).responses
+        section = self.teacher_responses if TEACHER in read else self.student_responses
+        return len(section.shards)
+
     def reward_of(self, student: str) -> str | None:
         """Reward that a student is trained against; None where its method takes none."""
         if not self.method(student).rewarded:
             return None
         named = self.students[student].reward
         return named if named is not None else next(iter(self.rewards))
+
+    def trains_on_unlabelled(self, student: str) -> bool:
+        """Whether a student trains on prompts that the teacher never answers too.
+
+        Its method must read them, and its reward must not need a label of each prompt, as the vote does.
+        """
+        reward = self.reward_of(student)
+        labels = reward is not None and self.reward_type(reward).votes
+        return self.prompts.has_unlabelled and "unlabelled" in self.method(student).reads and not labels
 
     def engine(self, model: str) -> Any:
         """Engine settings of a model or student."""

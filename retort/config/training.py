@@ -87,7 +87,7 @@ class RewardConfig(OptimizerConfig):
     loss: Literal["last_token", "every_token"] = "last_token"
     """Where the response's label is asked for: after its last token, or after every token (Cobbe et al. 2021, §4.3),
     where the head sees no more than the tokens so far. Scores are those of the last token either way."""
-    class_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "none"
+    class_weight: Literal["none", "balanced"] | Annotated[float, Field(gt=0)] = "balanced"
     """Weight of an agreeing response in the loss relative to another: 1, such that both classes weigh the same, or a
     number. It saves what `reward_data.balance` would drop; calibration takes it out of the scores again."""
     head_size: int = Field(64, ge=1)

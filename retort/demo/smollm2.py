@@ -97,7 +97,7 @@ def write_model(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, padding_side="left")
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, padding_side="left")
     tokenizer.pad_token = PAD
     model = AutoModelForCausalLM.from_pretrained(
         str(file.parent), gguf_file=file.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)

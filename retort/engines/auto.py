@@ -8,14 +8,15 @@ import shutil
 from retort.config.models import AutoEngineConfig
 from retort.engines import local, vllm
 from retort.engines.base import Engine
-from retort.modeling.loading import default_device
 from retort.plugins import EngineContext, EngineType
 
 _log = logging.getLogger(__name__)
 
 
 def _make(context: EngineContext) -> Engine:
-    device, found = default_device().type, shutil.which(context.settings.program) is not None
+    from retort.modeling import loading  # torch is not for whoever reads a configuration
+
+    device, found = loading.default_device().type, shutil.which(context.settings.program) is not None
     chosen = vllm.ENGINE if device != "cpu" and found else local.ENGINE
     why = f"{'a GPU' if device != 'cpu' else 'no GPU'} and {'' if found else 'no '}{context.settings.program} here"
     _log.info("%s: auto is %s, for there is %s", context.place, chosen.name, why)

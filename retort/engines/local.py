@@ -13,7 +13,6 @@ from retort.config.models import TransformersEngineConfig
 from retort.engines.base import Key, Pair, Request, Response
 from retort.engines.written import Writer
 from retort.modeling.chat import check_prompt_length, prompt_ids
-from retort.modeling.loading import REFERENCE, context_length, load_model, load_tokenizer, model_size, read_reference
 from retort.modeling.turns import end_ids
 from retort.plugins import EngineContext, EngineType
 
@@ -40,6 +39,16 @@ class LocalEngine:
         Raises:
             ModelError: model or tokenizer cannot be used.
         """
+        # Imported here, not above: whatever reads a configuration loads this module, and torch takes seconds.
+        from retort.modeling.loading import (
+            REFERENCE,
+            context_length,
+            load_model,
+            load_tokenizer,
+            model_size,
+            read_reference,
+        )
+
         # A trained model is named by its role: the path of its folder would differ between workspaces.
         self.model = read_reference(folder).model if (folder / REFERENCE).exists() else folder.name
         self._file = file

@@ -23,15 +23,6 @@ from retort.engines.written import Writer
 from retort.errors import ConfigError, EngineError
 from retort.io.progress import Progress
 from retort.modeling.chat import check_prompt_length, prompt_ids
-from retort.modeling.loading import (
-    REFERENCE,
-    context_length,
-    described_model,
-    load_tokenizer,
-    model_size,
-    model_source,
-    read_reference,
-)
 from retort.modeling.turns import end_ids
 from retort.plugins import EngineContext, EngineType
 
@@ -86,6 +77,16 @@ class VLLMEngine:
         Raises:
             ModelError: the tokenizer or configuration cannot be used.
         """
+        # Imported here, not above: whatever reads a configuration loads this module, and torch takes seconds.
+        from retort.modeling.loading import (
+            REFERENCE,
+            context_length,
+            described_model,
+            load_tokenizer,
+            model_size,
+            read_reference,
+        )
+
         reference = read_reference(folder)
         # A trained model is named by its role: the path of its folder would differ between workspaces.
         self.model = reference.model if (folder / REFERENCE).exists() else folder.name
@@ -171,6 +172,8 @@ class VLLMEngine:
 
     def arguments(self, length: int) -> list[str]:
         """Command-line arguments of a server for prompts with responses of `length` tokens."""
+        from retort.modeling.loading import model_source, read_reference
+
         reference = read_reference(self._folder)
         flags: dict[str, Any] = {
             "served_model_name": NAME,

@@ -134,7 +134,7 @@ def described_model(folder: Path) -> PreTrainedModel:
     except Exception as error:
         raise ModelError(f"{reference.model}: transformers does not know its architecture: {_words(error)}") from error
     with contextlib.suppress(OSError):  # a folder without one
-        made.generation_config = GenerationConfig.from_pretrained(source, revision=reference.revision)
+        made.generation_config = GenerationConfig.from_pretrained(source, revision=reference.revision or "main")
     described: PreTrainedModel = made
     return described
 
@@ -288,7 +288,11 @@ _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "ma
 
 def context_length(model: PreTrainedModel) -> int:
     """Longest sequence in tokens that the model was made for; very long where it has no limit."""
-    config = text_config(model)
+    return context_of(text_config(model))
+
+
+def context_of(config: Any) -> int:
+    """Longest sequence in tokens that a model of this configuration, of its text part, was made for."""
     return next((int(length) for name in _CONTEXT if (length := getattr(config, name, None))), 2**31)
 
 

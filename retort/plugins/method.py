@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from retort.plugins.reward import Reward
 
-Reads = Literal["teacher_responses", "votes"]
-"""What a method may read beside the prompts, the model it starts from and its reward."""
+Reads = Literal["teacher_responses", "votes", "unlabelled"]
+"""What a method may read beside the prompts, the model it starts from and its reward; `unlabelled` are prompts that
+the teacher never answers."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Training:
     state: Path
     """Folder for checkpoints; what lies there survives a kill of this very task and nothing else does."""
     prompts: Mapping[str, Path]
-    """Tables of prompts by split, train and validation (`retort.io.tables.PROMPTS`)."""
+    """Tables of prompts by use (`retort.io.tables.PROMPTS`): train and validation, and `unlabelled` where the method
+    reads it, the run has any, and the reward can score responses to prompts without a label."""
     teacher_responses: tuple[Path, ...] = ()
     """Shards of the teacher's responses (`RESPONSES`)."""
     votes: Path | None = None
@@ -78,6 +80,9 @@ class Method:
     lists the student without figures and leaves the hours unknown."""
     curves: tuple[str, ...] = field(default=())
     """Names of the curves that the report draws, first the one that matters most."""
+
+    figures: tuple[str, ...] = ("steps", "tokens")
+    """Metrics that a student's line in `retort run` shows; three are enough."""
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot be a stage's."""

@@ -14,6 +14,7 @@ from html import escape
 WIDTH, HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 22, 12, 40
 _MOST_POINTS = 160
+_COLOURS = 5
 
 Format = Callable[[float], str]
 Point = tuple[float, float]
@@ -119,6 +120,46 @@ def line_chart(
                 for (x, y), (at, value) in zip(places, item.points, strict=True)
             ]
     return _svg(label, parts)
+
+
+def cost_chart(
+    points: Sequence[tuple[str, float, float, Point]], *, label: str, x_label: str, x_format: Format = plain
+) -> str:
+    """Accuracy against cost: a named dot with its interval for each (name, cost, accuracy, interval).
+
+    Costs lie on a logarithmic scale; what cost nothing stands at its left end, apart.
+    """
+    paid = [cost for _, cost, _, _ in points if cost > 0]
+    if not paid:
+        return ""
+    low = math.log10(min(paid))
+    high = max(math.log10(max(paid)), low + 0.5)
+    free = low - 0.15 * (high - low)
+    x_axis = _x_axis(free - 0.05 * (high - low), high + 0.05 * (high - low))
+    y_ticks = ticks(min(ends[0] for *_, ends in points), max(ends[1] for *_, ends in points))
+    y_axis = _y_axis(y_ticks[0], y_ticks[-1])
+    parts = [_grid_y(y_ticks, y_axis, percent)]
+    parts += [_text(x_axis(at), HEIGHT - _BOTTOM + 16, words, "middle") for at, words in _powers(low, high, x_format)]
+    if any(cost <= 0 for _, cost, _, _ in points):
+        parts.append(_text(x_axis(free), HEIGHT - _BOTTOM + 16, "0", "middle"))
+    parts.append(_text((x_axis.start + x_axis.end) / 2, HEIGHT - 6, x_label, "middle"))
+    for number, (name, cost, value, (lower, upper)) in enumerate(points):
+        colour = number % _COLOURS + 1
+        x, y = x_axis(math.log10(cost) if cost > 0 else free), y_axis(value)
+        right = x > WIDTH * 0.6
+        parts.append(_whisker(x, y_axis(lower), y_axis(upper), colour))
+        parts.append(
+            f'<circle class="dot f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
+            f"<title>{escape(f'{name}: {percent(value)} at {x_format(cost)}')}</title></circle>"
+        )
+        parts.append(_text(x - 7 if right else x + 7, y + 4, name, "end" if right else "start", "name"))
+    return _svg(label, parts)
+
+
+def _powers(low: float, high: float, form: Format) -> list[tuple[float, str]]:
+    """Places and words of whole powers of ten between two logarithms; the ends where there is none."""
+    whole = [float(power) for power in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
+    return [(power, form(10.0**power)) for power in whole or [low, high]]
 
 
 def histogram(series: Sequence[Series], *, label: str, x_label: str, width: float, x_format: Format = plain) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Measured:
     @property
     def answered_by(self) -> str | None:
         """Model whose prompt and response tokens the metrics count; None where they count no answers."""
-        if self.stage.fan is None:
+        if self.stage.fan is None or self.stage.uses != "models":
             return None
         return self.values.get("model") or self.values.get("student") or TEACHER
 
@@ -70,14 +71,23 @@ def read_stages(paths: Paths, config: RetortConfig, report: Task) -> dict[str, M
 
 
 def add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Sum counts and compute over shards, keep words that all share, and drop rates, which cannot be summed."""
+    """Sum counts and compute over shards, and drop rates, which cannot be summed.
+
+    What holds of all shards holds; of lists everything is kept, of words those that all share. A shard that knows
+    nothing of a thing (null) has no say in it.
+    """
     added: dict[str, Any] = {}
     for key in dict.fromkeys(key for shard in shards for key in shard):
         values = [shard[key] for shard in shards if key in shard]
+        known = [value for value in values if value is not None]
         if key == "flops" or all(type(value) is int for value in values):
             added[key] = sum(value or 0 for value in values)
-        elif all(isinstance(value, dict) for value in values):
-            added[key] = add_up([value for value in values if isinstance(value, dict)])
+        elif known and all(isinstance(value, dict) for value in known):
+            added[key] = add_up(known)
+        elif known and all(isinstance(value, bool) for value in known):
+            added[key] = all(known)
+        elif known and all(isinstance(value, list) for value in known):
+            added[key] = [one for place, one in enumerate(chain(*known)) if one not in list(chain(*known))[:place]]
         elif not isinstance(values[0], float) and all(value == values[0] for value in values):
             added[key] = values[0]
     return added

@@ -35,19 +35,19 @@ def result_lines(metrics: Mapping[str, Any], prices: Prices | None = None) -> li
         )
     if any(cost is not None for cost in costs):
         rows = [[*row, cell] for row, cell in zip(rows, ["cost", *map(money, costs)], strict=True)]
-    lines = [f"Results on {metrics['benchmark']}", *_columns(rows)]
+    lines = [f"Results on {metrics['benchmark']}", *columns(rows)]
     pairs = [["paired difference", "points", "95 % interval", "n"]]
     for key, words in metrics["comparisons"]:
         if (pair := paired.get(key)) is not None:
             interval = f"{points(pair['low'])} to {points(pair['high'])}"
             pairs.append([words, points(pair["difference"]), interval, f"{pair['n']}"])
     if len(pairs) > 1:
-        lines += ["", *_columns(pairs)]
+        lines += ["", *columns(pairs)]
     notices = [*metrics["notices"], *(reason for reasons in metrics["skipped"].values() for reason in reasons)]
     return [*lines, *([""] if notices else []), *notices]
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
     return [
         "  ".join(

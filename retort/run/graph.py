@@ -27,11 +27,13 @@ class Stage:
     matrix: tuple[str, ...] = ()
     """Keys that tell its tasks apart."""
     fan: str | None = None
-    """Key of the matrix over which tasks are alike: they read the same."""
+    """Key of the matrix over which tasks are alike: they read from the same tasks, or one each of the same group."""
     uses: Literal["tables", "models"] = "tables"
     """Whether it runs or trains a model, and so wants a GPU."""
     trains: bool = False
     """Whether several processes, GPUs and nodes can share it."""
+    figures: tuple[str, ...] = ()
+    """Metrics that its line in `retort run` shows."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Task:
 
     @property
     def group(self) -> str:
-        """Name of the tasks that read the same as it does: its address less the value that tells them apart."""
+        """Name of the tasks that are alike: its address less the value that tells them apart."""
         return "-".join([self.stage.name, *(value for key, value in self.values.items() if key != self.stage.fan)])
 
     @property
@@ -150,7 +152,7 @@ class Graph:
 
     @property
     def groups(self) -> dict[str, list[Task]]:
-        """Tasks by group, in order: those of one group read the same, so one loop runs them."""
+        """Tasks by group, in order: those of one group read from the same groups, so one loop runs them."""
         found: dict[str, list[Task]] = {}
         for task in self.tasks:
             found.setdefault(task.group, []).append(task)
@@ -191,7 +193,7 @@ def values_of(stage: Stage, item: str) -> dict[str, str]:
 def as_plain(task: Task) -> dict[str, Any]:
     """A task as plain values, for one who cannot make the graph: a pod, which knows a part of the configuration."""
     return {
-        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__},
+        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__ if key != "figures"},
         **{key: getattr(task, key) for key in Task.__dataclass_fields__ if key != "stage"},
         "values": list(task.values.items()),  # their order is part of the address
     }

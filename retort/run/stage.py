@@ -18,7 +18,7 @@ import yaml
 
 from retort import plugins
 from retort.config import RetortConfig, load_config, load_keys
-from retort.config.base import unknown
+from retort.config.base import flat, unknown
 from retort.config.load import pick, read_yaml
 from retort.errors import ConfigError, InputError
 from retort.io.files import content_hash, explain_writes, write_json
@@ -97,18 +97,10 @@ class Context:
         """What decides the task's result: parameters by name, content of inputs and of code by path."""
         content = pick(read_yaml(self.paths.root / "params.yaml"), self.task.params)
         return {
-            "parameter": _flat(content) | dict(self.task.values),
+            "parameter": flat(content) | dict(self.task.values),
             "input": {path: self._content(path) for path in self.task.deps},
             "code": dict(self.code),
         }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `section.key`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def _differences(mark: Path, parts: Mapping[str, Mapping[str, Any]]) -> str:

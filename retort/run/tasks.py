@@ -22,6 +22,9 @@ _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 _HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
+UNLABELLED = "outputs/unlabelled"
+"""Prompts that the teacher never answers: apart from the others, for only students read them."""
+
 
 def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     """The graph of `config`.
@@ -47,12 +50,16 @@ class _Tasks:
         yield self.prompts()
         yield self.models()
         yield from (self.teacher_responses(shard) for shard in config.teacher_responses.shards)
+        if self._by_shard():
+            yield from (self.ballots(shard) for shard in config.teacher_responses.shards)
         yield self.votes()
         for student in config.students:
             yield self.train(student)
         for student in config.sampled_students():
             yield from (self.student_responses(student, shard) for shard in config.student_responses.shards)
         for reward in config.learned_rewards():
+            if (parts := config.reward_parts(reward)) > 1:
+                yield from (self.reward_examples(reward, part) for part in range(parts))
             yield self.reward_data(reward)
             yield self.reward(reward)
         for model in config.evaluated():
@@ -67,7 +74,7 @@ class _Tasks:
         return self._task(
             "prompts",
             params=("seed", "prompts"),
-            outs=("outputs/prompts",),
+            outs=("outputs/prompts", *([UNLABELLED] if prompts.has_unlabelled else [])),
             metrics=("metrics/prompts.json",),
             sources=self._all([*files, *prompts.decontaminate]),
         )
@@ -109,7 +116,21 @@ class _Tasks:
             answers=student,
         )
 
+    def ballots(self, shard: int) -> Task:
+        return self._task(
+            "ballots",
+            {"shard": str(shard)},
+            params=("answer", "votes.weights", "teacher_responses.shards"),
+            deps=("outputs/prompts", f"outputs/teacher_responses/shard-{shard}.parquet"),
+            outs=(f"outputs/ballots/shard-{shard}.parquet",),
+            metrics=(f"metrics/ballots-{shard}.json",),
+        )
+
     def votes(self) -> Task:
+        shards = self._shards(TEACHER)
+        if self._by_shard():
+            read = [(f"outputs/ballots/shard-{n}.parquet", f"metrics/ballots-{n}.json") for n in range(len(shards))]
+            shards = [path for pair in read for path in pair]
         return self._task(
             "votes",
             params=[
@@ -117,32 +138,64 @@ class _Tasks:
                 # What the labels must be enough for.
                 *(f"rewards.{name}.type" for name in self.config.learned_rewards()),
             ],
-            deps=("outputs/prompts", *self._shards(TEACHER)),
+            deps=("outputs/prompts", *shards),
             outs=("outputs/votes",),
             metrics=("metrics/votes.json",),
             judged=self.open,
         )
 
+    def reward_examples(self, reward: str, part: int) -> Task:
+        read, parts = self.config.reward_settings(reward).responses, self.config.reward_parts(reward)
+        shards = {name: self._shards(name) for name in read}
+        # Of a model with as many shards as there are parts, one shard has the responses to one part.
+        needed = [path for some in shards.values() for path in ([some[part]] if len(some) == parts else some)]
+        return self._task(
+            "reward_examples",
+            {"reward": reward, "shard": str(part)},
+            params=self._labelled(reward),
+            deps=("outputs/prompts", "outputs/votes", *needed),
+            outs=(f"outputs/reward_examples/{reward}/part-{part}",),
+            metrics=(f"metrics/reward_examples-{reward}-{part}.json",),
+        )
+
     def reward_data(self, reward: str) -> Task:
-        read = self.config.reward_settings(reward).responses
-        students = [name for name in read if name != TEACHER]
+        read, parts = self.config.reward_settings(reward).responses, self.config.reward_parts(reward)
+        needed = ["outputs/votes", *(path for name in read for path in self._shards(name))]
+        if parts > 1:
+            needed = [
+                path
+                for part in range(parts)
+                for path in (
+                    f"outputs/reward_examples/{reward}/part-{part}",
+                    f"metrics/reward_examples-{reward}-{part}.json",
+                )
+            ]
         return self._task(
             "reward_data",
             {"reward": reward},
-            params=[
-                "seed",
-                "answer",
-                "reward_data",
-                f"rewards.{reward}.type",
-                self._key(reward, "responses"),
-                "teacher_responses.shards",
-                *(["student_responses.shards"] if students else []),
-            ],
-            deps=("outputs/prompts", "outputs/votes", *(path for name in read for path in self._shards(name))),
+            params=self._labelled(reward),
+            deps=("outputs/prompts", *needed),
             outs=(f"outputs/reward_data/{reward}",),
             metrics=(f"metrics/reward_data-{reward}.json",),
             judged=self.open,
         )
+
+    def _labelled(self, reward: str) -> list[str]:
+        """Parameters by which responses are labelled for a reward."""
+        students = [name for name in self.config.reward_settings(reward).responses if name != TEACHER]
+        return [
+            "seed",
+            "answer",
+            "reward_data",
+            f"rewards.{reward}.type",
+            self._key(reward, "responses"),
+            "teacher_responses.shards",
+            *(["student_responses.shards"] if students else []),
+        ]
+
+    def _by_shard(self) -> bool:
+        """Whether each shard of the teacher's responses is read by a task of its own; a judge takes all at once."""
+        return len(self.config.teacher_responses.shards) > 1 and not self.open
 
     # Stages that train
 
@@ -180,6 +233,8 @@ class _Tasks:
         if "teacher_responses" in method.reads:
             deps += self._shards(TEACHER)
             params.append("teacher_responses.shards")
+        if config.trains_on_unlabelled(student):
+            deps.append(UNLABELLED)
         votes, judged = "votes" in method.reads, self.open
         if (reward := config.reward_of(student)) is not None:
             kind, settings = config.reward_type(reward), config.reward_settings(reward)

@@ -49,6 +49,14 @@ class ModelsResult:
     """Whether each other model reads the teacher's tokens."""
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What was read of a model that has weights."""
+
+    tokenizer: PreTrainedTokenizerFast
+    config: PreTrainedConfig
+
+
 def run(context: Context) -> ModelsResult:
     """Write `outputs/models/NAME`, with one reference, for each model of the configuration.
 
@@ -70,19 +78,33 @@ def run(context: Context) -> ModelsResult:
 
 def _reference(name: str, config: ModelConfig, root: Path) -> tuple[Reference, ModelFacts]:
     if config.source is not None:
-        return _with_weights(config, config.source, root, training=name != TEACHER)
+        reference, facts, _ = with_weights(config, config.source, root, training=name != TEACHER)
+        return reference, facts
     engine = config.engine.model_dump(mode="json")
     shown = f"{config.engine.type}:{engine.get('model') or engine.get('path') or ''}"
     return Reference(model=shown), ModelFacts(shown, None, None, None)
 
 
-def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training: bool) -> tuple[Reference, ModelFacts]:
-    """The reference of a model that has weights here or on the hub, after checking what can be checked early."""
+def with_weights(
+    config: ModelConfig, source_name: str, root: Path, *, training: bool, hashed: bool = True
+) -> tuple[Reference, ModelFacts, Loaded]:
+    """The reference of a model that has weights here or on the hub, after checking what can be checked early.
+
+    Args:
+        config: Its entry of `models`.
+        source_name: Its source.
+        root: Folder that paths start from.
+        training: Whether students start from it.
+        hashed: Whether a folder's contents are hashed, which the reference needs and a check does not.
+
+    Raises:
+        ConfigError, ModelError, StorageError: as `run`.
+    """
     folder, served = root / source_name, config.engine.type == "vllm"
     revision = content = None
     if folder.is_dir():
         check_folder(folder, served=served)
-        content = content_hash(folder)
+        content = content_hash(folder) if hashed else None
     else:
         revision = _pinned(source_name, config.revision)
     reference = Reference(
@@ -101,7 +123,8 @@ def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training
     remarks = turn_of(tokenizer).remarks
     for remark in remarks:
         _log.warning("%s: of its chat template: %s", source_name, remark)
-    return reference, ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks)
+    facts = ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks)
+    return reference, facts, Loaded(tokenizer, settings)
 
 
 def vocabulary_hash(tokenizer: PreTrainedTokenizerFast) -> str:

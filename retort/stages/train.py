@@ -16,6 +16,7 @@ from retort.errors import ConfigError
 from retort.io.files import atomic_path
 from retort.io.rank import is_rank_zero
 from retort.run.stage import Context
+from retort.run.tasks import UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         out=paths.model(name),
         curves=paths.curves(name),
         state=context.state(),
-        prompts={split: paths.prompts(split) for split in ("train", "validation")},
+        prompts={use: paths.prompts(use) for use in ("train", "validation", *_unlabelled(context))},
         teacher_responses=tuple(paths.responses(TEACHER, shard) for shard in shards),
         votes=paths.votes if paths.votes.exists() else None,
         judged=(lambda: _judged(context)) if open_ended else None,
@@ -106,6 +107,11 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         extra_flops=_compute_of(context, entry.compute_of),
         max_extra_steps=entry.max_extra_steps,
     )
+
+
+def _unlabelled(context: Context) -> tuple[str, ...]:
+    """The use of prompts that no teacher answers, where the task reads them."""
+    return ("unlabelled",) if UNLABELLED in context.task.deps else ()
 
 
 def load_reward(context: Context, name: str, student: str) -> plugins.Reward:

@@ -71,7 +71,7 @@ class Counts:
             _log.warning("%d responses have no finish reason on record and count as whole", self.not_recorded)
 
 
-@dataclass
+@dataclass(slots=True)
 class Ballot:
     """The answers to one prompt, as they are collected."""
 

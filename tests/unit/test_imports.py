@@ -26,6 +26,7 @@ FLOORS = (
     ("retort.run",),
     ("retort.plan", "retort.report"),
     ("retort.stages",),
+    ("retort.check",),
     ("retort.pod", "retort.cli"),
     ("retort.__main__", "retort_components"),
     ("retort_pipelines", "retort_pipelines.profiles"),

@@ -25,6 +25,10 @@ class PPOResult:
     first_agreement: float | None
     """Agreement with the vote on held-out prompts before the first update."""
     best_agreement: float | None
+    prompts: int
+    """Prompts that it drew from, those that the teacher never answered included."""
+    unlabelled_episodes: int
+    """Episodes whose prompt the teacher never answered."""
     best_iteration: int
     """Iteration whose policy is the result; 0 is the student that it started from."""
     stopped_early: bool
@@ -65,6 +69,8 @@ def train(training: Training) -> PPOResult:
         episodes=state.iteration * config.prompts_per_iteration * config.responses_per_prompt,
         first_agreement=state.first_agreement,
         best_agreement=state.best_agreement,
+        prompts=len(parts.prompts),
+        unlabelled_episodes=state.unlabelled_episodes,
         best_iteration=state.best_iteration,
         stopped_early=state.iteration < config.iterations,
         alarms=[f"iteration {alarm.iteration}: {alarm.message}" for alarm in state.alarms],
@@ -104,7 +110,12 @@ def _parts(training: Training) -> Parts:
     tokenizer, base = load_tokenizer(training.start), load_model(training.start)
     reward = training.reward()
     limit = context_length(base)
-    train_prompts = _prompts(training, tokenizer, "train", limit)
+    train_prompts = [
+        prompt
+        for use in ("train", "unlabelled")
+        if use in training.prompts
+        for prompt in _prompts(training, tokenizer, use, limit)
+    ]
     held_out = [prompt for prompt in _prompts(training, tokenizer, "validation", limit) if prompt.label is not None]
     if not held_out:
         raise InputError(
@@ -126,13 +137,13 @@ def _parts(training: Training) -> Parts:
     )
 
 
-def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, split: str, limit: int) -> list[Prompt]:
+def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, use: str, limit: int) -> list[Prompt]:
     from retort.io.tables import PROMPTS, VOTES, read_table
     from retort.modeling.chat import check_prompt_length, prompt_ids
     from retort.trainers.ppo.rollout import Prompt
 
     assert training.votes is not None, "the method says that it reads them"
-    file = training.prompts[split]
+    file = training.prompts[use]
     labels = {row["prompt_id"]: row["label"] for row in read_table(training.votes, VOTES) if not row["abstained"]}
     prompts = []
     for row in read_table(file, PROMPTS):
@@ -140,7 +151,8 @@ def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, split: str,
         check_prompt_length(
             len(ids), training.settings.max_new_tokens, limit, prompt_id=row["prompt_id"], file=str(file)
         )
-        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, labels.get(row["prompt_id"])))
+        label = labels.get(row["prompt_id"])
+        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, label, answered=use != "unlabelled"))
     return prompts
 
 
@@ -148,9 +160,10 @@ METHOD = Method(
     "ppo",
     PPOConfig,
     train,
-    reads=frozenset({"votes"}),
+    reads=frozenset({"votes", "unlabelled"}),
     rewarded=True,
     summary="Refine a student against a reward, held close to where it started by a KL penalty.",
     plan="retort.plan.ppo:plan",
     curves=("reward", "agreement", "kl", "entropy", "response_tokens"),
+    figures=("iterations", "first_agreement", "best_agreement"),
 )

@@ -36,6 +36,8 @@ class Prompt:
     text: str
     ids: list[int]
     label: str | None = None
+    answered: bool = True
+    """Whether the teacher answered it."""
 
 
 @dataclass
@@ -89,6 +91,8 @@ class Rollout:
     """The reward model's probability of agreement."""
     finished_B: Tensor
     """Whether each response ended by itself."""
+    unlabelled: int = 0
+    """Episodes whose prompt the teacher never answered."""
 
 
 def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
@@ -99,11 +103,14 @@ def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
 def draw_prompts(prompts: Sequence[Prompt], config: PPOConfig, *, seed: int, iteration: int) -> list[Prompt]:
     """The prompts of one iteration, each repeated for its responses: epoch by epoch in an order fixed by the seed."""
     chosen: list[Prompt] = []
+    orders: dict[int, Tensor] = {}  # an epoch's order is drawn once, not for each of its prompts
     first = iteration * config.prompts_per_iteration
     for position in range(first, first + config.prompts_per_iteration):
         epoch, place = divmod(position, len(prompts))
-        generator = torch.Generator().manual_seed(seed * 7919 + epoch)
-        chosen.append(prompts[int(torch.randperm(len(prompts), generator=generator)[place])])
+        if epoch not in orders:
+            generator = torch.Generator().manual_seed(seed * 7919 + epoch)
+            orders[epoch] = torch.randperm(len(prompts), generator=generator)
+        chosen.append(prompts[int(orders[epoch][place])])
     return [prompt for prompt in chosen for _ in range(config.responses_per_prompt)]
 
 
@@ -131,6 +138,7 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
         values_BT=values,
         scores_B=scores,
         finished_B=torch.tensor([s.finished for s in samples], device=parts.device),
+        unlabelled=sum(not prompt.answered for prompt in prompts),
     )
 
 

@@ -58,6 +58,8 @@ class PPOState:
     alarms: list[Alarm] = field(default_factory=list)
     tokens: int = 0
     """Tokens of all rollouts, prompts included."""
+    unlabelled_episodes: int = 0
+    """Episodes whose prompt the teacher never answered."""
     flops: float = 0.0
 
     def ended(self, config: PPOConfig) -> bool:
@@ -139,6 +141,7 @@ def _iterate(
         )
     tokens = int(episodes.batch.attention_mask_BT.sum())
     state.tokens += tokens
+    state.unlabelled_episodes += episodes.unlabelled
     state.flops += tokens * _flops_per_token(parts, config, state.iteration)
     state.iteration += 1
     for name, weights in trained_weights(parts.policy).items():

@@ -91,4 +91,5 @@ METHOD = Method(
     summary="Fine-tune a student on the teacher's responses that agree with the vote.",
     plan="retort.plan.sft:plan",
     curves=("loss",),
+    figures=("steps", "examples", "loss"),
 )

@@ -187,6 +187,8 @@ def _metrics(task: Task, config: RetortConfig, *, shut: Sequence[str], skipped: 
         "prompts": {"train": 8, "validation": 2, "test": 20},
         "teacher_responses": {"responses": 80, **answers},
         "student_responses": {"responses": 40, **answers},
+        "ballots": {"responses": 40, "rules": {"statement": 40}, "not_whole": {}, "not_recorded": 0},
+        "reward_examples": {"duplicates": 1, "over_cap": 0, "abstained": 0},
         "votes": {"sample_accuracy": 0.5, "maj_at_k": {"1": 0.5, "8": 0.75}, "pass_at_k": {"1": 0.5, "8": 0.9}},
         "reward_data": {"train": 100},
         "evaluate": {"accuracy": 0.5, **answers},

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from retort.io.files import content_hash
+from retort.io.files import content_hash, write_json
 from retort.report.prices import read_prices
 from retort.report.terminal import result_lines
+from retort.run.paths import Paths
 from retort.run.stage import run_stage
 
 Make = Callable[..., Path]
@@ -242,3 +243,20 @@ def test_money_is_on_the_page_and_in_the_table_and_in_nothing_that_is_versioned(
     (line,) = (line for line in result_lines(metrics, read_prices(params)) if line.startswith("PPO student  "))
     assert line.split()[-1] == "0.0006"
     assert "0.0006" not in text
+
+
+def test_unlabelled_prompts_are_told_with_what_they_spared_the_teacher(finished_run: Make) -> None:
+    root = finished_run(shares(teacher=14, base=2, sft=10, ppo=15))
+    before = report(root)[1]
+    for task, more in (("prompts", {"unlabelled": 5000}), ("ppo-ppo", {"episodes": 1400, "unlabelled_episodes": 1234})):
+        file = Paths(root).metrics(task)
+        write_json(file, json.loads(file.read_text()) | more)
+    shards = len(list(file.parent.glob("teacher_responses-*.json")))
+    text = report(root)[1]
+    # Eight training and two validation prompts took 400 tokens a shard: 5,000 others would have taken 500 times that.
+    spared = f"{200_000 * shards:,}"
+    assert "It was not asked about 5,000 more prompts, which cost nothing of it" in text
+    assert f"answers to those would have taken about {spared} tokens more." in text
+    assert "The teacher had never answered the prompts of 1,234 of its 1,400 episodes." in text
+    assert "not asked" not in before
+    assert "never answered" not in before

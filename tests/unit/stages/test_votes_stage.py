@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import yaml
 
@@ -39,6 +41,8 @@ def test_labels_metrics_and_prompts_without_responses(tmp_path):
     first = [response("a", "#### 7", temperature=0.5), response("a", "#### 7.0"), response("a", "#### 8")]
     second = [response("b", "#### 8"), response("b", "nothing"), response("c", "#### 3", temperature=-1)]
     paths = workspace(tmp_path, train, [prompt("v", "2")], [first, [*second, response("v", "#### 2")]])
+    for shard in range(2):
+        run_stage("ballots", {"shard": str(shard)}, tmp_path)
     metrics = run_stage("votes", {}, tmp_path)
     rows = {row["prompt_id"]: row for row in read_table(paths.votes, VOTES)}
     assert list(rows) == ["a", "b", "c", "d", "v"]
@@ -162,3 +166,41 @@ def test_confidence_is_learned_from_held_out_responses(tmp_path):
     # pooled to 3/4
     assert first["confidence"] == pytest.approx(0.75)
     assert second["confidence"] is None
+
+
+@pytest.mark.parametrize(
+    "votes",
+    [{}, {"weights": "source"}, {"weights": "logprob", "confidence": "gold"}],
+    ids=["equal", "source", "logprob"],
+)
+def test_votes_over_shards_are_those_over_the_whole(tmp_path, votes):
+    rng = random.Random(3)
+    prompts = [prompt(f"p{number}", None if number % 7 == 0 else str(number % 5)) for number in range(90)]
+    answers = [[] for _ in prompts]
+    for number, rows in enumerate(answers):
+        for sample in range(0 if number == 11 else 7):
+            gold = number % 5 if rng.random() < 0.6 else rng.randrange(5)
+            text = rng.choice([f"#### {gold}", f"The answer is {gold}.0", "no idea", f"#### {gold}%"])
+            finish = rng.choice(["stop", "stop", "length", "not_recorded", "content_filter"])
+            row = response(f"p{number}", text, sample, temperature=rng.choice([0.5, 1.0, -1.0]), finish=finish)
+            rows.append({**row, "model": rng.choice("xy"), "mean_logprob": -rng.random()})
+    whole = tmp_path / "whole"
+    one = workspace(whole, prompts[:80], prompts[80:], [[row for rows in answers for row in rows]], **votes)
+    single = run_stage("votes", {}, whole)
+    parted = tmp_path / "parted"
+    shards = [[row for rows in answers[shard::3] for row in rows] for shard in range(3)]
+    three = workspace(parted, prompts[:80], prompts[80:], shards, **votes)
+    for shard in range(3):
+        run_stage("ballots", {"shard": str(shard)}, parted)
+    assert run_stage("votes", {}, parted) == single
+    assert three.votes.read_bytes() == one.votes.read_bytes()
+    assert single["not_whole"]
+    assert single["source_weights"] or votes.get("weights") != "source"
+
+
+def test_a_prompt_that_two_shards_answer_is_named(tmp_path):
+    workspace(tmp_path, [prompt("a")], [prompt("v")], [[response("a", "#### 1")], [response("a", "#### 1")]])
+    for shard in range(2):
+        run_stage("ballots", {"shard": str(shard)}, tmp_path)
+    with pytest.raises(InputError, match=r"shard-1.parquet, field 'prompt_id': 'a' is answered in an earlier shard"):
+        run_stage("votes", {}, tmp_path)
