@@ -37,8 +37,8 @@ class Listed:
 
 
 def local_runs(home: Path = Path()) -> list[Listed]:
-    """The runs of a folder and of its `runs/`, newest first."""
-    found = [listed(root) for root in workspaces(home)]
+    """The runs of a folder and of its `runs/`, newest first; what was only submitted to a cluster is no run here."""
+    found = [listed(root) for root in workspaces(home) if (root / "dvc.lock").exists() or read_record(root)]
     return sorted(found, key=lambda one: one.started or "", reverse=True)
 
 

@@ -42,5 +42,5 @@ def test_a_run_without_figures_is_listed_and_a_damaged_record_is_said(cluster, e
     assert "metrics/summary.json: is damaged in the store" in one["problem"]
 
 
-def test_without_a_cluster_asked_for_none_is_asked(cluster, ended):
+def test_a_run_that_was_submitted_is_none_of_this_machine(cluster, ended):
     assert cluster.json("runs") == []
