@@ -8,7 +8,7 @@ TEST_WORKERS ?= 2
 CLUSTER_TESTS ?= cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster test-vllm images lint lock docs clean
+.PHONY: help install demo test test-faults test-cluster test-vllm images lint lock docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: install ## Run the whole method on the embedded task; prints the result an
 test: install ## Lint, types and every test that needs neither GPU nor network
 	@$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal
+
+test-faults: install ## Kill every stage, break the store and the teacher, and write docs/faults.md (half an hour)
+	OMP_NUM_THREADS=1 RETORT_FAULTS=full RETORT_FAULTS_TABLE=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadfile tests/faults
 
 test-cluster: install ## Tests on the cluster that KUBECONFIG, RETORT_REMOTE and RETORT_KFP_HOST name
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -m $(CLUSTER_TESTS) tests/cluster

@@ -31,7 +31,7 @@ def check_engines(on: Checked) -> None:
                     "the type to transformers, or to openai for a server that runs elsewhere.",
                     MissingToolError.exit_code,
                 )
-        elif isinstance(engine, EndpointConfig):
+        elif isinstance(engine, EndpointConfig) and (on.asking is None or key in on.asking):
             _check_endpoint(on, key, engine, sampling)
 
 

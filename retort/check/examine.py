@@ -18,9 +18,11 @@ from retort.check.models import check_models
 from retort.check.prompts import check_prompts
 from retort.check.settings import check_settings
 from retort.config import RetortConfig, resolved
+from retort.config.base import flat
 from retort.errors import ConfigError
 from retort.io.files import write_json
 from retort.plan.devices import Device
+from retort.run import dvc_adapter
 from retort.run.embedded import place
 from retort.run.paths import Paths
 from retort.run.tasks import graph
@@ -29,7 +31,14 @@ from retort.run.workspace import check_benchmarks, missing_sources, outside_sour
 _RECORD = "checked.json"
 
 
-def examine(config: RetortConfig, root: Path, *, here: bool = True, device: Device | None = None) -> Checked:
+def examine(
+    config: RetortConfig,
+    root: Path,
+    *,
+    here: bool = True,
+    device: Device | None = None,
+    workspace: Path | None = None,
+) -> Checked:
     """Find everything that the run would be refused for, and what it will need.
 
     An endpoint is asked four short questions; nothing is written but a probe of the folder, and nothing is trained.
@@ -39,8 +48,9 @@ def examine(config: RetortConfig, root: Path, *, here: bool = True, device: Devi
         root: Folder that its paths start from.
         here: Whether it is to run on this machine.
         device: GPU that it is to run on, for memory and hours.
+        workspace: Its workspace, where one is known: engines whose answers are all recorded there are not asked.
     """
-    on = Checked(config, root, here)
+    on = Checked(config, root, here, None if workspace is None else asked_engines(config, root, workspace))
     with plugins.at(root):
         with on.collecting("evaluate.benchmarks"):
             check_benchmarks(config)
@@ -65,6 +75,30 @@ def check_files(on: Checked) -> bool:
     for name in outside_sources(made):
         on.error("", outside_words(name, on.root), ConfigError.exit_code)
     return on.failed
+
+
+def asked_engines(config: RetortConfig, home: Path, workspace: Path) -> frozenset[str]:
+    """Keys of the engines that some task will ask which the lock of `workspace` does not know as it is configured."""
+    lock, values = dvc_adapter.read_lock(workspace), flat(resolved(config))
+    asked: set[str] = set()
+    for task in graph(config, home):
+        known = lock.get(task.address, {}).get("params", {}).get("params.yaml", {})
+        keys = [key for key in task.params if task.stage.uses == "models" or key.partition(".")[0] == "judge"]
+        if known and all(_same(known.get(key), values, key) for key in task.params):
+            continue
+        for key in (*keys, *task.operation):
+            head, *rest = key.split(".")
+            if head in ("models", "students") and rest:
+                asked.add(f"{head}.{rest[0]}.engine")
+            elif head == "judge":
+                asked.add("judge.model.engine")
+    return frozenset(asked)
+
+
+def _same(known: Any, values: dict[str, Any], key: str) -> bool:
+    """Whether a key has the value that a lock knows of it, a section as a whole."""
+    now = {name: value for name, value in values.items() if name == key or name.startswith(f"{key}.")}
+    return now == (flat(known, f"{key}.") if isinstance(known, dict) else {key: known})
 
 
 def checked_before(config: RetortConfig, home: Path, root: Path) -> bool:

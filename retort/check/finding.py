@@ -37,6 +37,9 @@ class Checked:
     """Folder that the configuration's paths start from."""
     here: bool
     """Whether the run is on this machine; a cluster's keys, disks and programs cannot be seen from here."""
+    asking: frozenset[str] | None = None
+    """Keys of the engines that the run will ask, `models.teacher.engine`; None for all. What is recorded as it is
+    configured is not asked again, so its endpoint may be away."""
     findings: list[Finding] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     """What the run will do and need, a sentence each."""

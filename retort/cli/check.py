@@ -93,11 +93,24 @@ def before_run(config: RetortConfig, file: Path, home: Path, root: Path) -> None
         return
     started = time.monotonic()
     with terminal.aside(Path(os.devnull)):  # what matters of it is said below
-        found = examine(config, home)
+        found = examine(config, home, workspace=root)
     refuse(found, file)
     if terminal.level() != "quiet":
         print(f"check: {'; '.join(found.facts)} ({time.monotonic() - started:.0f} s)", file=sys.stderr)
     remember(config, home, root)
+
+
+def before_submit(config: RetortConfig, file: Path) -> None:
+    """Check a run that is to start on a cluster, as far as this machine can see.
+
+    Raises:
+        CheckError: it would be refused; every reason is on stderr.
+    """
+    from retort.check.examine import examine
+
+    with terminal.showing("calm"), terminal.aside(Path(os.devnull)):
+        found = examine(config, Path(), here=False)
+    refuse(found, file)
 
 
 def refuse(found: Checked, file: Path) -> None:

@@ -18,7 +18,7 @@ class Lines:
     """Hears of each task of the run in `root`, as `retort.run.dvc_adapter.reproduce` tells it."""
 
     def __init__(self, root: Path, graph: Graph) -> None:
-        self._root, self._tasks = root, graph.by_address
+        self._root, self._tasks = root.resolve(), graph.by_address  # DVC works in another folder
         self._width = max(map(len, self._tasks))
         self.count: Counter[How] = Counter()
         """Tasks so far, by what became of them."""
@@ -48,7 +48,7 @@ class Lines:
         if (log := folder / "responses.jsonl").exists():
             with log.open("rb") as stream:
                 return f"{done} Of this one, {sum(1 for _ in stream):,} responses are kept."
-        steps = [file.name for pattern in ("step-*", "checkpoint-*") for file in folder.glob(pattern)]
+        steps = [file.stem for pattern in ("step-*", "checkpoint-*") for file in folder.rglob(pattern)]
         numbers = [int(digits) for name in steps if (digits := "".join(filter(str.isdigit, name)))]
         return f"{done} This one goes on after step {max(numbers):,}." if numbers else f"{done} This one begins again."
 

@@ -26,6 +26,7 @@ from retort.errors import RETRY, IntegrityError, RetortError, StageError, Stoppe
 from retort.io.outages import explain, is_passing, patiently
 from retort.run import kill, run_cache
 from retort.run.contents import Contents, Problem, Wanted, refusal
+from retort.run.mark import read_mark
 from retort.run.true_hashes import TrueHashes, stamp_of
 
 _log = logging.getLogger(__name__)
@@ -130,9 +131,10 @@ class Workspace:
 
         def checked(*args: Any, **options: Any) -> Any:
             nonlocal did
-            did = "ran"
             before = self.check_inputs(stage)
-            command(*args, **options)
+            with _noticed() as commands:
+                command(*args, **options)
+            did = "ran" if commands else "restored"
             if changed := sorted(path for path, stamp in self._stamps(stage).items() if before.get(path) != stamp):
                 raise StorageError(
                     f"{', '.join(changed)}: changed while stage {stage.addressing} ran, so nobody knows what it read, "
@@ -242,6 +244,24 @@ def _wanted(out: Any) -> Wanted:
 
 
 @contextlib.contextmanager
+def _noticed() -> Iterator[list[str]]:
+    """Names of the stages whose command DVC starts in the block; it restores the others from equal runs."""
+    from dvc.stage import run as running
+
+    start, started = running.cmd_run, list[str]()
+
+    def noticing(stage: Any, *args: Any, **options: Any) -> Any:
+        started.append(stage.addressing)
+        return start(stage, *args, **options)
+
+    running.cmd_run = noticing
+    try:
+        yield started
+    finally:
+        running.cmd_run = start
+
+
+@contextlib.contextmanager
 def _cached(out: Any) -> Iterator[None]:
     """`out` as one that DVC keeps in its cache."""
     before, out.use_cache = out.use_cache, True
@@ -303,7 +323,12 @@ def _truthful(repo: Any) -> Workspace:
     kept = HashesCache(str(Path(repo.tmp_dir) / "retort-hashes")) if repo.tmp_dir else None
     hashes = TrueHashes(made, kept=kept, links=repo.state)
     cache = repo.cache.local
-    contents = Contents(cache, lambda: repo.cloud.get_remote_odb(None, "fetch"), hashes)
+
+    def marked() -> frozenset[str]:
+        mark = read_mark(repo.cloud.get_remote_odb(None, "run cache", hash_name="md5-dos2unix"))
+        return mark.contents if mark else frozenset()
+
+    contents = Contents(cache, lambda: repo.cloud.get_remote_odb(None, "fetch"), hashes, marked=marked)
 
     def check(oid: str, check_hash: bool = True, _info: Any = None) -> Any:
         info = cache.fs.info(cache.oid_to_path(oid))
@@ -353,7 +378,8 @@ def _quiet_log(silent: bool) -> Iterator[None]:
     for handler in handlers:
         handler.addFilter(short)
     # DVC's bars ask the level of their module's logger.
-    levels = {"dvc": logging.WARNING, "dvc.progress": logging.CRITICAL} if silent else {}
+    bars = dict.fromkeys(("dvc.progress", "dvc_data.callbacks"), logging.CRITICAL)
+    levels = {"dvc": logging.WARNING, **bars} if silent else {}
     before = {name: logging.getLogger(name).level for name in levels}
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

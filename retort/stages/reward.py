@@ -83,7 +83,11 @@ def run(context: Context) -> RewardResult:
     step = fit(context, model, train, select, state=state, curves_folder=paths.curves(name))
     scores = model.score_tokens(held.tokens, held.features, batch_size=rows_of_a_pass(config)).tolist()
     predictions = [
-        {**{key: row[key] for key in ("prompt_id", "source", "label", "correct")}, "score": score, "part": part}
+        {
+            **{key: row[key] for key in ("prompt_id", "response", "source", "label", "correct")},
+            "score": score,
+            "part": part,
+        }
         for row, score, part in zip(held.rows, scores, parts, strict=True)
     ]
     with atomic_path(paths.reward(name)) as folder:

@@ -1,10 +1,19 @@
 """`retort run` as its user sees it, with toy stages: data on stdout, the rest on stderr, exit codes that last."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from retort.config import load_config
+from retort.errors import INTERRUPTED
+from retort.io.files import content_hash
+from retort.run import dvc_adapter, workspace
 
 RETORT = [sys.executable, "-m", "retort", "run"]
 
@@ -12,12 +21,12 @@ RETORT = [sys.executable, "-m", "retort", "run"]
 @pytest.fixture
 def run(toy, monkeypatch):
     """Run the verb in this process with the toy's `retort` first on PATH, without the report that needs real stages."""
-    import retort.cli.report
+    import retort.cli.show
     from retort.cli.run import run as verb
 
     made = toy()
     monkeypatch.setattr(sys, "executable", str(made.log.parent / "bin/python"))
-    monkeypatch.setattr(retort.cli.report, "report", lambda **_: print("the report"))
+    monkeypatch.setattr(retort.cli.show, "show_run", lambda *_, **__: print("the report"))
     return made, lambda **options: verb(**{"config": made.file, "check": False, **options})
 
 
@@ -61,6 +70,68 @@ def test_what_cannot_run_is_refused_in_one_line_with_a_stable_code(toy, argument
     assert shown.stderr.splitlines()[-1].startswith("retort: ")
     assert "Traceback" not in shown.stderr
     assert not (made.home / "runs").exists()
+
+
+def test_a_task_gets_one_line_and_dvc_says_nothing_unless_all_is_asked_for(run, capfd):
+    _, verb = run
+    verb()
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["prompts", "models", "teacher_responses-0"]
+    assert len([line for line in lines if not line.startswith("task:")]) == 18
+    verb(name="other", changes=["report.title=Other"])
+    again = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("task:")]
+    assert [line.split()[1] for line in again[:-2]] == ["restored"] * 16
+    verb(name="third", verbose=True)
+    assert "Running stage" in (shown := capfd.readouterr().err) or "is cached" in shown
+    verb(name="fourth", quiet=True, changes=["seed=4"])
+    assert [line for line in capfd.readouterr().err.splitlines() if not line.startswith("task:")] == []
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(toy, monkeypatch):
+    made = toy()
+    monkeypatch.setenv("TOY_SLEEP", "votes")
+    command = (
+        f"import sys; sys.executable = {str(made.log.parent / 'bin/python')!r}; from retort.cli.app import main; main()"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", command, "run", "--no-check", "--config", "toy.yaml"],
+        cwd=made.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (made.log.exists() and "votes" in made.log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)
+    os.killpg(started.pid, signal.SIGINT)
+    _, err = started.communicate(timeout=60)
+    assert started.returncode == INTERRUPTED
+    assert "retort: stopped by Ctrl-C in votes. 4 of 17 tasks are done and kept." in err
+    assert "The same command goes on from there." in err
+    assert made.ran()[-1] == "votes"
+
+
+def test_two_projects_that_share_a_store_keep_out_of_each_other_s_way(toy, tmp_path):
+    made, shared, written = toy(), str(tmp_path / "shared"), {}
+    roots = {"one": ["seed=1"], "two": ["seed=2"], "twin": ["seed=1"]}
+    for name, changes in roots.items():
+        root = tmp_path / name / "run"
+        workspace.create(
+            root,
+            load_config(made.file, changes=changes),
+            home=made.home,
+            remote=shared,
+            cache=tmp_path / name / "cache",
+        )
+        dvc_adapter.reproduce(root)
+        dvc_adapter.push(root)
+        written[name] = content_hash(root / "outputs")
+    assert written["one"] == written["twin"] != written["two"]
+    for name in roots:
+        shutil.rmtree(tmp_path / name / "run/outputs")
+        shutil.rmtree(tmp_path / name / "cache")
+        dvc_adapter.fetch(tmp_path / name / "run")
+        assert content_hash(tmp_path / name / "run/outputs") == written[name]
+        assert dvc_adapter.status(tmp_path / name / "run") == {}
 
 
 def test_a_failed_stage_says_why_once_and_its_exit_code_comes_through(toy, monkeypatch):

@@ -152,10 +152,10 @@ def test_the_claim_s_columns_are_the_configuration_s_models_and_the_pairs_of_its
     assert "'SFT, equal compute' is given PPO's compute as well. " in lines[0]
     assert lines[2] == "Sampled at temperature 1:"
     assert lines[4] == (
-        "| seed | teacher | base | SFT | **PPO** | SFT, equal compute | PPO − SFT | PPO − teacher | PPO − base | "
+        "| seed | teacher | base | SFT | **PPO** | SFT, equal compute | PPO − base | PPO − SFT | PPO − teacher | "
         "PPO − SFT, equal compute |"
     )
-    first = "| 0 | 10.0 % | 20.0 % | 30.0 % | **40.0 %** | 50.0 % | +4.0 [+2.6, -0.1] | – | – | – |"
+    first = "| 0 | 10.0 % | 20.0 % | 30.0 % | **40.0 %** | 50.0 % | – | +4.0 [+2.6, -0.1] | – | – |"
     assert lines[6] == first
     assert lines[7] == "| 3 | – | – | 50.0 % | **–** | – | – | – | – | – |"
     assert lines.count(first) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from retort.check.examine import checked_before, examine, remember
+from retort.check.examine import asked_engines, checked_before, examine, remember
 from retort.cli.app import app
-from retort.config import load_config
+from retort.config import load_config, resolved
+from retort.run.dvc_adapter import write_lock
+from retort.run.tasks import graph
 from tests.endpoint_stand_in import draws, echo, serving
 
 CONFIG: dict[str, Any] = {
@@ -35,6 +39,7 @@ CONFIG: dict[str, Any] = {
 }
 STUDENTS = "{sft: {method: sft, from: base, learning_rate: 3}, ppo: {method: ppo, from: sft, reward: learned}}"
 VLLM = "{source: models/student, engine: {type: vllm}}"
+STUDENT_ENGINES = {"models.base.engine", "students.sft.engine", "students.ppo.engine"}
 QUESTIONS = [f"{n} cards and {n} more ?" for n in range(24)]
 
 
@@ -165,6 +170,25 @@ def test_greedy_samples_are_no_votes(home, monkeypatch):
     with serving(say=draws) as server:
         every = found(endpoint(server), "teacher_responses.temperatures=[0.0]")
     assert ("error", "teacher_responses.temperatures") in [one[:2] for one in every]
+
+
+def test_an_endpoint_whose_answers_are_all_recorded_may_be_away(home, monkeypatch):
+    monkeypatch.setenv("CHECK_KEY", "k")
+    with serving(say=draws) as server:
+        pass
+    config = load_config(written(), changes=[endpoint(server)])
+    assert asked_engines(config, Path(), Path("runs/x")) == {"models.teacher.engine", *STUDENT_ENGINES}
+    values, lock = resolved(config), {}
+    for task in graph(config):
+        known = {key: reduce(getitem, key.split("."), values) for key in task.params}
+        lock[task.address] = {"cmd": task.command, "params": {"params.yaml": known}}
+    write_lock(Path("runs/x"), lock)
+    assert asked_engines(config, Path(), Path("runs/x")) == set()
+    assert examine(config, Path(), workspace=Path("runs/x")).findings == []
+    more = load_config(written(), changes=[endpoint(server), "teacher_responses.samples=5"])
+    assert "models.teacher.engine" in asked_engines(more, Path(), Path("runs/x"))
+    other = load_config(written(), changes=[endpoint(server), "ppo.learning_rate=1e-5"])
+    assert "models.teacher.engine" not in asked_engines(other, Path(), Path("runs/x"))
 
 
 def test_an_endpoint_that_refuses_the_key_or_is_away_is_told_by_address(home, monkeypatch):

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from retort.cli.app import app
 from retort.config import load_config, resolved
-from retort.errors import ConfigError
+from retort.errors import ConfigError, StorageError
+from retort.run import dvc_adapter
 from retort.run.project import beginnings, bring_up, init, own_config, stores
 from retort.run.tasks import graph
 from retort.run.workspace import missing_sources
@@ -48,6 +49,7 @@ def test_the_demo_is_the_shipped_one_with_its_files_in_the_project():
         ("teacher", "models/teacher"),
         ("base", "models/base"),
         ("prompts.jsonl", "data/problems.jsonl"),
+        ("unlabelled.jsonl.gz", "data/unlabelled.jsonl.gz"),
     ):
         text = text.replace(f"retort/demo/assets/{there}", here)
     assert yaml.safe_load(text) == own
@@ -136,3 +138,22 @@ def test_named_runs_of_a_project_share_its_store_so_that_nothing_is_paid_twice()
 def test_an_empty_folder_is_told_how_to_begin():
     with pytest.raises(ConfigError, match="`retort init` begins a project here"):
         own_config(Path())
+
+
+def test_a_folder_that_cannot_be_written_and_a_full_disk_leave_nothing_half_written(limit_file_size):
+    with pytest.raises(StorageError, match=r"/proc/p/data: could not be written|could not be written"):
+        init(Path("/proc/p"), "demo")
+    with limit_file_size(1000), pytest.raises(StorageError, match=r"could not be written \(File too large\)"):
+        init(Path("p"), "demo")
+    assert [path for path in Path("p").rglob("*") if path.is_file()] == []
+
+
+def test_dvc_works_in_a_project_inside_another_dvc_project_and_the_outer_one_passes_over_it():
+    git("init", "-q")
+    init(Path(), "recorded")
+    bring_up(Path())
+    init(Path("inner"), "recorded")
+    bring_up(Path("inner"))
+    assert set(dvc_adapter.status(Path("inner"))) == set(dvc_adapter.status(Path()))  # its own tasks, all to be done
+    assert dvc_adapter.remote(Path("inner")) == str(Path("inner/.dvc-remote").resolve())
+    assert dvc_adapter.remote(Path()) == str(Path(".dvc-remote").resolve())
