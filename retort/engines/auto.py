@@ -13,12 +13,17 @@ from retort.plugins import EngineContext, EngineType
 _log = logging.getLogger(__name__)
 
 
-def _make(context: EngineContext) -> Engine:
-    from retort.modeling import loading  # torch is not for whoever reads a configuration
+def has_gpu() -> bool:
+    """Whether this machine has one."""
+    from retort.modeling.loading import default_device  # torch is not for whoever reads a configuration
 
-    device, found = loading.default_device().type, shutil.which(context.settings.program) is not None
-    chosen = vllm.ENGINE if device != "cpu" and found else local.ENGINE
-    why = f"{'a GPU' if device != 'cpu' else 'no GPU'} and {'' if found else 'no '}{context.settings.program} here"
+    return default_device().type != "cpu"
+
+
+def _make(context: EngineContext) -> Engine:
+    gpu, found = has_gpu(), shutil.which(context.settings.program) is not None
+    chosen = vllm.ENGINE if gpu and found else local.ENGINE
+    why = f"{'a' if gpu else 'no'} GPU and {'' if found else 'no '}{context.settings.program} here"
     _log.info("%s: auto is %s, for there is %s", context.place, chosen.name, why)
     engine: Engine = chosen.make(context)
     return engine

@@ -302,6 +302,6 @@ def test_auto_takes_what_the_machine_has(make, monkeypatch, tmp_path):
         return auto.ENGINE.make(context)
 
     assert isinstance(engine(sys.executable), LocalEngine)  # no GPU here
-    monkeypatch.setattr("retort.modeling.loading.default_device", lambda: type("Device", (), {"type": "cuda"}))
+    monkeypatch.setattr(auto, "has_gpu", lambda: True)
     assert isinstance(engine("no-such-vllm"), LocalEngine)
     assert isinstance(engine(sys.executable), VLLMEngine)
