@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -230,9 +230,16 @@ class ReportAlarmsConfig(Strict):
 class ReportConfig(Strict):
     """The report."""
 
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"currency"})
+
     title: str = "Distillation report"
     """Heading of the page."""
+    license: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.\-]*$")
+    """Licence of the student as the hub spells it: `apache-2.0`, `llama3.2`, `other`; left out, that of the base's
+    folder."""
+    currency: str = "USD"
+    """What `prompt_cost` and `response_cost` of engines are in."""
     samples: int = Field(6, ge=0)
-    """Prompts shown with the responses of the result and of what it started from."""
+    """Prompts shown with the responses of the result, of what it started from, of the teacher and of the base."""
     alarms: ReportAlarmsConfig = ReportAlarmsConfig()
     """When samples, labels and answers are suspicious."""

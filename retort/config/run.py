@@ -334,7 +334,8 @@ class RetortConfig(Strict):
 
     def learned_rewards(self) -> list[str]:
         """Rewards that the run trains."""
-        return [name for name in self.rewards if self.reward_type(name).trained]
+        # A task that is told of none has no such section.
+        return [name for name in getattr(self, "rewards", {}) if self.reward_type(name).trained]
 
     def final_student(self) -> str:
         """The student that the run hands over, unless a gate stops it."""

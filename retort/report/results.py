@@ -45,7 +45,7 @@ def result_columns(benchmark: Benchmark, lines: Outline, prices: Prices | None =
         for name, one in benchmark.models.items()
     ]
     if any(cost is not None for cost in costs):
-        columns.append(("Cost", [money(cost) for cost in costs]))
+        columns.append((f"Cost, {(prices or Prices()).currency}", [money(cost) for cost in costs]))
     return [*columns, ("n", [f"{score.n:,}" for score in scores])]
 
 

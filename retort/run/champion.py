@@ -6,7 +6,6 @@ beside the decisions that led there, and belongs into git. Who has that file get
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from retort.errors import InputError
+from retort.errors import ConfigError, InputError
 from retort.evaluation.statistics import Difference, mcnemar_exact, paired_difference
 from retort.io.files import atomic_path, write_json, write_text
 from retort.io.tables import RESULTS, Rows, read_table
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
+from retort.run.find import report_of
 from retort.run.paths import Paths
 
 FILE = "champion.dvc"
@@ -71,9 +71,8 @@ def judge(
         InputError: the run has no report or made no model, or shares too few held-out items with the champion.
     """
     alone, rows = _alone(run, workspace, benchmark)
-    metrics = _report(Paths(workspace))
-    if metrics.get("better_than_base") is False:
-        return replace(alone, promoted=False, reason=_no_better(metrics))
+    if reason := _worthless(workspace, alone.model):
+        return replace(alone, promoted=False, reason=reason)
     champion = current(root)
     if champion is None:
         return alone
@@ -84,19 +83,6 @@ def judge(
     p_value = mcnemar_exact([score == 1 for score in ours], [score == 1 for score in theirs])
     won, reason = _verdict(difference, p_value, alone.cost, champion.cost, margin=margin, level=level)
     return replace(alone, promoted=won, reason=reason, against=champion.run, difference=difference, p_value=p_value)
-
-
-def _no_better(metrics: dict[str, Any]) -> str:
-    """Why a student that is not shown to be better than its base is not promoted, with the figures."""
-    base = metrics["base"]
-    called = metrics["names"].get(base, base)
-    found = metrics["paired"].get(f"{metrics['final_model']}_minus_{base}")
-    if found is None:  # no student was made: the result is the base itself
-        return f"it is {called[:1].lower()}{called[1:]} itself"
-    return (
-        f"not shown to be better than {called[:1].lower()}{called[1:]}, which it was made from: "
-        f"{found['difference']:+.1%} [{found['low']:+.1%}, {found['high']:+.1%}]"
-    )
 
 
 def unopposed(run: str, workspace: Path, *, benchmark: str | None = None) -> Decision:
@@ -110,7 +96,7 @@ def unopposed(run: str, workspace: Path, *, benchmark: str | None = None) -> Dec
 
 def _alone(run: str, workspace: Path, benchmark: str | None) -> tuple[Decision, Rows]:
     paths = Paths(workspace)
-    metrics = _report(paths)
+    metrics = report_of(workspace)
     model, benchmark = metrics["final_model"], benchmark or metrics["benchmark"]
     rows = read_table(paths.results(model, benchmark), RESULTS)
     cost = _cost(paths.model(model), rows)
@@ -133,19 +119,33 @@ def _verdict(
 
 
 def crown(root: Path, decision: Decision, workspace: Path, *, benchmark: str | None = None) -> None:
-    """Make the student of a run the champion, and keep the decision; one that lost is only kept in the record."""
+    """Make the student of a run the champion, and keep the decision.
+
+    One that lost is a line in the record of the champion that it lost to; without a champion it leaves nothing behind.
+
+    Raises:
+        ConfigError: the folder is no DVC project, so nothing could be kept.
+        StorageError: the object store is away; the champion is the one before, and nothing is left behind.
+    """
     history = decisions(root)
     if not decision.promoted:
-        _write(root, _record(root), [*history, asdict(decision) | {"entry": None}])
+        if (root / FILE).exists():
+            _write(root, _record(root), [*history, asdict(decision) | {"entry": None}])
         return
+    if not (root / ".dvc").is_dir():
+        raise ConfigError(
+            f"{root.resolve()}: is no DVC project, in which a champion is versioned. Run `git init` and `dvc init` "
+            "here first, or `dvc init --no-scm`."
+        )
     paths = Paths(workspace)
-    benchmark = benchmark or _report(paths)["benchmark"]
+    benchmark = benchmark or report_of(workspace)["benchmark"]
     with atomic_path(root / FOLDER) as folder:
         folder.mkdir()
         shutil.copytree(paths.model(decision.model), folder / "model")
         shutil.copyfile(paths.results(decision.model, benchmark), folder / "results.parquet")
         write_json(folder / "decision.json", asdict(decision))
-    entry = dvc_adapter.store(root, [FOLDER])[FOLDER]
+        # Before the folder takes its place: where the store is away, there is no half of a champion.
+        entry = dvc_adapter.store(root, [folder.name])[folder.name] | {"path": FOLDER}
     _write(root, entry, [*history, asdict(decision) | {"entry": entry}])
 
 
@@ -204,12 +204,19 @@ def _decision(one: dict[str, Any]) -> Decision:
     return Decision(**values)
 
 
-def _report(paths: Paths) -> dict[str, Any]:
-    file = paths.report / "metrics.json"
-    if not file.exists():
-        raise InputError("does not exist", file=file, remedy="Fetch the run first: `retort pull RUN`")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+def _worthless(workspace: Path, model: str) -> str:
+    """Why a student is not worth having at all: its run does not show it to be better than its base; else empty."""
+    report = report_of(workspace)
+    base = report.get("base")
+    pair = report["paired"].get(f"{model}_minus_{base}")
+    if pair is None:
+        return (
+            f"whether it is better than what it was made from was not measured: evaluate {base or 'the base'} as well"
+        )
+    if pair["low"] > 0:
+        return ""
+    interval = f"{pair['difference']:+.1%} [{pair['low']:+.1%}, {pair['high']:+.1%}]"
+    return f"not shown to be better than {base}, which it was made from: {interval}"
 
 
 def _accuracy(rows: Rows) -> float:

@@ -148,7 +148,11 @@ class _Tasks:
             shards = [path for pair in read for path in pair]
         return self._task(
             "votes",
-            params=("seed", "answer", "votes", "teacher_responses.shards"),
+            params=[
+                *("seed", "answer", "votes", "teacher_responses.shards"),
+                # What the labels must be enough for.
+                *(f"rewards.{name}.type" for name in self.config.learned_rewards()),
+            ],
             deps=("outputs/prompts", *shards),
             outs=("outputs/votes",),
             metrics=("metrics/votes.json",),
@@ -327,10 +331,11 @@ class _Tasks:
         return self._task(
             "report",
             params=[
-                *("report", "answer", "evaluate", "compare", "result", "teacher_responses.shards"),
+                *(*content_keys(config.report, "report"), "answer", "evaluate", "compare", "result"),
+                "teacher_responses.shards",
                 *("student_responses.shards", *models, *students, *rewards),
             ],
-            operation=self._operation(),
+            operation=[*self._operation(), *operation_keys(config.report, "report")],
             sources=[
                 *(file for entry in config.students.values() for file in self._plugin_files(entry.method)),
                 *(file for entry in config.rewards.values() for file in self._plugin_files(entry.type)),
@@ -348,6 +353,7 @@ class _Tasks:
                 ]
             ),
             outs=("outputs/report",),
+            summary=("metrics/summary.json",),
         )
 
     # What they have in common
@@ -409,7 +415,7 @@ class _Tasks:
         """A task; what asking a model (`answers`) or the judge adds to any task is added here."""
         found = STAGES[stage] if isinstance(stage, str) else stage
         params, operation, sources, loads = list(params), list(operation), list(sources), list(loads)
-        modules, image, deps = [found.run, *modules], "train", list(deps)
+        modules, images, deps = [found.run, *modules], {"train"}, list(deps)
         if answers in self.config.students and self.config.method(answers).answer is not None:
             needs = self._needs(answers)
             params, operation = [*params, *needs.params], [*operation, *needs.operation]
@@ -427,13 +433,14 @@ class _Tasks:
             sources += [*engine.sources(), *self._plugin_files(engine.type)]
             loads.append(answers)
             modules += self._modules("engine", engine.type)
-            image = engine.IMAGE
+            images.add(engine.IMAGE)
         if judged and (judge := self.config.judge) is not None:
             params += content_keys(judge, "judge")
             operation += operation_keys(judge, "judge")
             sources += [*self._files(judge.model), *judge.model.engine.sources()]
             sources += self._plugin_files(judge.model.engine.type)
             modules += ["retort.stages.judging", *self._modules("engine", judge.model.engine.type)]
+            images.add(judge.model.engine.IMAGE)
         # A model that was not made here may be a reference to a folder of the project, which is read then as well.
         sources += [
             file for name in loads if name in self.config.models for file in self._files(self.config.models[name])
@@ -448,7 +455,7 @@ class _Tasks:
             loads=tuple(dict.fromkeys(map(self.folder, loads))),
             modules=tuple(dict.fromkeys(modules)),
             without=(*without, *(() if judged else _JUDGE)),
-            image=image,  # type: ignore[arg-type]
+            image="generate" if "generate" in images else "either" if "either" in images else "train",
             **{key: tuple(value) for key, value in written.items()},
         )
 

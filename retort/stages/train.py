@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from retort import plugins
 from retort.config.run import TEACHER
 from retort.errors import ConfigError
-from retort.io.files import atomic_path
+from retort.io.files import atomic_path, write_text
 from retort.io.rank import is_rank_zero
 from retort.run.stage import Context
 from retort.run.tasks import UNLABELLED
@@ -44,7 +45,7 @@ def run(context: Context) -> Any:
     if gate is not None and not gate["gate_passed"]:
         with atomic_path(paths.model(name)) as folder:
             shutil.copytree(paths.model(entry.from_), folder)
-        paths.curves(name).mkdir(parents=True, exist_ok=True)
+        _have_curves(paths.curves(name))
         return Skipped(reasons=[f"rewards.{reward}: {reason}" for reason in gate["gate_reasons"]])
     with ExitStack() as opened:
         found = method.train(_closing(_training(context, name, reward), opened))
@@ -55,8 +56,15 @@ def run(context: Context) -> Any:
         )
     if is_rank_zero() and not paths.model(name).is_dir():  # the first of several processes writes it
         raise ConfigError(f"method {method.name!r}: its train left no model in {paths.model(name)} (training.out).")
-    paths.curves(name).mkdir(parents=True, exist_ok=True)
+    _have_curves(paths.curves(name))
     return found
+
+
+def _have_curves(folder: Path) -> None:
+    """Have a table of curves in `folder`, without points where nothing was trained: else `dvc plots` complains."""
+    tables = folder / "plots/metrics"
+    if not any(tables.rglob("*.tsv")):
+        write_text(tables / "none.tsv", "step\tnone\n")
 
 
 def _closing(training: plugins.Training, opened: ExitStack) -> plugins.Training:

@@ -103,7 +103,7 @@ def test_every_student_and_reward_says_how_it_was_made(five: Make) -> None:
     assert text.index("PPO refined") < text.index("The reward model “second” learned") < text.index("ppo2 refined")
     assert '<section id="reward_learned"><h2>Reward model “learned”</h2>' in page
     assert '<section id="reward_second"><h2>Reward model “second”</h2>' in page
-    assert "The gate passed: ppo2 may trust this model." in page
+    assert "The gate passed: ppo2 was trained against it." in page
     assert 'aria-label="DPO student: Margin by iteration"' in page
     assert page.count(">AUC while training</h3>") == 2
 
@@ -231,14 +231,14 @@ def test_money_is_on_the_page_and_in_the_table_and_in_nothing_that_is_versioned(
     root = finished_run(settings={"students": students})
     metrics, _, page = report(root)
     assert '"cost"' not in json.dumps(metrics)
-    assert "Price</th>" not in page
+    assert "Price, " not in page
     before = content_hash(root / "outputs/report")
     params = root / "params.yaml"
     params.write_text(params.read_text().replace("prompt_cost: 0.0", "prompt_cost: 1.0"))
     _, text, page = report(root)
     assert content_hash(root / "outputs/report") == before
     # 20 items of 30 prompt tokens in the table of results; 100 prompt tokens by the metrics of the evaluation.
-    for found in ("Cost</th>", "<td>0.0006</td>", "Price</th>", "<td>0.0001</td>"):
+    for found in ("Cost, USD</th>", "<td>0.0006</td>", "Price, USD</th>", "<td>0.0001</td>"):
         assert found in page.replace(' class="left"', "")
     (line,) = (line for line in result_lines(metrics, read_prices(params)) if line.startswith("PPO student  "))
     assert line.split()[-1] == "0.0006"
