@@ -51,7 +51,7 @@ evaluate: {benchmarks: [{name: heldout}]}'
         printf 'extends: demo.yaml\n%s\n' "$small" >retort.yaml
         retort check
         time retort run
-        retort report --json | grep -q '"ppo_minus_sft"'
+        retort show --json | grep -q '"ppo_minus_sft"'
     )
     cd "$checkout"
     rm -rf "$folder/project" "$folder/env"

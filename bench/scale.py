@@ -104,6 +104,8 @@ def measured(prompts: int, arguments: argparse.Namespace) -> dict[str, Any]:
                 "cpu_seconds": sum(part["cpu_seconds"] for part in parts),
                 "peak_mb": max(part["peak_mb"] for part in parts),
             }
+            seen = " ".join(f"{key}={value:.1f}" for key, value in stages[stage].items())
+            print(f"{prompts} prompts, {stage}: {seen}", file=sys.stderr, flush=True)
             if stage == "prompts":
                 for model, count in (("teacher", arguments.responses), ("sft", arguments.student_responses)):
                     write_shards(folder, model, count, arguments.shards)

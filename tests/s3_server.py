@@ -5,13 +5,17 @@ Objects are in memory; ETags are as S3 makes them. A fault is chosen for each re
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import ssl
 import threading
 import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -40,11 +44,18 @@ def md5(content: bytes) -> str:
 
 
 class S3Server:
-    """`with S3Server() as server`: its `url`, its `objects` by `BUCKET/KEY`, and `fault`."""
+    """`with S3Server() as server`: its `url`, its `objects` by `BUCKET/KEY`, and `fault`.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: File with a key and a certificate for 127.0.0.1; it speaks TLS then.
+    """
+
+    def __init__(self, *, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.objects: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
+        self.written: dict[str, float] = {}
+        """When an object was written, seconds since 1970; a test may change it."""
         self.parts: dict[str, dict[int, bytes]] = {}
         self.access_key: str | None = None
         """The only access key that it knows; None takes every one."""
@@ -52,15 +63,31 @@ class S3Server:
         self.done: Counter[str] = Counter()
         """Faults that were made."""
         self.hang_s = 2.0
+        self.versioning = ""
+        """`Enabled` where old versions are kept; none are, in truth."""
+        self.lifecycle = (
+            "<Rule><ID>parts</ID><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>"
+            "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>"
+            "</AbortIncompleteMultipartUpload></Rule>"
+        )
+        """The bucket's lifecycle rules, as XML."""
+        self.is_modern = True
+        """Whether it compares a body with Content-MD5 and keeps to If-None-Match."""
+        self.clock_s = 0.0
+        """How far its clock is ahead."""
         self.is_away = False
         self._port = 0
         self._listen()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._port}"
 
     def _listen(self) -> None:
         handler = type("Handler", (_Handler,), {"store": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         self._server.daemon_threads = True
+        if self._certificate is not None:
+            speaks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            speaks.load_cert_chain(self._certificate)
+            self._server.socket = speaks.wrap_socket(self._server.socket, server_side=True)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -90,6 +117,7 @@ class S3Server:
     def put(self, key: str, content: bytes, etag: str = "") -> str:
         """Store an object; its ETag."""
         self.objects[key] = content
+        self.written[key] = time.time()
         self.etags[key] = etag or md5(content)
         return self.etags[key]
 
@@ -146,7 +174,14 @@ class _Handler(BaseHTTPRequestHandler):
         ](body)
 
     def _body(self) -> bytes:
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
+            raw = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if "aws-chunked" not in (self.headers.get("Content-Encoding") or ""):
             return raw
         content = b""
@@ -173,9 +208,25 @@ class _Handler(BaseHTTPRequestHandler):
                 whole = len(content)
                 content = content[int(start) : int(end or whole) + 1]
                 status, extra = 206, {"Content-Range": f"bytes {start}-{int(start) + len(content) - 1}/{whole}"}
-            self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra, **_DATE})
+            extra["Last-Modified"] = formatdate(self.store.written.get(self.key, 0), usegmt=True)
+            self._answer(status, content, {"ETag": f'"{self.store.etags[self.key]}"', **extra})
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The header Date."""
+        return super().date_time_string(time.time() + self.store.clock_s if timestamp is None else timestamp)
 
     def _bucket(self) -> None:
+        if "versioning" in self.query:
+            status = f"<Status>{self.store.versioning}</Status>" if self.store.versioning else ""
+            self._answer(200, f"<VersioningConfiguration>{status}</VersioningConfiguration>".encode())
+            return
+        if "lifecycle" in self.query:
+            if not self.store.lifecycle:
+                self._error(404, "NoSuchLifecycleConfiguration")
+                return
+            rules = f"<LifecycleConfiguration>{self.store.lifecycle}</LifecycleConfiguration>"
+            self._answer(200, rules.encode())
+            return
         if self.command == "HEAD" or "list-type" not in self.query:
             self._answer(200, b"<LocationConstraint/>")
             return
@@ -191,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 lines.append(
                     f"<Contents><Key>{escape(name)}</Key><Size>{len(self.store.objects[key])}</Size>"
-                    f"<ETag>&quot;{self.store.etags[key]}&quot;</ETag><LastModified>2026-01-01T00:00:00Z</LastModified>"
+                    f"<ETag>&quot;{self.store.etags[key]}&quot;</ETag><LastModified>{self._moment(key)}</LastModified>"
                     "<StorageClass>STANDARD</StorageClass></Contents>"
                 )
         lines += [f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in sorted(folders)]
@@ -205,6 +256,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _put(self, body: bytes) -> None:
         if self.fault == "damage upload":
             body = _flipped(body)
+        sent = self.headers.get("Content-MD5") if self.store.is_modern else None
+        if sent and base64.b64decode(sent).hex() != md5(body):
+            self._error(400, "BadDigest")
+            return
+        if self.store.is_modern and self.headers.get("If-None-Match") == "*" and self.key in self.store.objects:
+            self._error(412, "PreconditionFailed")
+            return
         if "uploadId" in self.query:
             self.store.parts[self.query["uploadId"]][int(self.query["partNumber"])] = body
             self._answer(200, b"", {"ETag": f'"{md5(body)}"'})
@@ -251,5 +309,5 @@ class _Handler(BaseHTTPRequestHandler):
             content, self.close_connection = content[: len(content) // 2], True
         self.wfile.write(content)
 
-
-_DATE = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    def _moment(self, key: str) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.store.written.get(key, 0)))

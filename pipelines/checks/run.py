@@ -11,7 +11,7 @@ import yaml
 from retort_pipelines.checks import kueue
 from retort_pipelines.checks.base import Cluster
 from retort_pipelines.checks.pipeline_root import LAUNCHER, pipeline_root
-from retort_pipelines.checks.store import storage, store_secret
+from retort_pipelines.checks.store import storage, store_details, store_secret
 
 from retort.errors import ClusterError
 from retort.run.doctor import Check
@@ -48,7 +48,7 @@ def examine(cluster: Cluster) -> list[Check]:
         retries,
         trainer,
     )
-    return [_asked(check, cluster) for check in checks]
+    return [_asked(check, cluster) for check in checks] + store_details(cluster)
 
 
 def blocking(cluster: Cluster) -> list[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
 from retort_pipelines.checks.base import Cluster
 from retort_pipelines.profiles.profile import STORE_KEYS
@@ -12,11 +13,14 @@ from retort_pipelines.profiles.profile import STORE_KEYS
 from retort.errors import StorageError
 from retort.io.objects import Objects
 from retort.run.doctor import Check
+from retort.run.store_checks import examine_store
 
 
 def store_secret(cluster: Cluster) -> Check:
     """The secret with which pods reach the object store is there and has its keys."""
     name, keys = cluster.profile.secrets.store, _store_keys(cluster)
+    if not cluster.profile.gives_keys:
+        return Check("store secret", "OK", f"none: account {cluster.profile.service_account} has a role")
     if keys is None:
         remedy = (
             f"kubectl -n {cluster.profile.namespace} create secret generic {name} --from-literal=AWS_ACCESS_KEY_ID=..."
@@ -41,6 +45,21 @@ def storage(cluster: Cluster) -> Check:
     return Check(
         "storage", "optional", check.found, f"Says nothing of pods, which use secret {secret} or their account"
     )
+
+
+def store_details(cluster: Cluster) -> list[Check]:
+    """What the store does beyond taking and giving an object, tried with the pods' own credentials."""
+    from kubernetes.client import ApiException
+
+    try:
+        keys = _store_keys(cluster)
+    except ApiException:  # said by the check of the secret
+        return []
+    if not cluster.remote.startswith("s3://") or not keys or not all(keys.get(key) for key in STORE_KEYS[:2]):
+        return []
+    found = examine_store(cluster.remote, keys)
+    shown = [one for one in found if one.name not in ("credentials", "reach", "write and read", "deleted")]
+    return [replace(one, name=f"store: {one.name}") for one in shown]
 
 
 def tried(name: str, remote: str, keys: Mapping[str, str] | None, *, shown: str, whose: str, remedy: str) -> Check:

@@ -49,7 +49,7 @@ def put(
         raise ConfigError("--data: write FILE=ADDRESS, such as data/prompts.jsonl=s3://exports/prompts.jsonl.")
     placed = load_profile(profile)
     submit.check_name(name)
-    what = submit.Submission(name, load_config(config, changes=changes or []), placed, submit.remote_of(remote))
+    what = submit.Submission(name, load_config(config, changes=changes or []), placed, submit.remote_of(remote, placed))
     where = kubeflow(host, namespace=placed.namespace)
     addresses = {file: address for file, _, address in pairs}
     library.upsert(where, what, moment, addresses, check=check)

@@ -39,7 +39,7 @@ def submit(
     from retort.config import load_config
 
     loaded, placed = load_config(config, changes=changes or []), load_profile(profile)
-    store = submitting.remote_of(remote)
+    store = submitting.remote_of(remote, placed)
     name = name or submitting.name_of(config, loaded, placed)
     submitting.check_name(name)
     if check:

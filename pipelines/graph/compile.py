@@ -24,7 +24,9 @@ def compile(  # noqa: A001
     compiler.Compiler().compile(build(config, profile, forced=forced, root=root), str(path))
 
 
-def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path()) -> dict[str, str]:
+def arguments(
+    config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path(), generation: int = 0
+) -> dict[str, str]:
     """Arguments of a run of `config`.
 
     Args:
@@ -32,9 +34,10 @@ def arguments(config: RetortConfig, *, remote: str, files: Mapping[str, Entry], 
         remote: Folder or address of the object store, as tasks reach it.
         files: DVC's entries of the run's source files, which must be in that store (`retort.run.dvc_adapter.store`).
         root: Folder that the configuration's paths start from.
+        generation: How often that store was collected (`retort gc`).
     """
     given = {
-        parameter_of(name): settings(config, tasks, files, remote=remote).to_json()
+        parameter_of(name): settings(config, tasks, files, remote=remote, generation=generation).to_json()
         for name, tasks in graph(config, root).groups.items()
     }
     return given | {CONFIGURATION: json.dumps({"config": resolved(config), "remote": remote})}

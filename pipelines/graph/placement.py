@@ -12,6 +12,7 @@ from retort_pipelines.graph.trainjob import manifest
 from retort_pipelines.profiles import Needs, Profile
 from retort_pipelines.profiles.profile import MODEL_KEYS, STORE_KEYS
 from retort_pipelines.profiles.quantities import quantity
+from retort_pipelines.profiles.store import CA_FOLDER
 
 from retort.pod.settings import OPERATION
 from retort.run.graph import Task
@@ -68,12 +69,14 @@ class Placement:
 
     def _train_job(self, image: str, needs: Needs) -> dict[str, Any]:
         names = self.profile.secrets
-        secrets = {names.store: STORE_KEYS, names.models: MODEL_KEYS}
+        secrets: dict[str, tuple[str, ...]] = {names.models: MODEL_KEYS}
+        if self.profile.gives_keys:
+            secrets = {names.store: STORE_KEYS, **secrets}
         return manifest(self.profile, needs, image=self._image(image), secrets=secrets, scratch=SCRATCH)
 
     def _image(self, role: str) -> str:
         images = self.profile.images
-        return images.generate if role == "generate" and images.generate else images.train
+        return images.generate if role != "train" and images.generate else images.train
 
     def _resources(self, task: dsl.PipelineTask, needs: Needs) -> None:
         # Without a limit a library counts all cores of the node, and starts as many threads.
@@ -116,7 +119,13 @@ class Placement:
         """Who the pod is, and what it may know."""
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         secrets = self.profile.secrets
-        kubernetes.use_secret_as_env(task, secrets.store, {key: key for key in STORE_KEYS}, optional=True)
+        if self.profile.gives_keys:
+            kubernetes.use_secret_as_env(task, secrets.store, {key: key for key in STORE_KEYS}, optional=True)
+        if (store := self.profile.store) is not None:
+            for name, value in store.in_pods().items():
+                task.set_env_variable(name, value)
+            if store.ca_config_map:
+                kubernetes.use_config_map_as_volume(task, store.ca_config_map, CA_FOLDER)
         kubernetes.use_secret_as_env(task, secrets.models, {key: key for key in MODEL_KEYS}, optional=True)
         kubernetes.use_field_path_as_env(task, "RETORT_RUN", f"metadata.labels['{RUN_LABEL}']")
         if pull := self.profile.images.pull_secrets:

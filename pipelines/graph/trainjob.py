@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from retort_pipelines.profiles import Needs, Profile
+from retort_pipelines.profiles.store import CA_FOLDER
 
 from retort.pod.trainjob import GROUP, VERSION
 
@@ -55,6 +56,7 @@ def _environment(
     profile: Profile, needs: Needs, secrets: dict[str, tuple[str, ...]], scratch: str
 ) -> list[dict[str, Any]]:
     plain = {"RETORT_STATE_INTERVAL": f"{profile.state_interval_s:g}"} | ({"TMPDIR": scratch} if needs.scratch else {})
+    plain |= profile.store.in_pods() if profile.store else {}
     return [
         *({"name": key, "value": value} for key, value in plain.items()),
         *(
@@ -83,6 +85,9 @@ def _patch(profile: Profile, needs: Needs, scratch: str) -> dict[str, Any]:
             {"name": "scratch"} | (own if needs.scratch_class else {"emptyDir": {"sizeLimit": needs.scratch}})
         )
         mounts.append({"name": "scratch", "mountPath": scratch})
+    if profile.store is not None and profile.store.ca_config_map:
+        volumes.append({"name": "store-ca", "configMap": {"name": profile.store.ca_config_map}})
+        mounts.append({"name": "store-ca", "mountPath": CA_FOLDER})
     pod: dict[str, Any] = {
         "nodeSelector": needs.node_selector,
         "tolerations": [one.model_dump(exclude_none=True) for one in needs.tolerations],

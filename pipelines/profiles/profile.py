@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from retort_pipelines.profiles.quantities import Bytes, Cores
+from retort_pipelines.profiles.store import RoleCredentials, Store
 
 from retort.config.base import Strict
 from retort.config.load import read_yaml
@@ -105,7 +106,7 @@ class Images(Strict):
     train: Image = "retort/train:dev"
     """For every stage."""
     generate: Image | None = None
-    """For `teacher_responses` with a teacher of type `vllm`: the same with vLLM."""
+    """For tasks that a model or judge with the engine `vllm` (or `auto`) answers: the same with vLLM."""
     pull_secrets: list[Name] = []
     """Secrets with which they are pulled."""
 
@@ -130,6 +131,8 @@ class Profile(Strict):
     """Images."""
     secrets: Secrets = Secrets()
     """Secrets."""
+    store: Store | None = None
+    """The object store of runs; left out, RETORT_REMOTE and the AWS_ variables say where it is."""
     parallelism: int = Field(4, ge=1)
     """Shards, or evaluations of one model, that run at once."""
     retries: int = Field(3, ge=0, le=10)
@@ -158,6 +161,11 @@ class Profile(Strict):
             merged[stage] = {**base, **given} if isinstance(given, dict) and isinstance(base, dict) else given
         return {**values, "stages": merged}
 
+    @property
+    def gives_keys(self) -> bool:
+        """Whether pods are given the store's keys; where a role has the right, they have none."""
+        return self.store is None or not isinstance(self.store.credentials, RoleCredentials)
+
     def needs(self, stage: Stage) -> Needs:
         """What the pods of `stage` ask for."""
         return self.stages.get(stage.name, self.models if stage.uses == "models" else self.tables)
@@ -173,7 +181,7 @@ def names() -> list[str]:
 
 
 def load_profile(name: str) -> Profile:
-    """Read a profile by name or path.
+    """Read a profile by name or path, and let this process reach its object store, where it names one.
 
     Raises:
         ConfigError: there is none, or it is wrong.
@@ -182,7 +190,10 @@ def load_profile(name: str) -> Profile:
     if not file.exists():
         raise ConfigError(f"unknown profile {name!r}: use {', '.join(names())}, or the path of a YAML file.")
     try:
-        return Profile.model_validate(read_yaml(file))
+        found = Profile.model_validate(read_yaml(file))
     except ValidationError as error:
         problems = (f"  {'.'.join(map(str, item['loc'])) or '(top level)'}: {item['msg']}" for item in error.errors())
         raise ConfigError("\n".join([f"{file}: {error.error_count()} problem(s)", *problems])) from error
+    if found.store is not None:
+        found.store.reach()
+    return found

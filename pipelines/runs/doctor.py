@@ -20,7 +20,7 @@ def examine_cluster(profile: str, host: str | None, remote: str | None) -> list[
         ConfigError: the profile is wrong, or no object store is named.
     """
     placed = load_profile(profile)
-    store = remote_of(remote)
+    store = remote_of(remote, placed)
     try:
         with kubernetes_api() as api:
             checks = examine(Cluster(api, placed, store))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ def equal(kubeflow: Kubeflow, name: str, given: Mapping[str, Any]) -> Any:
         ConfigError: a run of that name with other arguments is under way or has ended well.
     """
     standing = [run for run in named(kubeflow, name) if is_live(run) or run.state == "SUCCEEDED"]
-    same = [run for run in (_whole(kubeflow, one) for one in standing) if _arguments(run) == dict(given)]
+    same = [run for run in (_whole(kubeflow, one) for one in standing) if _content(_arguments(run)) == _content(given)]
     if same:
         return min(same, key=lambda run: (run.state == "SUCCEEDED", *_order(run)))  # rather one that is under way
     if standing:
@@ -134,6 +135,11 @@ def _whole(kubeflow: Kubeflow, run: Any) -> Any:
 
 def _arguments(run: Any) -> dict[str, Any]:
     return dict((run.runtime_config and run.runtime_config.parameters) or {})
+
+
+def _content(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments less what a collection of the store changes of them, which decides no result."""
+    return {name: re.sub(r', "generation": \d+}$', "}", str(value)) for name, value in given.items()}
 
 
 def _order(run: Any) -> tuple[Any, str]:

@@ -103,7 +103,7 @@ def _gold(on: Checked) -> None:
 
 def _held_out(on: Checked) -> None:
     """What a reward model is chosen and measured on are halves of the validation prompts."""
-    from retort.rewards.learned.train import held_out_part
+    from retort.rewards.learned.halves import held_out_part
 
     config, halves = on.config, {"select": 0, "gate": 0}
     for row in on.rows["validation"]:

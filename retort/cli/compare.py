@@ -56,7 +56,8 @@ def _files(first: Path, second: Path, *, as_json: bool) -> None:
     print(f"{found.n} items{sources}; {found.left_out} that only one model answered are left out")
     for name, one in (("first", found.first), ("second", found.second)):
         print(f"{name:<12}{one.accuracy:8.2%}   {one.low:.2%} to {one.high:.2%}")
-    print(f"difference  {found.difference:+8.2%}   {found.low:+.2%} to {found.high:+.2%}")
+    interval = f"{found.low:+.2%} to {found.high:+.2%}" if found.low < found.high else "no interval: all items alike"
+    print(f"difference  {found.difference:+8.2%}   {interval}")
     print(f"p           {found.p_value:8.4f}   {_TESTS[found.test]}")
     print(f"only first right {found.only_first_right}, only second right {found.only_second_right}")
     print(f"detectable  {found.minimum_detectable_difference:8.2%}   at a power of 80 %")

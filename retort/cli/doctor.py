@@ -22,10 +22,16 @@ def doctor(
     remote: options.Remote = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON object.")] = False,
 ) -> None:
-    """Check this machine, or a cluster; the exit code is 69 when something is missing that every run needs."""
-    from retort.run.doctor import examine
+    """Check this machine, a cluster, or an object store (--remote); exit code 69 where every run lacks something."""
+    import click
 
-    if cluster:
+    from retort.run.doctor import examine
+    from retort.run.store_checks import examine_store
+
+    given = click.get_current_context().get_parameter_source("remote")
+    if remote is not None and not cluster and given is not None and given.name == "COMMANDLINE":
+        checks = examine_store(remote)
+    elif cluster:
         (doctor,) = entry_points(group="retort.doctors", name="cluster")
         checks = doctor.load()(profile, host, remote)
     else:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from retort.cli import options
 from retort.io import terminal
 
 
@@ -36,23 +37,29 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings, errors and the result alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    require_better: options.RequireBetter = False,
 ) -> None:
     """Run every stage whose inputs, parameters or code changed, and show the results."""
-    from retort.cli.report import report
+    from retort.cli.show import show_run
+    from retort.report.worth import check_worth
+    from retort.run.record import recorded
 
     with terminal.showing("quiet" if quiet else "verbose" if verbose else "calm"):
         root = _workspace(config, name, changes or [], checked=check)
         # Stages are commands of this very installation, also where its environment was not activated.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        if on is On.dvc:
-            ran = _reproduce(root)
-        else:
-            (runner,) = entry_points(group="retort.runners", name=on.value)
-            ran = runner.load()(root)
+        with recorded(root) as ran:
+            if on is On.dvc:
+                ran.extend(_reproduce(root))
+            else:
+                (runner,) = entry_points(group="retort.runners", name=on.value)
+                ran.extend(runner.load()(root))
     if not quiet:
         words = f"{len(ran)} tasks ran" if ran else "nothing has changed since the last run"
         print(f"{root}: {words}", file=sys.stderr)
-    report(workspace=root, export=None, as_json=as_json)
+    metrics = show_run(root, as_json=as_json)
+    if require_better:
+        check_worth(metrics)
 
 
 def _reproduce(root: Path) -> list[str]:
@@ -87,6 +94,7 @@ def _workspace(config: Path | None, name: str | None, changes: list[str], *, che
     from retort.config import load_config
     from retort.errors import ConfigError
     from retort.run import project, workspace
+    from retort.run.find import new_workspace
 
     if config is None:
         if changes or name:
@@ -105,9 +113,7 @@ def _workspace(config: Path | None, name: str | None, changes: list[str], *, che
             before_run(load_config(own), own, Path(), Path())
         project.bring_up(Path()) if project.is_project(Path()) else workspace.refresh(Path())
         return Path()
-    root = Path("runs") / (name or config.stem)
-    if root.parent != Path("runs") or not root.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ConfigError(f"--name {name}: use letters, digits, dots, dashes and underscores.")
+    root = new_workspace(name or config.stem)
     loaded = load_config(config, changes=changes)
     if checked:
         before_run(loaded, config, Path(), root)

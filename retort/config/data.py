@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -214,10 +214,32 @@ class EvaluateConfig(Strict):
     """Sequences generated at once."""
 
 
+class ReportAlarmsConfig(Strict):
+    """Shares beyond which the report raises an alarm, and `--require-better` fails."""
+
+    identical: float = Field(0.5, ge=0, le=1)
+    """Most prompts whose samples at a temperature above 0 are all the same."""
+    coverage: float = Field(0.5, ge=0, le=1)
+    """Fewest prompts with a pseudo-label."""
+    cut_off: float = Field(0.2, ge=0, le=1)
+    """Most responses that were cut off: of the teacher, and of the result on the first benchmark."""
+    unread: float = Field(0.2, ge=0, le=1)
+    """Most of the same responses from which no answer could be read."""
+
+
 class ReportConfig(Strict):
     """The report."""
 
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"currency"})
+
     title: str = "Distillation report"
     """Heading of the page."""
+    license: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.\-]*$")
+    """Licence of the student as the hub spells it: `apache-2.0`, `llama3.2`, `other`; left out, that of the base's
+    folder."""
+    currency: str = "USD"
+    """What `prompt_cost` and `response_cost` of engines are in."""
     samples: int = Field(6, ge=0)
-    """Prompts shown with the responses of the result and of what it started from."""
+    """Prompts shown with the responses of the result, of what it started from, of the teacher and of the base."""
+    alarms: ReportAlarmsConfig = ReportAlarmsConfig()
+    """When samples, labels and answers are suspicious."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retort.errors import IntegrityError
+from retort.errors import IntegrityError, StoreAwayError
 from retort.io.outages import TIMEOUTS_S, explained, patiently
 
 _Result = TypeVar("_Result")
@@ -61,12 +61,14 @@ class Objects:
 
         return self._tried("reading", name, read)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write an object, whole or not at all."""
+    def write(self, name: str, content: bytes, *, verified: bool = False) -> None:
+        """Write an object, whole or not at all; with `verified` it is read back, and written again where it differs."""
 
         def write() -> None:
             self._make_parent(name)
             self.files.pipe_file(self._at(name), content)
+            if verified and self.files.cat_file(self._at(name)) != content:
+                raise StoreAwayError(f"{self._at(name)}: what the object store keeps is not what was sent.")
 
         self._tried("writing", name, write)
 
@@ -85,9 +87,9 @@ class Objects:
                 "a copy, or remove it to do without."
             ) from error
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: Any, *, verified: bool = False) -> None:
         """Write a value; the same value, the same bytes."""
-        self.write(name, json.dumps(value, sort_keys=True, indent=1).encode())
+        self.write(name, json.dumps(value, sort_keys=True, indent=1).encode(), verified=verified)
 
     def upload(self, name: str, file: Path) -> None:
         """Copy a file there."""

@@ -136,6 +136,7 @@ such tables for one part of the prompts."""
 REWARD_PREDICTIONS = pa.schema(
     [
         _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("response", pa.string(), "The response that is judged"),
         _field("source", pa.string(), "Who answered: teacher or student"),
         _field("label", pa.int8(), "1 when the response's answer equals the pseudo-label, else 0"),
         _field("correct", pa.bool_(), "Whether its answer equals the gold answer, where known", nullable=True),

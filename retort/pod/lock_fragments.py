@@ -19,13 +19,15 @@ Fragment = dict[str, Entry]
 """Lock entries by task address."""
 
 _KIND = "sha256:"
+_ATTEMPTS = 3
+"""How often a fragment is read that arrives damaged: a wire may damage one, a store damages all."""
 
 
 def save(fragment: Fragment, remote: str) -> str:
     """Keep `fragment` in the store at `remote`; return its name, `sha256:...`."""
     content = json.dumps(fragment, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(content).hexdigest()
-    Objects.of(remote, "fragments").write(digest, content)
+    Objects.of(remote, "fragments").write(digest, content, verified=True)
     return _KIND + digest
 
 
@@ -36,7 +38,10 @@ def load(name: str, remote: str) -> Fragment:
         IntegrityError: it is not there, or is not what was kept.
     """
     objects, digest = Objects.of(remote, "fragments"), name.removeprefix(_KIND)
-    content = objects.read(digest) if name.startswith(_KIND) else None
+    for _ in range(_ATTEMPTS):
+        content = objects.read(digest) if name.startswith(_KIND) else None
+        if content is None or hashlib.sha256(content).hexdigest() == digest:
+            break
     if content is None:
         raise IntegrityError(
             f"{name}: no such fragment in {remote}. If the store was emptied, `retort rerun RUN --from prompts` makes "

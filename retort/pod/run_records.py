@@ -10,11 +10,15 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
-from retort.errors import RETRY, InputError, IntegrityError
+from retort.errors import RETRY, InputError, IntegrityError, harmless
 from retort.io.objects import Objects
 from retort.run.dvc_adapter import Entry
+
+_ATTEMPTS = 3
+"""How often a lock is read that arrives damaged: a wire may damage one, a store damages all."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Records:
 
     def keep_lock(self, lock: dict[str, Entry]) -> None:
         """Keep the lock of the whole run, with a hash of it."""
-        self.objects.write_json("lock.json", {"sha256": _digest(lock), "stages": lock})
+        self.objects.write_json("lock.json", {"sha256": _digest(lock), "stages": lock}, verified=True)
 
     def lock(self) -> dict[str, Entry]:
         """The lock of the whole run.
@@ -60,7 +64,10 @@ class Records:
             InputError: the run has not ended well, or never was.
             IntegrityError: the record is damaged.
         """
-        found = self.objects.read_json("lock.json")
+        for _ in range(_ATTEMPTS):
+            found = self.objects.read_json("lock.json")
+            if not isinstance(found, dict) or found.get("sha256") == _digest(found.get("stages", {})):
+                break
         if found is None:
             raise InputError(
                 "there is no such record: the run did not end well, or used another object store",
@@ -74,6 +81,15 @@ class Records:
                 "another name: what is on record of its stages is used, and the lock written anew."
             )
         return lock
+
+    def keep_submission(self, who: str, commit: str | None) -> None:
+        """Keep who submitted the run, from which commit."""
+        self.objects.write_json("submitted.json", {"who": who, "commit": commit})
+
+    def submission(self) -> dict[str, Any]:
+        """Who submitted the run (`who`), from which `commit`; empty where nobody said."""
+        found = self.objects.read_json("submitted.json")
+        return found if isinstance(found, dict) else {}
 
     def keep_failure(self, failure: Failure) -> None:
         """Keep a failure; the attempts of a task are apart by pod."""
@@ -116,7 +132,8 @@ def summary(state: str, message: str, failures: Sequence[Failure]) -> str:
         again = "another attempt may help" if failure.exit_code == RETRY else "another attempt will fail as well"
         pods = f"Pod `{failure.pod}`" + (f" and {more} more" if more else "")
         lines += [f"## {failure.task}", "", f"{pods}, exit code {failure.exit_code}: {again}.", ""]
-        lines += [failure.message, "", "```text", *failure.lines, "```", ""]
+        said = [harmless(line).replace("```", "'''") for line in failure.lines]  # nothing leaves its frame
+        lines += [escape(harmless(failure.message), quote=False), "", "```text", *said, "```", ""]
     if state != "SUCCEEDED" and not failures:
         lines += [
             "No stage has said why: its pod was ended from outside (memory, eviction) or never started (image, GPUs, "

@@ -36,23 +36,30 @@ class GroupSettings:
     """DVC's entries of the source files that they read; those that come with Retort need none."""
     tasks: Mapping[str, Task]
     """By item."""
+    generation: int = 0
+    """How often the store was collected (`retort.run.garbage`): what Kubeflow remembers from before may be gone."""
 
     def to_json(self) -> str:
         """As one string, the same for the same settings."""
-        tasks = {item: as_plain(task) for item, task in self.tasks.items()}
+        tasks = {item: as_plain(task) | {"code": self.code[item]} for item, task in self.tasks.items()}
         for plain in tasks.values():
             del plain["stage"]["summary"]  # words decide nothing
-        plain = {"remote": self.remote, "params": self.params, "code": self.code, "files": self.files, "tasks": tasks}
+        # What the tasks have in common is written once: all arguments of a run share one command line.
+        first = next(iter(tasks.values()))
+        common = {key: value for key, value in first.items() if all(task[key] == value for task in tasks.values())}
+        own = {item: {key: value for key, value in task.items() if key not in common} for item, task in tasks.items()}
+        plain = {"remote": self.remote, "params": self.params, "files": self.files, "common": common, "tasks": own}
+        plain |= {"generation": self.generation} if self.generation else {}
         return json.dumps(plain)  # in the order of the configuration, which is that of the report
 
     @classmethod
     def from_json(cls, text: str) -> GroupSettings:
         """What `to_json` made."""
         plain = json.loads(text)
-        tasks = {
-            item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in plain["tasks"].items()
-        }
-        return cls(plain["remote"], plain["params"], plain["code"], plain["files"], tasks)
+        every = {item: plain["common"] | own for item, own in plain["tasks"].items()}
+        code = {item: one.pop("code") for item, one in every.items()}
+        tasks = {item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in every.items()}
+        return cls(plain["remote"], plain["params"], code, plain["files"], tasks, plain.get("generation", 0))
 
     def task(self, item: str) -> Task:
         """One of the tasks: the only one where `item` is empty.
@@ -72,7 +79,9 @@ def remote_of(text: str) -> str:
     return str(json.loads(text)["remote"])
 
 
-def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, Entry], *, remote: str) -> GroupSettings:
+def settings(
+    config: RetortConfig, group: Sequence[Task], files: Mapping[str, Entry], *, remote: str, generation: int = 0
+) -> GroupSettings:
     """What the pods of a group are told.
 
     Args:
@@ -80,6 +89,7 @@ def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, En
         group: Tasks of one group (`retort.run.graph.Graph.groups`).
         files: DVC's entries of the source files that the run reads, by name; those of the package need none.
         remote: Folder or address of the object store, as pods reach it.
+        generation: How often that store was collected.
     """
     keys = [key for task in group for key in task.params]
     names = sorted({name for task in group for name in task.sources})
@@ -89,6 +99,7 @@ def settings(config: RetortConfig, group: Sequence[Task], files: Mapping[str, En
         {task.item: task.code() for task in group},
         [files[name] for name in names if name in files],
         {task.item: task for task in group},
+        generation,
     )
 
 

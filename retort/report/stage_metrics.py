@@ -16,6 +16,9 @@ from retort.run.graph import Stage, Task, values_of
 from retort.run.known_stages import STAGES, method_stage
 from retort.run.paths import Paths
 
+_RATES = {"identical_share": "prompts", "cut_off_rate": "responses"}
+"""Shares of responses, and the count that each one is a share of."""
+
 _TOKENS = ("prompt_tokens", "response_tokens", "flops")
 """What is kept of an evaluation: its tables are read instead."""
 
@@ -28,7 +31,7 @@ class Measured:
     values: Mapping[str, str] = field(default_factory=dict)
     """Matrix values that the tasks share."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    """Of several tasks: counts added up, words that all share kept."""
+    """Of several tasks: counts added up, shares averaged over what they are shares of, words that all share kept."""
 
     @property
     def answered_by(self) -> str | None:
@@ -64,10 +67,20 @@ def read_stages(paths: Paths, config: RetortConfig, report: Task) -> dict[str, M
         group: Measured(
             tasks[0][0].stage,
             {key: value for key, value in tasks[0][0].values.items() if key != tasks[0][0].stage.fan},
-            tasks[0][1] if len(tasks) == 1 else add_up([metrics for _, metrics in tasks]),
+            tasks[0][1] if len(tasks) == 1 else _together([metrics for _, metrics in tasks]),
         )
         for group, tasks in found.items()
     }
+
+
+def _together(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts added up, and the shares of them all that can be told from those of each."""
+    added = add_up(shards)
+    for key, weight in _RATES.items():
+        known = [(shard[key], shard[weight]) for shard in shards if shard.get(key) is not None and shard.get(weight)]
+        if known:
+            added[key] = sum(share * count for share, count in known) / sum(count for _, count in known)
+    return added
 
 
 def add_up(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:

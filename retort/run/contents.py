@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +83,19 @@ class Contents:
         cache: DVC's local object database.
         remote: Gives DVC's object database of the remote; asked when first needed.
         hashes: What is known of local files.
+        marked: Gives the contents that the remote has but is about to lose (`retort.run.garbage`); asked at each
+            sending.
     """
 
-    def __init__(self, cache: Any, remote: Callable[[], Any], hashes: TrueHashes):
-        self._cache, self._connect, self._hashes = cache, remote, hashes
+    def __init__(
+        self,
+        cache: Any,
+        remote: Callable[[], Any],
+        hashes: TrueHashes,
+        *,
+        marked: Callable[[], Collection[str]] = frozenset,
+    ):
+        self._cache, self._connect, self._hashes, self._marked = cache, remote, hashes, marked
         self._connection: Any = None
         self._connecting = threading.Lock()
         self._etags_tell = True
@@ -151,8 +160,11 @@ class Contents:
         for oid, (path, stage) in lists.items():
             files |= {inner: (f"{path}/{name}", stage) for name, inner in self.listing(oid).items()}
         self._require(files)
+        marked = self._marked()
         for group in (files, lists):
-            _side_by_side(lambda oid: self._send_from(oid, self._cache.oid_to_path(oid), replace=replace), group)
+            _side_by_side(
+                lambda oid: self._send_from(oid, self._cache.oid_to_path(oid), replace=replace or oid in marked), group
+            )
 
     def remote_problem(self, oid: str, folder: Path) -> Literal["", "missing", "damaged"]:
         """What is wrong with a content in the remote; it is read whole, into `folder` where the remote is elsewhere."""

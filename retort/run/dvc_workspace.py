@@ -26,6 +26,7 @@ from retort.errors import RETRY, IntegrityError, RetortError, StageError, Stoppe
 from retort.io.outages import explain, is_passing, patiently
 from retort.run import kill, run_cache
 from retort.run.contents import Contents, Problem, Wanted, refusal
+from retort.run.mark import read_mark
 from retort.run.true_hashes import TrueHashes, stamp_of
 
 _log = logging.getLogger(__name__)
@@ -322,7 +323,12 @@ def _truthful(repo: Any) -> Workspace:
     kept = HashesCache(str(Path(repo.tmp_dir) / "retort-hashes")) if repo.tmp_dir else None
     hashes = TrueHashes(made, kept=kept, links=repo.state)
     cache = repo.cache.local
-    contents = Contents(cache, lambda: repo.cloud.get_remote_odb(None, "fetch"), hashes)
+
+    def marked() -> frozenset[str]:
+        mark = read_mark(repo.cloud.get_remote_odb(None, "run cache", hash_name="md5-dos2unix"))
+        return mark.contents if mark else frozenset()
+
+    contents = Contents(cache, lambda: repo.cloud.get_remote_odb(None, "fetch"), hashes, marked=marked)
 
     def check(oid: str, check_hash: bool = True, _info: Any = None) -> Any:
         info = cache.fs.info(cache.oid_to_path(oid))

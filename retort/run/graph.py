@@ -52,6 +52,8 @@ class Task:
     """What it writes, versioned in the object store."""
     metrics: tuple[str, ...] = ()
     """JSON metrics, kept in git."""
+    summary: tuple[str, ...] = ()
+    """The run's few figures, kept in git: what `dvc metrics` and `dvc exp show` show of it."""
     plots: tuple[str, ...] = ()
     """Folders of curves."""
     sources: tuple[str, ...] = ()
@@ -62,7 +64,7 @@ class Task:
     """Modules whose code, with all that it imports, decides its result."""
     without: tuple[str, ...] = ()
     """Modules that the configuration does not use, though others import them."""
-    image: Literal["train", "generate"] = "train"
+    image: Literal["train", "generate", "either"] = "train"
     """Image of its pod."""
 
     @property
@@ -89,7 +91,7 @@ class Task:
     @property
     def written(self) -> tuple[str, ...]:
         """Everything that it writes."""
-        return (*self.outs, *self.metrics, *self.plots)
+        return (*self.outs, *self.metrics, *self.summary, *self.plots)
 
     def code(self) -> str:
         """Hash of the code that decides its result."""

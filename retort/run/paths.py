@@ -68,6 +68,11 @@ class Paths:
         """Metrics of a task, as JSON."""
         return self.root / "metrics" / f"{task}.json"
 
+    @property
+    def summary(self) -> Path:
+        """The run's few figures, as JSON."""
+        return self.root / "metrics/summary.json"
+
     def curves(self, name: str) -> Path:
         """Folder of the curves of a student or learned reward, written while it trains."""
         return self.root / "curves" / name

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +76,20 @@ class Place:
         with explained(folder):
             files = self.odb.fs.find(folder) if self.odb.fs.exists(folder) else []
         for file in sorted(files):
-            *_, key, value = self.odb.fs.parts(file)
-            yield key, value
+            if (found := names_of(self.odb.fs.parts(file))) is not None:
+                yield found
+
+
+def names_of(parts: Sequence[str]) -> tuple[str, str] | None:
+    """Key and value of the record at a path; None for others: the records of a whole run lie under `runs/` too."""
+    if len(parts) < 4 or parts[-4] != "runs":
+        return None
+    key, value = str(parts[-2]), str(parts[-1])
+    is_record = parts[-3] == key[:2] and _HASH.fullmatch(key) and _HASH.fullmatch(value)
+    return (key, value) if is_record else None
+
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def disagreements(record: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:

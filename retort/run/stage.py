@@ -28,6 +28,7 @@ from retort.modeling.process_group import team
 from retort.run.code_hash import file_hashes
 from retort.run.graph import Task, from_plain
 from retort.run.paths import CODE, TASK, Paths
+from retort.run.surroundings import surroundings
 from retort.run.tasks import graph
 
 _log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ def context_of(name: str, values: Mapping[str, str], root: Path = Path()) -> Con
 def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:
     """Run one task of stage `name` in the workspace `root` and return its metrics.
 
-    Writes the stage's outputs, `metrics/TASK.json` and, apart from what is versioned, its wall time.
+    Writes the stage's outputs, `metrics/TASK.json` and, apart from what is versioned, its wall time and what it ran on.
 
     Raises:
         ConfigError: there is no such stage or task, the configuration is wrong, or the code is not the recorded one.
@@ -180,7 +181,8 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
     metrics = dataclasses.asdict(result)
     if task.metrics:
         write_json(context.paths.metrics(context.name), metrics)
-    write_json(context.paths.timing(context.name), {"task": task.address, "seconds": time.monotonic() - started})
+    timing = {"task": task.address, "seconds": time.monotonic() - started, "machine": surroundings()}
+    write_json(context.paths.timing(context.name), timing)
     team().wait()  # nobody needs the state any more
     if is_rank_zero() and not os.environ.get("RETORT_KEEP_STATE"):  # a pod keeps it until the outputs are stored
         shutil.rmtree(context.paths.state(context.name), ignore_errors=True)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retort.errors import IntegrityError
-from retort.run import dvc_adapter, run_cache
+from retort.run import run_cache
 from retort.run.contents import Wanted
 from retort.run.dvc_adapter import Entry
 from retort.run.dvc_workspace import Workspace, opened, parse_record
 from retort.run.true_hashes import md5_of
+from retort.run.uses import named
 
 _WORKERS = 8
 State = Literal["right", "damaged", "missing"]
@@ -76,22 +77,9 @@ def verify(root: Path, lock: Mapping[str, Entry], *, stored: bool = False, repai
     home = root.resolve()  # DVC works in the workspace, from which a relative path leads elsewhere
     with opened(root) as here, tempfile.TemporaryDirectory(prefix="retort-") as folder:
         examination = _Examination(here, home, Path(folder), stored=stored, repair=repair)
-        examination.contents(_named(lock))
+        examination.contents(named(lock))
         examination.run_records()
         return examination.report
-
-
-def _named(lock: Mapping[str, Entry]) -> list[Wanted]:
-    """Outputs of a lock's tasks, then the source files that they read; code is no content of a store."""
-    outs = [Wanted(out["path"], out["md5"], name) for name, entry in lock.items() for out in entry.get("outs", [])]
-    made = {one.path for one in outs}
-    deps = {dep["path"]: dep["md5"] for entry in lock.values() for dep in entry.get("deps", []) if "md5" in dep}
-    sources = [
-        Wanted(path, oid)
-        for path, oid in sorted(deps.items())
-        if path not in made and not path.startswith(f"{dvc_adapter.CODE}/")
-    ]
-    return outs + sources
 
 
 class _Examination:

@@ -57,13 +57,20 @@ def code_yaml(made: Iterable[Task]) -> str:
 
 
 def stage_yaml(task: Task, *, in_git: bool) -> dict[str, Any]:
-    """One task as a stage of `dvc.yaml`."""
+    """One task as a stage of `dvc.yaml`.
+
+    To DVC only the run's summary is metrics: all figures of all tasks would be hundreds of columns.
+    """
+
+    def kept(path: str) -> str | dict[str, Any]:
+        return {path: {"cache": False}} if in_git else path
+
     parts: dict[str, Any] = {
         "cmd": task.command,
         "deps": sorted({*task.deps, *task.sources}),
         "params": [*sorted(task.params), {CODE: [task.address]}],
-        "outs": [*task.outs, *task.plots],
-        "metrics": [{path: {"cache": False}} if in_git else path for path in task.metrics],
+        "outs": [*task.outs, *task.plots, *(kept(path) for path in task.metrics)],
+        "metrics": [kept(path) for path in task.summary],
     }
     return {key: value for key, value in parts.items() if value}
 

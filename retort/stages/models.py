@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from retort.config.models import ModelConfig
 from retort.config.run import TEACHER
 from retort.errors import ConfigError, ModelError, StorageError
@@ -38,6 +40,8 @@ class ModelFacts:
     """SHA-256 of the tokenizer's tokens and ids: models with the same one read each other's tokens."""
     chat_template: tuple[str, ...] = ()
     """What its chat template does beside writing turns, and what is trained otherwise than it writes."""
+    license: str | None = None
+    """As its model card says it; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,22 @@ def with_weights(
     remarks = turn_of(tokenizer).remarks
     for remark in remarks:
         _log.warning("%s: of its chat template: %s", source_name, remark)
-    facts = ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks)
+    licence = _licence(folder) if folder.is_dir() else None
+    facts = ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks, licence)
     return reference, facts, Loaded(tokenizer, settings)
+
+
+def _licence(folder: Path) -> str | None:
+    """The licence in the card of a model's folder; of a hub's model none: its card may change, and be away tomorrow."""
+    from huggingface_hub import metadata_load
+
+    card = folder / "README.md"
+    try:
+        found = (metadata_load(card) or {}).get("license") if card.exists() else None
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        _log.warning("%s: cannot be read (%s), so the licence is not known", card, error)
+        return None
+    return found if isinstance(found, str) else None
 
 
 def vocabulary_hash(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -23,12 +23,12 @@ RETORT = [sys.executable, "-m", "retort", "run"]
 @pytest.fixture
 def run(toy, monkeypatch):
     """Run the verb in this process with the toy's `retort` first on PATH, without the report that needs real stages."""
-    import retort.cli.report
+    import retort.cli.show
     from retort.cli.run import run as verb
 
     made = toy()
     monkeypatch.setattr(sys, "executable", str(made.log.parent / "bin/python"))
-    monkeypatch.setattr(retort.cli.report, "report", lambda **_: print("the report"))
+    monkeypatch.setattr(retort.cli.show, "show_run", lambda *_, **__: print("the report"))
     return made, lambda **options: verb(**{"config": made.file, "check": False, **options})
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +12,7 @@ import pytest
 from retort.io.files import content_hash
 from retort.rewards.learned import train
 from retort.run.stage import read_task, run_stage
+from tests.stage_processes import StageProcesses
 
 Run = Callable[..., int]
 
@@ -27,28 +23,13 @@ def run() -> Iterator[Run]:
 
     Returns the number of calls; -1 if it was killed, which it is not where it ends before that call.
     """
-    # Not a fork of this process: a forked copy of one that has run torch hangs on locks of threads that it has not.
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parents[1] / "stage_server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    with StageProcesses() as stages:
 
-    def ask(stage: str, root: Path, kill_at: int = 0) -> int:
-        server.stdin.write(
-            json.dumps({"stage": stage, "values": VALUES[stage], "root": str(root), "kill_at": kill_at}) + "\n"
-        )
-        server.stdin.flush()
-        answer = json.loads(server.stdout.readline())
-        assert answer["ended"] in ((0, -signal.SIGKILL) if kill_at else (0,))
-        return -1 if answer["ended"] else answer["calls"]
+        def ask(stage: str, root: Path, kill_at: int = 0) -> int:
+            ended = stages.run(stage, VALUES[stage], root, kill_at=kill_at)
+            return -1 if ended.killed else ended.calls
 
-    yield ask
-    server.stdin.close()
-    server.wait(timeout=60)
+        yield ask
 
 
 def written(root: Path, stage: str) -> dict[str, str]:

@@ -40,7 +40,7 @@ def test_left_out_the_students_are_those_of_the_paper(tmp_path):
     }
     assert (config.reward_of("sft"), config.reward_of("ppo")) == (None, "learned")
     assert config.final_student() == "ppo"
-    assert config.comparisons()[0] == ("ppo", "sft")
+    assert config.comparisons()[:3] == [("ppo", "base"), ("ppo", "sft"), ("ppo", "teacher")]
 
 
 def test_a_run_without_rl_has_no_reward(tmp_path):

@@ -155,7 +155,8 @@ def _predictions(sources: Sequence[str], gold: bool) -> list[dict[str, Any]]:
             label = int(score > 0.5)
             truth = bool(label) if gold else None
             rows.append(
-                {"prompt_id": "p1", "source": source, "label": label, "correct": truth, "score": score, "part": part}
+                {"prompt_id": "p1", "response": f"= {score}", "source": source, "label": label, "correct": truth}
+                | {"score": score, "part": part}
             )
     return rows
 
