@@ -123,7 +123,7 @@ class Hub(StandIn):
     def validate(self, request: Request) -> object:
         text = request.json()["content"]
         if "model-index" not in text:
-            raise Refused(400, "no model-index")
+            return Answer(400, {"errors": [{"message": "no model-index"}], "warnings": []})
         return {"errors": [], "warnings": []}
 
     def preupload(self, request: Request, _repo: str) -> object:
