@@ -112,9 +112,11 @@ def _to_hub(student: Student, name: str, *, private: bool) -> tuple[str, str]:
     """Address of the page, and for programs."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils import validate_repo_id
 
     api = _client()
     try:
+        validate_repo_id(name)  # before anything is made there
         made = api.create_repo(name, private=private, exist_ok=True)
         with _written(student) as folder:
             api.upload_folder(
