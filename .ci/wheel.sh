@@ -38,9 +38,20 @@ print(*[c.name for c in app.registered_commands], *[g.name for g in app.register
         retort plan configs/none.yaml 2>&1 | grep -q 'does not exist'
         retort plan smoke >/dev/null
         retort compile --config smoke --profile generic --out pipeline.yaml
-        retort run --config smoke --set prompts.limit=60 --set prompts.test=30 --set sft.steps=4 --set reward.steps=4 \
-            --set reward.min_auc=0 --set reward.max_calibration_error=1 --set ppo.iterations=1 --set ppo.critic_warmup=0
-        retort report --workspace runs/smoke --json | grep -q '"ppo_minus_sft"'
+        retort init --from demo mine
+        cd mine
+        small='prompts: {limit: 60, validation: 60, test: 30}
+teacher_responses: {samples: 2}
+student_responses: {samples: 2}
+sft: {steps: 4}
+reward: {steps: 4, min_auc: 0, max_calibration_error: 1, min_per_class: 1}
+ppo: {iterations: 1, prompts_per_iteration: 16, minibatch_size: 16, critic_warmup: 0}
+evaluate: {benchmarks: [{name: heldout}]}'
+        mv retort.yaml demo.yaml
+        printf 'extends: demo.yaml\n%s\n' "$small" >retort.yaml
+        retort check
+        time retort run
+        retort show --json | grep -q '"ppo_minus_sft"'
     )
     cd "$checkout"
     rm -rf "$folder/project" "$folder/env"

@@ -147,6 +147,8 @@ def interval(paired: dict[str, float] | None) -> str:
     if paired is None:
         return "–"
     points = [100 * paired[key] for key in ("difference", "low", "high")]
+    if paired["low"] == paired["high"]:
+        return f"{points[0]:+.1f} [no interval: every item came out alike]"
     return f"{points[0]:+.1f} [{points[1]:+.1f}, {points[2]:+.1f}]"
 
 

@@ -2,8 +2,10 @@
 
 Made-up prompts, and ten responses to each by a teacher and two by a student, lie in shards as the stages before would
 have written them. Measured are wall time, processor time and peak memory (of the largest process) of the stages
-`prompts`, `votes` and `reward_data`, each a command of its own, start included. The last column is the time of a size
-over that of the size before it, beside how many times the rows grew: linear time keeps it at or below that.
+`prompts`, `ballots`, `votes`, `reward_examples` and `reward_data`, each task a command of its own, start included. Of a
+stage with a task a shard the times are summed, as one machine would take, and the peak is that of the largest. The
+last column is the processor time of a size over that of the size before it, beside how many times the rows grew: linear
+time keeps it at or below that, on a busy machine too.
 """
 
 from __future__ import annotations
@@ -34,7 +36,16 @@ prompts: {sources: [{path: prompts.jsonl, answer_field: answer}], validation: VA
 teacher_responses: {shards: SHARDS}
 student_responses: {shards: SHARDS}
 """
-_STAGES = {"prompts": [], "votes": [], "reward_data": ["--reward", "learned"]}
+_REWARD = ("--reward", "learned")
+_STAGES: dict[str, tuple[str, ...]] = {
+    "prompts": (),
+    "ballots": (),
+    "votes": (),
+    "reward_examples": _REWARD,
+    "reward_data": _REWARD,
+}
+_BY_SHARD = ("ballots", "reward_examples")
+"""Stages with a task for each of several shards."""
 _WORDS = [f"{first}{second}" for first in "bdfgklmnprst" for second in ("aro", "eni", "ilu", "ota", "uma", "esk")]
 
 
@@ -57,17 +68,17 @@ def main() -> None:
         "sizes": sizes,
     }
     rows = []
-    for stage in _STAGES:
+    for stage in sizes[0]["stages"]:
         for place, size in enumerate(sizes):
             one, before = size["stages"][stage], sizes[place - 1] if place else None
             growth = "–"
             if before is not None:
-                times = one["seconds"] / before["stages"][stage]["seconds"]
+                times = one["cpu_seconds"] / before["stages"][stage]["cpu_seconds"]
                 growth = f"{times:.1f} for {size['prompts'] / before['prompts']:.1f} times the rows"
             count = size["prompts"] * (1 if stage == "prompts" else arguments.responses)
             shown = [f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}", f"{one['peak_mb']:,.0f}"]
             rows.append([stage, f"{count:,}", *shown, growth])
-    head = ["stage", "rows", "seconds", "CPU seconds", "peak, MB", "time"]
+    head = ["stage", "rows", "seconds", "CPU seconds", "peak, MB", "CPU time"]
     show(found, head, rows, as_json=arguments.json)
 
 
@@ -84,10 +95,20 @@ def measured(prompts: int, arguments: argparse.Namespace) -> dict[str, Any]:
         write_prompts(folder / "prompts.jsonl", prompts)
         stages = {}
         for stage, flags in _STAGES.items():
-            if stage == "votes":
+            if stage in _BY_SHARD and arguments.shards == 1:
+                continue  # a single shard is read by the stage after
+            tasks = [("--shard", str(shard)) for shard in range(arguments.shards)] if stage in _BY_SHARD else [()]
+            parts = [timed([sys.executable, "-m", "retort", "stage", stage, *flags, *task], folder) for task in tasks]
+            stages[stage] = {
+                "seconds": sum(part["seconds"] for part in parts),
+                "cpu_seconds": sum(part["cpu_seconds"] for part in parts),
+                "peak_mb": max(part["peak_mb"] for part in parts),
+            }
+            seen = " ".join(f"{key}={value:.1f}" for key, value in stages[stage].items())
+            print(f"{prompts} prompts, {stage}: {seen}", file=sys.stderr, flush=True)
+            if stage == "prompts":
                 for model, count in (("teacher", arguments.responses), ("sft", arguments.student_responses)):
                     write_shards(folder, model, count, arguments.shards)
-            stages[stage] = timed([sys.executable, "-m", "retort", "stage", stage, *flags], folder)
         return {"prompts": prompts, "stages": stages}
 
 

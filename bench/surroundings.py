@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
+
+from retort.run import surroundings as library
 
 
 def surroundings(*packages: str) -> dict[str, Any]:
-    """Commit, processor, cores, memory, and the versions of Python and `packages`."""
+    """Commit, processor, cores, memory, load, and the versions of Python and `packages`."""
     return {
-        "commit": _commit(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "commit": library.commit() or "unknown",
         "load_before": round(os.getloadavg()[0], 1),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        **library.surroundings(*packages),
     }
 
 
@@ -38,18 +33,3 @@ def show(found: dict[str, Any], heads: Sequence[str], rows: Sequence[Sequence[st
         f"\ncommit {made['commit']}; {made['processor']}, {made['cores']} cores, {made['memory_gb']} GB, load before "
         f"{made['load_before']}; {versions}"
     )
-
-
-def _commit() -> str:
-    """Short commit, with a mark where tracked files differ from it."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

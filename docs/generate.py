@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import sys
 import types
@@ -19,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
-from retort import errors, plugins
+from retort import errors, interface, plugins
 from retort.config import RetortConfig
 from retort.config.models import EngineConfig
 from retort.config.training import RewardConfig
@@ -38,6 +39,7 @@ def pages() -> dict[str, str]:
         "tables.md": _NOTE + table_schemas(),
         "exit-codes.md": _NOTE + exit_codes(),
         "profiles.md": _NOTE + profiles(),
+        "python.md": _NOTE + python_interface(),
     }
 
 
@@ -63,6 +65,46 @@ def configuration() -> str:
             parts.append(_section(title.format(name, name), model))
             parts += [_section(f"`{place}`", inner) for place, inner in _models(model, f"{name}.")]
     return "\n".join(parts)
+
+
+def python_interface() -> str:
+    """Every name of the Python interface with its signature and words."""
+    parts = ["# Python interface\n\nWhat `import retort` offers; [how it is used](../guides/python.md).\n"]
+    for name in interface.__all__:
+        found = getattr(interface, name)
+        if inspect.isfunction(found):
+            parts.append(_documented(f"retort.{name}", found))
+            continue
+        parts.append(f"## `retort.{name}`\n\n{_text(found)}")
+        if dataclasses.is_dataclass(found):
+            rows = [f"| `{one.name}` | `{one.type}` |" for one in dataclasses.fields(found)]
+            parts.append("| Field | Type |\n|---|---|\n" + "\n".join(rows) + "\n")
+            continue
+        for key, member in vars(found).items():
+            if isinstance(member, property):
+                returns = inspect.signature(member.fget).return_annotation  # type: ignore[arg-type]
+                parts.append(f"### `{name}.{key}`: `{returns}`\n\n{_text(member)}")
+            elif inspect.isfunction(member) and not key.startswith("_"):
+                parts.append(_documented(f"{name}.{key}", member, "###"))
+    return "\n".join(parts)
+
+
+def _documented(name: str, function: Any, level: str = "##") -> str:
+    signature = str(inspect.signature(function)).replace("'", "").replace("(self, ", "(").replace("(self)", "()")
+    return f"{level} `{name}`\n\n```text\n{name}{signature}\n```\n\n{_text(function)}"
+
+
+def _text(found: Any) -> str:
+    """A docstring, its arguments and errors as a list."""
+    lines = []
+    for line in (inspect.getdoc(found) or "").splitlines():
+        if line in ("Args:", "Raises:"):
+            lines += [f"{'Arguments' if line == 'Args:' else 'Errors'}:", ""]
+        elif (inside := line.strip()) and line.startswith("    ") and not line.startswith("     "):
+            lines.append(f"- {inside}")
+        else:
+            lines.append(inside)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def profiles() -> str:
@@ -262,7 +304,7 @@ def exit_codes() -> str:
             code = "the stage's" if kind is errors.StageError else str(kind.exit_code)
             rows.append(_row(code, f"`{kind.__name__}`", _cell(_paragraph(kind.__doc__ or ""))))
     return (
-        "# Exit codes\n\nThey are stable. A scheduler may retry every failure but 64, 65 and 69: those are refused "
+        "# Exit codes\n\nThey are stable. A scheduler may retry every failure but 64, 65, 69 and 70: those are refused "
         "again however often they are tried. 75 means that another attempt resumes where this one stopped.\n\n"
         "| Code | Error | Meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )

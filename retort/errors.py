@@ -17,6 +17,9 @@ RETRY = 75
 """Exit code of failures that another attempt may mend (the value of BSD's EX_TEMPFAIL)."""
 
 
+INTERRUPTED = 130
+"""Exit code of what a person ended by Ctrl-C, as shells have it (128 and the number of SIGINT)."""
+
 _SECRET = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|ACCESS_KEY)", re.IGNORECASE)
 """Names of environment variables whose values are shown nowhere, unless they name a file."""
 _SHORTEST_SECRET = 8
@@ -98,13 +101,21 @@ class IntegrityError(RetortError):
     """Stored content is missing, or is not what was recorded; names its path, the stage that made it, the remedy."""
 
 
+class ResultError(RetortError):
+    """What was asked to be shown of a run's result (`--require-better`) is not: it is no better than its base, say."""
+
+    exit_code = 70
+
+
 class InterruptionError(RetortError):
-    """A stage was told to go (SIGTERM); what it had done is kept, and another attempt goes on from there."""
+    """A stage was told to go (SIGTERM; 130 for Ctrl-C); what it had done is kept, and another attempt goes on there."""
 
     exit_code = RETRY
 
-    def __init__(self) -> None:
-        super().__init__("was told to stop (SIGTERM). Run it again: it goes on from its last checkpoint.")
+    def __init__(self, signal: str = "SIGTERM") -> None:
+        self.exit_code = INTERRUPTED if signal == "SIGINT" else RETRY
+        words = "Ctrl-C" if signal == "SIGINT" else signal
+        super().__init__(f"was told to stop ({words}). Run it again: it goes on from what it had done.")
 
 
 class ClusterError(RetortError):
@@ -123,6 +134,27 @@ class MissingToolError(RetortError):
     """Something that this command needs is not installed on this machine."""
 
     exit_code = 69
+
+
+class CheckError(RetortError):
+    """What was to be run would be refused, stages later or at once; nothing was started. Carries a reason's code on."""
+
+    def __init__(self, message: str, exit_code: int):
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class StoppedError(RetortError):
+    """A run was ended by Ctrl-C; what it had done is kept, and the same command goes on from there."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, task: str | None, kept: str = ""):
+        self.task = task
+        where = f" in {task}" if task else ""
+        super().__init__(
+            f"stopped by Ctrl-C{where}. {kept or 'What was done is kept.'} The same command goes on from there."
+        )
 
 
 class StageError(RetortError):

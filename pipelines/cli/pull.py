@@ -13,4 +13,4 @@ def pull(run: options.Run, profile: options.Profile = "generic", host: options.H
 
     where = kubeflow(host, namespace=load_profile(profile).namespace)
     root = runs.pull(runs.find(where, run))
-    print(f"{root}\nretort report --workspace {root}")
+    print(f"{root}\nretort show {root.name}")

@@ -24,7 +24,9 @@ def submit(
     remote: options.Remote = None,
     changes: options.Changes = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
-    check: Annotated[bool, typer.Option(help="Ask Kubernetes first whether the run can succeed.")] = True,
+    check: Annotated[
+        bool, typer.Option(help="Look first for what would stop the run, here and in the cluster.")
+    ] = True,
     as_json: options.AsJson = False,
 ) -> None:
     """Check all that can be checked, then schedule the run, unless an equal one is under way or has ended well."""
@@ -33,12 +35,15 @@ def submit(
     from retort_pipelines.runs import submit as submitting
     from retort_pipelines.runs.client import kubeflow
 
+    from retort.cli.check import before_submit
     from retort.config import load_config
 
     loaded, placed = load_config(config, changes=changes or []), load_profile(profile)
     store = submitting.remote_of(remote, placed)
     name = name or submitting.name_of(config, loaded, placed)
     submitting.check_name(name)
+    if check:
+        before_submit(loaded, config)
     where = kubeflow(host, namespace=placed.namespace)
     submission = submitting.Submission(name, loaded, placed, store)
     made = submitting.submit(where, submission, check=check)

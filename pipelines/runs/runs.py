@@ -24,6 +24,7 @@ from retort.io.files import write_json
 from retort.pod.run_records import Failure, Records
 from retort.run import dvc_adapter, workspace
 from retort.run.known_stages import known_stages
+from retort.run.record import Record, write_record
 
 EVERY_S = 5.0
 """Seconds between two looks at a run that is followed."""
@@ -169,6 +170,12 @@ def pull(run: Any, *, home: Path = Path()) -> Path:
     dvc_adapter.fetch(root)
     for timing in records.timings():
         write_json(root / ".retort/timings" / f"{timing['task']}.json", timing)
+    submission, begun, ended = records.submission(), run.created_at, run.finished_at
+    if begun and ended:
+        times = (moment.isoformat(timespec="seconds") for moment in (begun, ended))
+        write_record(
+            root, Record(next(times), next(times), "succeeded", submission.get("who") or "", submission.get("commit"))
+        )
     if differs := dvc_adapter.status(root):
         raise StorageError(
             f"{root}: everything is fetched, but differs from what the run recorded: {', '.join(sorted(differs))}. "

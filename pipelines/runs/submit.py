@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -22,14 +23,20 @@ from retort_pipelines.runs.workflow_size import check_workflow
 
 from retort.config import RetortConfig
 from retort.config.base import unknown
-from retort.errors import ConfigError
+from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
+from retort.pod.run_records import Records
 from retort.run import dvc_adapter, mark, workspace
 from retort.run.embedded import is_embedded
+from retort.run.graph import Graph
 from retort.run.mark import Mark
+from retort.run.record import who
+from retort.run.surroundings import commit
 from retort.run.tasks import graph
 
 EXPERIMENT = "retort"
+_log = logging.getLogger(__name__)
+
 LONGEST_NAME = 63
 LONGEST_ARGUMENTS = 120_000
 """Characters. Linux takes 128 KiB for one argument; of a run with 140 kB no pod starts."""
@@ -119,12 +126,15 @@ def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) ->
         check: Ask the cluster first whether the run can succeed there.
 
     Raises:
-        ConfigError: a run of that name is another run, or this one is too large for a workflow.
+        ConfigError: a run of that name is another run, this one is too large for a workflow, or the profile has no
+            image with vLLM where one is needed.
         ClusterError: the run could not succeed; names what is missing.
         InputError, StorageError: a source file is missing, or the store refuses it.
     """
     check_name(submission.name)
-    workspace.check_sources(submission.config, graph(submission.config, submission.home), submission.home)
+    made = graph(submission.config, submission.home)
+    check_images(made, submission.profile)
+    workspace.check_sources(submission.config, made, submission.home)
     if check:
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
@@ -132,6 +142,20 @@ def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) ->
     if (found := names.equal(kubeflow, submission.name, given)) is not None:
         return Submitted(str(found.run_id), False, str(found.state))
     return start(kubeflow, submission, given)
+
+
+def check_images(made: Graph, profile: Profile) -> None:
+    """Refuse a run whose models vLLM answers for where the profile has no image with vLLM.
+
+    Raises:
+        ConfigError: names the groups of tasks.
+    """
+    asked = dict.fromkeys(task.group for task in made if task.image == "generate")
+    if asked and profile.images.generate is None:
+        raise ConfigError(
+            f"{', '.join(asked)}: vLLM answers there, and the profile names no image that has it. Set images.generate "
+            "in the profile (`make images` builds one), or the engine's type to transformers or auto."
+        )
 
 
 def prepare(submission: Submission) -> dict[str, str]:
@@ -182,9 +206,18 @@ def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> 
     check_workflow(submission.config, file)
     before = names.named(kubeflow, submission.name)
     run_id = _create(kubeflow, submission, given, file, known={run.run_id for run in before})
+    _keep_submission(submission.remote, run_id)
     left = names.settled(kubeflow.patient(), run_id, submission.name, given)
     ended = names.state_of(kubeflow.patient(), before[0]) if before else ""
     return Submitted(left, left == run_id, "PENDING", ended)
+
+
+def _keep_submission(remote: str, run_id: str) -> None:
+    """Say in the store who submitted a run, from which commit; the run is under way whether that can be kept or not."""
+    try:
+        Records.of(remote, run_id).keep_submission(who(), commit())
+    except StorageError as error:
+        _log.warning("Who submitted the run is not recorded: %s", error)
 
 
 def _create(

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from retort import __version__
-from retort.errors import RetortError
+from retort.errors import INTERRUPTED, InterruptionError, RetortError
+from retort.io.terminal import level
 
 app = typer.Typer(
     name="retort",
@@ -21,9 +22,13 @@ app = typer.Typer(
 )
 
 _HERE = (
+    "init",
+    "check",
     "run",
     "stage",
-    "report",
+    "show",
+    "runs",
+    "diff",
     "score",
     "vote",
     "judge",
@@ -32,6 +37,11 @@ _HERE = (
     "graph",
     "doctor",
     "verify",
+    "export",
+    "serve",
+    "chat",
+    "deploy",
+    "register",
     "promote",
     "champion",
 )
@@ -72,5 +82,7 @@ def main() -> None:
     try:
         app()
     except RetortError as error:
+        if isinstance(error, InterruptionError) and error.exit_code == INTERRUPTED and level() != "verbose":
+            sys.exit(error.exit_code)  # `retort run`, which started this, says what is kept
         print(f"retort: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -52,7 +52,10 @@ def stage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Run one task of a stage in a workspace and print its metrics."""
+    from retort.io import terminal
     from retort.modeling import preemption
+    from retort.run.figures import figure
+    from retort.run.paths import Paths
     from retort.run.stage import read_task, run_stage
 
     options = {"student": student, "shard": shard, "reward": reward, "model": model, "benchmark": benchmark}
@@ -62,11 +65,11 @@ def stage(
         if task.stage.trains:
             launch(processes)
     preemption.listen()
-    metrics = run_stage(name, given, workspace)
+    with terminal.aside(Paths(workspace).log("-".join([name, *given.values()]))):
+        metrics = run_stage(name, given, workspace)
     if not is_rank_zero():
         return
     if as_json:
         print(json.dumps(metrics, sort_keys=True))
-    else:
-        for key, value in metrics.items():
-            print(f"{key}: {value}")
+    elif terminal.level() == "verbose":
+        print("\n".join(f"{key}: {shown}" for key, value in metrics.items() if (shown := figure(value)) is not None))

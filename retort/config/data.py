@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,8 +35,9 @@ class SourceConfig(Strict):
     """Field that holds the gold answer, where one is known: used for metrics alone."""
     id_field: str | None = None
     """Field that holds a unique id; without one the id is made from the prompt's text."""
-    use: Literal["split", "train", "validation", "test"] = "split"
-    """Put all rows into one split, or divide them among the three."""
+    use: Literal["split", "train", "validation", "test", "unlabelled"] = "split"
+    """Put all rows to one use, or divide them among train, validation and test. The teacher never answers `unlabelled`
+    ones; RL methods train on them beside the others."""
 
     @model_validator(mode="after")
     def _a_template_stands_for_the_field(self) -> SourceConfig:
@@ -97,6 +98,9 @@ class PromptsConfig(Strict):
     """Prompts held out for `heldout` evaluation; never answered by the teacher during training."""
     limit: int | None = Field(None, ge=1)
     """Use only this many training prompts."""
+    unlabelled: int | None = Field(None, ge=1)
+    """Prompts that the teacher never answers and RL methods train on beside the others: those of sources with that use,
+    then training prompts beyond `limit`; left out: all of those sources, and none beyond `limit`."""
     near_duplicate_threshold: float = Field(0.85, gt=0, le=1)
     """Jaccard similarity of word 5-gram sets above which the later of two prompts is dropped; 1 turns it off."""
     decontaminate: list[str] = []
@@ -110,6 +114,26 @@ class PromptsConfig(Strict):
     benchmark are made from one template on purpose."""
     contaminated: Literal["drop", "report"] = "drop"
     """Drop contaminated training prompts, or keep them and say so (to study a benchmark's own questions)."""
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether there are prompts that the teacher never answers."""
+        return self.unlabelled is not None or any(source.use == "unlabelled" for source in self.sources)
+
+    @model_validator(mode="after")
+    def _the_teacher_answers_some(self) -> PromptsConfig:
+        uses = {source.use for source in self.sources}
+        if not uses & {"split", "train"}:
+            raise ValueError(
+                f"sources: all are for {' and '.join(sorted(uses))}, so the teacher would answer no training prompt, "
+                "and nothing could be learned from it; give one source use: train, or leave its use out"
+            )
+        if self.unlabelled is not None and "unlabelled" not in uses and self.limit is None:
+            raise ValueError(
+                "unlabelled: takes training prompts beyond limit, but no limit is set, so the teacher answers all; set "
+                "limit to how many it may answer, or give a source use: unlabelled"
+            )
+        return self
 
 
 class SamplingConfig(Strict):
@@ -170,10 +194,11 @@ class VotesConfig(Strict):
 class RewardDataConfig(Strict):
     """Pointwise labelled examples for the reward model."""
 
-    max_per_prompt: int = Field(16, ge=1)
-    """Examples kept of each prompt and source, so that no prompt outweighs the others."""
-    balance: bool = True
-    """Drop examples of the more frequent label in the training table until both are equally frequent."""
+    max_per_prompt: int | None = Field(None, ge=1)
+    """Examples kept of each prompt and source; all when left out. Less data makes a worse reward model."""
+    balance: bool = False
+    """Drop examples of the more frequent label in the training table until both are equally frequent, instead of
+    weighing the classes (`reward.class_weight`), which throws nothing away."""
 
 
 class EvaluateConfig(Strict):
@@ -189,10 +214,32 @@ class EvaluateConfig(Strict):
     """Sequences generated at once."""
 
 
+class ReportAlarmsConfig(Strict):
+    """Shares beyond which the report raises an alarm, and `--require-better` fails."""
+
+    identical: float = Field(0.5, ge=0, le=1)
+    """Most prompts whose samples at a temperature above 0 are all the same."""
+    coverage: float = Field(0.5, ge=0, le=1)
+    """Fewest prompts with a pseudo-label."""
+    cut_off: float = Field(0.2, ge=0, le=1)
+    """Most responses that were cut off: of the teacher, and of the result on the first benchmark."""
+    unread: float = Field(0.2, ge=0, le=1)
+    """Most of the same responses from which no answer could be read."""
+
+
 class ReportConfig(Strict):
     """The report."""
 
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"currency"})
+
     title: str = "Distillation report"
     """Heading of the page."""
+    license: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.\-]*$")
+    """Licence of the student as the hub spells it: `apache-2.0`, `llama3.2`, `other`; left out, that of the base's
+    folder."""
+    currency: str = "USD"
+    """What `prompt_cost` and `response_cost` of engines are in."""
     samples: int = Field(6, ge=0)
-    """Prompts shown with the responses of the result and of what it started from."""
+    """Prompts shown with the responses of the result, of what it started from, of the teacher and of the base."""
+    alarms: ReportAlarmsConfig = ReportAlarmsConfig()
+    """When samples, labels and answers are suspicious."""

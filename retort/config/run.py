@@ -22,7 +22,7 @@ from retort.config.earlier import translated
 from retort.config.entries import STAGES, check_acyclic, check_known, check_names, check_once, check_overrides, needs_of
 from retort.config.judge import JudgeConfig
 from retort.config.models import ModelConfig
-from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig
+from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig, method_words
 from retort.config.training import RewardConfig
 from retort.errors import ConfigError
 
@@ -113,7 +113,9 @@ class RetortConfig(Strict):
         for name in self.students:
             self._check_student(name)
         read = {name: self._check_reward(name) for name in self.rewards}
-        check_acyclic(needs_of(self.students, read, {name: self.reward_of(name) for name in self.students}))
+        rewarded = {name: self.reward_of(name) for name in self.students}
+        loaded = {name: self.method(name).models(self.settings(name)) for name in self.students}
+        check_acyclic(needs_of(self.students, read, rewarded, loaded))
         self._check_outcome()
         return self
 
@@ -124,6 +126,16 @@ class RetortConfig(Strict):
         asked = any(self.reward_type(name).judge for name in self.rewards)
         if self.answer != "open" and self.judge is not None and not asked:
             raise ValueError(f"judge: answers of kind {self.answer} are voted on; leave it out, or set answer: open")
+        return self
+
+    @model_validator(mode="after")
+    def _someone_trains_on_unlabelled_prompts(self) -> RetortConfig:
+        if self.prompts.has_unlabelled and not any(map(self.trains_on_unlabelled, self.students)):
+            raise ValueError(
+                "prompts: some are unlabelled, but no student trains on them: that takes a method like ppo and a "
+                "reward that needs no label of each prompt (type: model, say); leave out prompts.unlabelled and "
+                "sources with use: unlabelled, or add such a student"
+            )
         return self
 
     @model_validator(mode="after")
@@ -180,9 +192,19 @@ class RetortConfig(Strict):
             if entry.reward is not None:
                 check_known(f"{place}.reward", entry.reward, self.rewards, "reward")
         check_overrides(place, entry.overrides, method.config.model_fields, _keys(StudentConfig))
-        if entry.overrides:
-            section = getattr(self, method.name)
-            _checked(method.config, {**section.model_dump(), **entry.overrides}, place)
+        section = getattr(self, method.name)
+        settings = _checked(method.config, {**section.model_dump(), **entry.overrides}, place)
+        for model in method.models(settings):
+            check_known(place, model, [*self.models, *self.students], "model or student")
+            self._check_weights(place, model)
+
+    def _check_weights(self, place: str, name: str) -> None:
+        """A model or student has its weights here."""
+        if name in self.models and not self.models[name].engine.WEIGHTS:
+            raise ValueError(
+                f"{place}: asks for the weights of {name}, which is behind the engine {self.models[name].engine.type}; "
+                "name a model with a source, or a student"
+            )
 
     def _check_reward(self, name: str) -> dict[str, list[str]]:
         """What a reward reads of models and students, by key."""
@@ -201,11 +223,8 @@ class RetortConfig(Strict):
             known = [TEACHER, *self.students] if key == "responses" else [*self.models, *self.students]
             for one in names:
                 check_known(f"{place}.{key}", one, known, "student" if key == "responses" else "model or student")
-                if key != "responses" and one in self.models and not self.models[one].engine.WEIGHTS:
-                    raise ValueError(
-                        f"{place}.{key}: asks for the weights of {one}, which is behind the engine "
-                        f"{self.models[one].engine.type}; name a model with a source, or a student"
-                    )
+                if key != "responses":
+                    self._check_weights(f"{place}.{key}", one)
         return read
 
     def _check_outcome(self) -> None:
@@ -266,12 +285,37 @@ class RetortConfig(Strict):
         below = (getattr(self, "reward", None) or RewardConfig()).model_dump() if kind.config is RewardConfig else {}
         return kind.config.model_validate({**below, **entry.overrides})
 
+    def reward_parts(self, name: str) -> int:
+        """Parts of the prompts whose responses are labelled for a learned reward by tasks of their own; 1: by none.
+
+        As many as the shards of the teacher, or of the students where the reward reads no responses of the teacher's.
+        A judge labels all in one task.
+        """
+        if self.answer == "open":
+            return 1
+        read = self.reward_settings(name).responses
+        section = self.teacher_responses if TEACHER in read else self.student_responses
+        return len(section.shards)
+
     def reward_of(self, student: str) -> str | None:
         """Reward that a student is trained against; None where its method takes none."""
         if not self.method(student).rewarded:
             return None
         named = self.students[student].reward
         return named if named is not None else next(iter(self.rewards))
+
+    def trains_on_unlabelled(self, student: str) -> bool:
+        """Whether a student trains on prompts that the teacher never answers too.
+
+        Its method must read them, and its reward must not need a label of each prompt, as the vote does.
+        """
+        reward = self.reward_of(student)
+        labels = reward is not None and self.reward_type(reward).votes
+        return (
+            self.prompts.has_unlabelled
+            and "unlabelled" in self.method(student).reads_under(self.settings(student))
+            and not labels
+        )
 
     def engine(self, model: str) -> Any:
         """Engine settings of a model or student."""
@@ -290,7 +334,8 @@ class RetortConfig(Strict):
 
     def learned_rewards(self) -> list[str]:
         """Rewards that the run trains."""
-        return [name for name in self.rewards if self.reward_type(name).trained]
+        # A task that is told of none has no such section.
+        return [name for name in getattr(self, "rewards", {}) if self.reward_type(name).trained]
 
     def final_student(self) -> str:
         """The student that the run hands over, unless a gate stops it."""
@@ -314,7 +359,7 @@ class RetortConfig(Strict):
             return [pair for pair in self.compare if evaluated.issuperset(pair)]
         final = self.final_student()
         rest = [name for name in self.students if name != final]
-        pairs = [(final, self.students[final].from_), (final, TEACHER), (final, self.base_of(final))]
+        pairs = [(final, self.base_of(final)), (final, self.students[final].from_), (final, TEACHER)]
         pairs += [(final, name) for name in rest if self.students[name].compute_of is not None]
         for name in rest:
             pairs += [(name, TEACHER), (name, self.base_of(name))]
@@ -324,7 +369,7 @@ class RetortConfig(Strict):
         """What tables call a model or student."""
         if name in self.students:
             entry = self.students[name]
-            shown = name.upper() if name == self.method(name).name else name.replace("_", " ")
+            shown = method_words(name) if name == self.method(name).name else name.replace("_", " ")
             return entry.label or f"{shown} student"
         return {"teacher": "Teacher", "base": "Base student"}.get(name, name.replace("_", " "))
 

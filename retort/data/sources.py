@@ -24,7 +24,7 @@ from retort.text.gold import gold_answer
 if TYPE_CHECKING:
     from jinja2 import Template
 
-Use = Literal["split", "train", "validation", "test"]
+Use = Literal["split", "train", "validation", "test", "unlabelled"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """Make the demonstration's assets again: `python -m retort.demo.make FOLDER`.
 
-Writes `prompts.jsonl`, and the folders `teacher` and `base` with a tokenizer trained on the problems' text and
-Llama-architecture models trained from random weights on freshly drawn problems with correct solutions. Both are stopped
-before the end of their schedules: the teacher where it is right on about five problems in six, so that its samples slip
-often enough for a vote to correct, the base student earlier still.
+Writes `prompts.jsonl` and `unlabelled.jsonl.gz`, and the folders `teacher` and `base` with a tokenizer trained on the
+problems' text and Llama-architecture models trained from random weights on freshly drawn problems with correct
+solutions. Both are stopped before the end of their schedules: the teacher where it is right on about five problems in
+six, so that its samples slip often enough for a vote to correct, the base student earlier still.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retort.demo.task import draw_problem, write_solution
-from retort.io.files import write_json, write_text
+from retort.io.files import atomic_path, write_json, write_text
 from retort.io.progress import Progress
 from retort.modeling.loading import save_model
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from retort.modeling.batch import TokenBatch
 
 PROMPTS = 6000
-"""Problems in prompts.jsonl: 3,000 to train on, 600 for validation, the rest to test on."""
+"""Problems in prompts.jsonl, with their answers: those that the teacher answers, and those to test on."""
+
+UNLABELLED = 19_000
+"""Problems in unlabelled.jsonl.gz, which the teacher never answers; they are without answers there too."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
@@ -66,13 +70,22 @@ def main(folder: Path) -> None:
 
     torch.set_num_threads(1)  # sums over threads round differently, and 1,000 steps make that visible
     losses = {}
-    write_text(folder / "prompts.jsonl", "".join(json.dumps(row) + "\n" for row in prompts()))
+    write_prompts(folder)
     tokenizer = train_tokenizer()
     for name, recipe in (("teacher", TEACHER), ("base", BASE)):
         model, course = train(tokenizer, recipe, name)
         save_model(model, tokenizer, folder / name)
         losses[name] = course[:FIRST_LOSSES]
     write_json(folder / "losses.json", losses)
+
+
+def write_prompts(folder: Path) -> None:
+    """Write both files of problems; no two are the same."""
+    drawn = list(prompts(PROMPTS + UNLABELLED))
+    write_text(folder / "prompts.jsonl", "".join(json.dumps(row) + "\n" for row in drawn[:PROMPTS]))
+    bare = "".join(json.dumps({"question": row["question"]}) + "\n" for row in drawn[PROMPTS:])
+    with atomic_path(folder / "unlabelled.jsonl.gz") as file:
+        file.write_bytes(gzip.compress(bare.encode(), compresslevel=9, mtime=0))
 
 
 def prompts(count: int = PROMPTS, seed: int = 0) -> Iterator[dict[str, str]]:

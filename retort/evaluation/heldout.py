@@ -37,7 +37,7 @@ def evaluate_heldout(
         InputError: no prompt has a gold answer.
         EngineError: the engine failed after its own retries; what was answered before is in the log.
     """
-    questions = _questions(prompts, kind)[: benchmark.limit]
+    questions = with_gold(tables.read_table(prompts, tables.PROMPTS), kind, file=prompts)[: benchmark.limit]
     # A seed for each item, the same for every model and run: two models differ by their weights alone.
     requests = [
         Request(
@@ -76,21 +76,30 @@ def evaluate_heldout(
     return rows
 
 
-def _questions(path: Path, kind: AnswerType) -> tables.Rows:
-    rows = tables.read_table(path, tables.PROMPTS)
+def with_gold(rows: tables.Rows, kind: AnswerType, *, file: Path | str) -> tables.Rows:
+    """The prompts of the test split that can be scored: their gold answer is known and of the run's kind.
+
+    Args:
+        rows: Rows of `retort.io.tables.PROMPTS`.
+        kind: Kind of answer of this run's prompts.
+        file: Where they stand, for messages.
+
+    Raises:
+        InputError: there is none.
+    """
     known = [row for row in rows if row["answer"] is not None]
     if not known:
         problem = f"none of the {len(rows)} held-out prompts has a gold answer" if rows else "there are no prompts"
         remedy = "Set prompts.test and a source's answer_field, or evaluate on another benchmark than `heldout`"
-        raise InputError(problem, file=path, field="answer", remedy=remedy)
+        raise InputError(problem, file=file, field="answer", remedy=remedy)
     readable = [row for row in known if readable_gold(row["answer"], kind)]
     if len(readable) < len(known):
         first = next(row for row in known if row not in readable)
         _log.warning(
             "%s: %d of %d gold answers are no %s, so their prompts are not asked; the first is %.80r",
-            path, len(known) - len(readable), len(known), kind, first["answer"],
+            file, len(known) - len(readable), len(known), kind, first["answer"],
         )  # fmt: skip
     if not readable:
         remedy = f"Correct the gold answers, or set `answer`, which is {kind}"
-        raise InputError(f"none of the {len(known)} gold answers is a {kind}", file=path, field="answer", remedy=remedy)
+        raise InputError(f"none of the {len(known)} gold answers is a {kind}", file=file, field="answer", remedy=remedy)
     return readable

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
 
+from retort.io import terminal
 from retort.io.rank import is_rank_zero
 
 _LINE_SECONDS = 5.0
+_REDRAW_SECONDS = 0.1
 
 
 class Progress:
@@ -21,19 +22,29 @@ class Progress:
         self.words, self.total, self.unit, self.done, self._first = words, total, unit, done, done
         self._started = self._last_line = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty() and is_rank_zero():
-            self._bar = tqdm(total=total, initial=done, desc=words, unit=unit, file=sys.stderr)
+        level, screen = terminal.level(), terminal.screen()
+        self._shown = is_rank_zero() and level != "quiet"
+        self._last_line_always = level == "verbose"
+        if self._shown and screen.isatty():
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                desc=words,
+                unit=unit,
+                file=screen,
+                leave=level == "verbose",
+                mininterval=_REDRAW_SECONDS,
+                dynamic_ncols=True,
+            )
 
     def update(self, count: int = 1, **figures: float) -> None:
         """Count `count` more units as done; `figures` are shown beside the rate."""
         self.done += count
         shown = {name: f"{value:.4g}" for name, value in figures.items()}
         if self._bar is not None:
+            self._bar.set_postfix(shown, refresh=False)  # shown by the next redraw, of which there are few
             self._bar.update(count)
-            self._bar.set_postfix(shown)
-        elif is_rank_zero() and (
-            (now := time.monotonic()) - self._last_line >= _LINE_SECONDS or self.done >= self.total
-        ):
+        elif self._shown and self._due(now := time.monotonic()):
             self._last_line = now
             rate = (self.done - self._first) / max(now - self._started, 1e-9)
             left = (self.total - self.done) / rate if rate else float("nan")
@@ -41,8 +52,14 @@ class Progress:
             print(
                 f"{self.words}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
                 f"{left:.0f} s left{tail}",
-                file=sys.stderr,
+                file=terminal.screen(),
             )
+
+    def _due(self, now: float) -> bool:
+        """Whether a log gets a line; the last one where there were others, or where everything is shown."""
+        if self.done >= self.total:
+            return self._last_line_always or self._last_line > self._started
+        return now - self._last_line >= _LINE_SECONDS
 
     def __enter__(self) -> Self:
         return self

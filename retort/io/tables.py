@@ -5,7 +5,8 @@ Rows keep their order, and the same rows give the same bytes: DVC names tables b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,19 @@ RESPONSES = pa.schema(
 )
 """`teacher_responses` and `student_responses` write one table per shard."""
 
+BALLOTS = pa.schema(
+    [
+        _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("model", pa.string(), "Name of the model that answered"),
+        _field("temperature", pa.float32(), "Sampling temperature; -1 not known"),
+        _field(
+            "answer", pa.string(), "As it was read; null where none was, or the response is not whole", nullable=True
+        ),
+        _field("mean_logprob", pa.float32(), "Mean log-probability, where votes are weighed by it", nullable=True),
+    ]
+)
+"""`ballots` writes one table per shard of the teacher's responses, where there are several: one row a response."""
+
 VOTES = pa.schema(
     [
         _field("prompt_id", pa.string(), "Prompt that was voted on"),
@@ -116,11 +130,13 @@ REWARD_EXAMPLES = pa.schema(
         _field("correct", pa.bool_(), "Whether its answer equals the gold answer, where known", nullable=True),
     ]
 )
-"""`reward_data` writes one table for training and one for validation; no prompt is in both."""
+"""`reward_data` writes one table for training and one for validation; no prompt is in both. `reward_examples` writes
+such tables for one part of the prompts."""
 
 REWARD_PREDICTIONS = pa.schema(
     [
         _field("prompt_id", pa.string(), "Prompt that was answered"),
+        _field("response", pa.string(), "The response that is judged"),
         _field("source", pa.string(), "Who answered: teacher or student"),
         _field("label", pa.int8(), "1 when the response's answer equals the pseudo-label, else 0"),
         _field("correct", pa.bool_(), "Whether its answer equals the gold answer, where known", nullable=True),
@@ -151,6 +167,10 @@ RESULTS = pa.schema(
 """`evaluate` writes one table per model and benchmark."""
 
 
+CHUNK = 1 << 16
+"""Rows that are written, and read again, at once."""
+
+
 def write_table(path: Path, rows: Rows, schema: pa.Schema) -> None:
     """Write `rows` to `path` as Parquet, atomically.
 
@@ -158,6 +178,23 @@ def write_table(path: Path, rows: Rows, schema: pa.Schema) -> None:
         ValueError: a row does not fit the schema, which is a mistake in the stage that made it.
         StorageError: the file could not be written.
     """
+    write_rows(path, rows, schema)
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    """`write_table` for rows that need not be in memory at once: the same rows give the same bytes.
+
+    Raises:
+        ValueError: a row does not fit the schema.
+        StorageError: the file could not be written.
+    """
+    source = iter(rows)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while chunk := list(islice(source, CHUNK)):
+            writer.write_table(_as_table(path, chunk, schema))
+
+
+def _as_table(path: Path, rows: Rows, schema: pa.Schema) -> pa.Table:
     try:
         table = pa.Table.from_pylist(rows, schema=schema)
         for field in schema:
@@ -165,8 +202,7 @@ def write_table(path: Path, rows: Rows, schema: pa.Schema) -> None:
                 raise ValueError(f"null in required field {field.name!r}")
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
         raise ValueError(f"{path}: rows do not fit the schema: {error}") from error
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    return table
 
 
 def read_table(path: Path, schema: pa.Schema, *, columns: Sequence[str] | None = None) -> Rows:
@@ -204,6 +240,18 @@ def read_columns(
             yield batch.to_pydict()
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"cannot be read ({error})", file=path, row=row + 1, remedy=_REMEDY) from error
+
+
+def read_rows(path: Path, schema: pa.Schema, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Read a table row by row, so that a large one need not fit in memory.
+
+    Raises:
+        InputError: as for `read_columns`.
+    """
+    names = list(columns) if columns else schema.names
+    for batch in read_columns(path, schema, columns=names):
+        for values in zip(*(batch[name] for name in names), strict=True):
+            yield dict(zip(names, values, strict=True))
 
 
 _REMEDY = "Run the stage that writes it again (`retort run` does so when needed)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import shutil
@@ -9,9 +10,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from retort.errors import TrainingError
+from retort.errors import ConfigError, TrainingError
 from retort.io.files import explain_writes
 from retort.io.rank import is_rank_zero
+
+_TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
+"""Packages of each tracker, of which one is enough."""
+
+
+def missing_tracker(name: str) -> str:
+    """What is to be done where a tracker's package is not installed; empty where it is.
+
+    accelerate drops a tracker that is not installed, and nothing would ever arrive there.
+    """
+    packages = _TRACKERS.get(name, (name,))
+    if any(importlib.util.find_spec(package) for package in packages):
+        return ""
+    return f"{name} is not installed, so no curve would reach it: `pip install {packages[0]}`, or set tracker: none."
 
 
 class Curves:
@@ -25,6 +40,9 @@ class Curves:
         state: Resume state of the stage.
         resume_step: Last step whose rows count; later ones belong to work that is done again.
         tracker: One of accelerate's trackers, or `none`.
+
+    Raises:
+        ConfigError: the tracker is not installed.
     """
 
     def __init__(self, folder: Path, state: Path, *, resume_step: int = 0, tracker: str = "none"):
@@ -39,6 +57,8 @@ class Curves:
         self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
         self._rows = state / "curves.jsonl"
         if tracker != "none":
+            if words := missing_tracker(tracker):
+                raise ConfigError(f"tracker: {words}")
             from accelerate import Accelerator
 
             self._accelerator = Accelerator(log_with=tracker, project_dir=str(state.parent.parent / "trackers"))

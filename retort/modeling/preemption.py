@@ -1,4 +1,4 @@
-"""Going when told to (SIGTERM): a node is drained, a pod preempted, a run cancelled.
+"""Going when told to: a node is drained, a pod preempted, a run cancelled (SIGTERM); a person presses Ctrl-C (SIGINT).
 
 A stage ends at once with the exit code for "try again", and nothing half-written stays. A training loop is let finish
 its step first and write a checkpoint, so that the next attempt loses no step.
@@ -15,19 +15,24 @@ from retort.errors import InterruptionError
 from retort.modeling.process_group import team
 
 _asked = False
+_signal = "SIGTERM"
+"""Which signal asked."""
 _deferring = 0
 
 
 def listen() -> None:
-    """From here on SIGTERM ends this process's stage by an InterruptionError."""
+    """From here on SIGTERM and Ctrl-C end this process's stage by an InterruptionError."""
     signal.signal(signal.SIGTERM, _hear)
+    signal.signal(signal.SIGINT, _hear)
 
 
-def _hear(_number: int, _frame: FrameType | None) -> None:
-    global _asked
+def _hear(number: int, _frame: FrameType | None) -> None:
+    global _asked, _signal  # noqa: PLW0603
     first, _asked = not _asked, True
+    if first:
+        _signal = signal.Signals(number).name
     if first and not _deferring:  # a second one must not cut the tidying-up short
-        raise InterruptionError
+        raise InterruptionError(_signal)
 
 
 @contextlib.contextmanager
@@ -55,7 +60,7 @@ def check() -> None:
         InterruptionError: it has.
     """
     if asked():
-        raise InterruptionError
+        raise InterruptionError(_signal)
 
 
 @contextlib.contextmanager

@@ -57,4 +57,6 @@ def _kept(on: Setting, config: RewardConfig) -> int:
     stages = [
         on.config.teacher_responses if name == TEACHER else on.config.student_responses for name in config.responses
     ]
-    return sum(min(on.config.reward_data.max_per_prompt, len(one.temperatures) * one.samples) for one in stages)
+    each = [len(one.temperatures) * one.samples for one in stages]
+    most = on.config.reward_data.max_per_prompt
+    return sum(each if most is None else (min(most, count) for count in each))

@@ -83,6 +83,15 @@ class Records:
             )
         return lock
 
+    def keep_submission(self, who: str, commit: str | None) -> None:
+        """Keep who submitted the run, from which commit."""
+        self.objects.write_json("submitted.json", {"who": who, "commit": commit})
+
+    def submission(self) -> dict[str, Any]:
+        """Who submitted the run (`who`), from which `commit`; empty where nobody said."""
+        found = self.objects.read_json("submitted.json")
+        return found if isinstance(found, dict) else {}
+
     def keep_failure(self, failure: Failure) -> None:
         """Keep a failure; the attempts of a task are apart by pod."""
         self.objects.write_json(f"failures/{failure.task}/{failure.pod or 'local'}.json", asdict(failure))

@@ -14,6 +14,9 @@ from html import escape
 WIDTH, HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 22, 12, 40
 _MOST_POINTS = 160
+_LETTER = 6.4
+"""Width of a letter of the numbers beside an interval chart, at most."""
+_COLOURS = 5
 
 Format = Callable[[float], str]
 Point = tuple[float, float]
@@ -102,7 +105,7 @@ def line_chart(
     x_axis, y_axis = _x_axis(min(xs), max(xs)), _y_axis(y_ticks[0], y_ticks[-1])
     parts = [_grid_y(y_ticks, y_axis, y_format), _ticks_x(ticks(min(xs), max(xs), 5), x_axis, x_format, x_label)]
     if x_mark:
-        parts.append(_vertical(x_axis(x_mark[0]), x_mark[1]))
+        parts.append(_vertical(x_axis(x_mark[0])))
     for item in drawn:
         places = [(x_axis(x), y_axis(y)) for x, y in item.points]
         parts += [
@@ -118,7 +121,49 @@ def line_chart(
                 f"<title>{escape(f'{item.name}: {y_format(value)} at {x_format(at)}')}</title></circle>"
                 for (x, y), (at, value) in zip(places, item.points, strict=True)
             ]
+    if x_mark:  # over the curves
+        parts.append(_beside(x_axis(x_mark[0]), x_mark[1]))
     return _svg(label, parts)
+
+
+def cost_chart(
+    points: Sequence[tuple[str, float, float, Point]], *, label: str, x_label: str, x_format: Format = plain
+) -> str:
+    """Accuracy against cost: a named dot with its interval for each (name, cost, accuracy, interval).
+
+    Costs lie on a logarithmic scale; what cost nothing stands at its left end, apart.
+    """
+    paid = [cost for _, cost, _, _ in points if cost > 0]
+    if not paid:
+        return ""
+    low = math.log10(min(paid))
+    high = max(math.log10(max(paid)), low + 0.5)
+    free = low - 0.15 * (high - low)
+    x_axis = _x_axis(free - 0.05 * (high - low), high + 0.05 * (high - low))
+    y_ticks = ticks(min(ends[0] for *_, ends in points), max(ends[1] for *_, ends in points))
+    y_axis = _y_axis(y_ticks[0], y_ticks[-1])
+    parts = [_grid_y(y_ticks, y_axis, percent)]
+    parts += [_text(x_axis(at), HEIGHT - _BOTTOM + 16, words, "middle") for at, words in _powers(low, high, x_format)]
+    if any(cost <= 0 for _, cost, _, _ in points):
+        parts.append(_text(x_axis(free), HEIGHT - _BOTTOM + 16, "0", "middle"))
+    parts.append(_text((x_axis.start + x_axis.end) / 2, HEIGHT - 6, x_label, "middle"))
+    for number, (name, cost, value, (lower, upper)) in enumerate(points):
+        colour = number % _COLOURS + 1
+        x, y = x_axis(math.log10(cost) if cost > 0 else free), y_axis(value)
+        right = x > WIDTH * 0.6
+        parts.append(_whisker(x, y_axis(lower), y_axis(upper), colour))
+        parts.append(
+            f'<circle class="dot f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
+            f"<title>{escape(f'{name}: {percent(value)} at {x_format(cost)}')}</title></circle>"
+        )
+        parts.append(_text(x - 7 if right else x + 7, y + 4, name, "end" if right else "start", "name"))
+    return _svg(label, parts)
+
+
+def _powers(low: float, high: float, form: Format) -> list[tuple[float, str]]:
+    """Places and words of whole powers of ten between two logarithms; the ends where there is none."""
+    whole = [float(power) for power in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
+    return [(power, form(10.0**power)) for power in whole or [low, high]]
 
 
 def histogram(series: Sequence[Series], *, label: str, x_label: str, width: float, x_format: Format = plain) -> str:
@@ -203,7 +248,8 @@ def interval_chart(rows: Sequence[Interval], *, label: str, x_format: Format, ze
     """Estimates with their intervals, one a row; `zero` draws the line that an interval must clear."""
     if not rows:
         return ""
-    row_height, top, name_width, words_width = 30, 10, 130, 134
+    row_height, top, name_width = 30, 10, 130
+    words_width = max(len(row.words) for row in rows) * _LETTER + 18  # so that no line reaches the numbers
     low, high = min(row.low for row in rows), max(row.high for row in rows)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -218,9 +264,12 @@ def interval_chart(rows: Sequence[Interval], *, label: str, x_format: Format, ze
     for number, row in enumerate(rows):
         y = top + row_height * (number + 0.5)
         parts.append(_text(0, y + 4, row.name, "start", "name"))
+        if row.low < row.high:
+            parts.append(
+                f'<line class="range c{row.colour}" x1="{axis(row.low):.1f}" y1="{y:.1f}" '
+                f'x2="{axis(row.high):.1f}" y2="{y:.1f}"/>'
+            )
         parts.append(
-            f'<line class="range c{row.colour}" x1="{axis(row.low):.1f}" y1="{y:.1f}" '
-            f'x2="{axis(row.high):.1f}" y2="{y:.1f}"/>'
             f'<circle class="dot f{row.colour}" cx="{axis(row.value):.1f}" cy="{y:.1f}" r="4.5">'
             f"<title>{escape(f'{row.name}: {row.words}')}</title></circle>"
         )
@@ -251,11 +300,14 @@ def _ticks_x(marks: Sequence[float], axis: Axis, form: Format, words: str) -> st
     )
 
 
-def _vertical(x: float, words: str) -> str:
+def _vertical(x: float) -> str:
+    return f'<line class="mark" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{HEIGHT - _BOTTOM}"/>'
+
+
+def _beside(x: float, words: str) -> str:
+    """Words at the foot of a vertical line, on the side where there is room."""
     right = x > WIDTH * 0.6
-    return f'<line class="mark" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{HEIGHT - _BOTTOM}"/>' + _text(
-        x - 5 if right else x + 5, HEIGHT - _BOTTOM - 6, words, "end" if right else "start"
-    )
+    return _text(x - 5 if right else x + 5, HEIGHT - _BOTTOM - 6, words, "end" if right else "start")
 
 
 def _whisker(x: float, low: float, high: float, colour: int) -> str:

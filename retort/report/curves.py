@@ -10,12 +10,15 @@ Curve = list[tuple[float, float]]
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """Every curve under `folder`, by name with its sub-folders; values that are no number are left out."""
+    """Every curve under `folder`, by name with its sub-folders; values that are no number are left out.
+
+    So are curves without any: a student that a gate stopped has such a one.
+    """
     root = folder / "plots/metrics"
     return {
-        file.relative_to(root).with_suffix("").as_posix(): _read(file)
+        file.relative_to(root).with_suffix("").as_posix(): points
         for file in sorted(root.rglob("*.tsv"))
-        if file.is_file()
+        if file.is_file() and (points := _read(file))
     }
 
 

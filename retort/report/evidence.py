@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from retort.config.run import TEACHER
 from retort.report import words
 from retort.report.charts import Series, histogram, line_chart
 from retort.report.charts import percent as share
 from retort.report.findings import Findings
 from retort.report.formats import percent
 from retort.report.html import figure, figures, paragraphs, table
+from retort.report.reward import LearnedReward
 
 
 def labels_section(findings: Findings) -> str:
@@ -81,7 +83,7 @@ def _votes_by_number(votes: Mapping[str, Any]) -> str:
 
 
 def samples_section(findings: Findings, count: int) -> str:
-    """Items on which the result and what it started from differ, then others, with both responses."""
+    """Items that the result and what it started from answered differently, with every main model's response."""
     lines, found = findings.outline, words.changes(findings)
     if not found or not count:
         return ""
@@ -89,27 +91,54 @@ def samples_section(findings: Findings, count: int) -> str:
     same = found.get((True, True), []) + found.get((False, False), [])
     right, wrong = (len(found.get((both, both), [])) for both in (True, False))
     total = len(mended) + len(broken) + len(same)
+    # Where both say the same there is nothing to see; such items come last.
+    same.sort(key=lambda pair: pair[0]["response"] == pair[1]["response"])
     shown = mended[: -(-count // 2)] + broken[: max(count // 3, 1)]
     shown = (shown + same)[:count]
     before, after = words.start(findings), findings.final_model
     text = paragraphs(
         f"Of {total:,} items, {lines.short(after)} mended {len(mended):,} that {lines.the(before)} got wrong and broke "
         f"{len(broken):,} that it got right; {right:,} stayed right and {wrong:,} stayed wrong. "
-        "Shown are the first of each kind, in the order of the test set."
+        "Shown are the first of each kind, in the order of the test set; models that said the same share a box."
     )
-    names = (lines.label(before), lines.label(after))
-    return text + "".join(_sample(findings, names, pair) for pair in shown)
+    names = [name for name in dict.fromkeys([lines.base, TEACHER, before, after]) if findings.results.get(name)]
+    answers = {name: {row["item_id"]: row for row in findings.results[name]} for name in names}
+    return text + "".join(_sample(findings, answers, pair[0]["item_id"]) for pair in shown)
+
+
+def reward_samples_section(findings: Findings, reward: LearnedReward) -> str:
+    """Held-out responses that the reward model judged most wrongly, with their scores."""
+    shown = [
+        ("Scored highest of those that are wrong", reward.worst_high),
+        ("Scored lowest of those that are right", reward.worst_low),
+    ]
+    parts = []
+    for title, rows in shown:
+        boxes = "".join(
+            f"<div><h4>{escape(findings.outline.label(row['source']))}: {_mark(row['right'])}, "
+            f"scored {row['score']:.3f}</h4>"
+            f'<p class="soft">{escape(row["prompt"])}</p><pre>{escape(row["response"]) or "(empty)"}</pre></div>'
+            for row in rows
+        )
+        parts += [f'<h3>{escape(title)}</h3><div class="pair">{boxes}</div>'] if boxes else []
+    return "".join(parts)
 
 
 def _mark(correct: bool) -> str:
     return '<span class="good">right</span>' if correct else '<span class="bad">wrong</span>'
 
 
-def _sample(findings: Findings, names: tuple[str, str], pair: tuple[dict[str, Any], dict[str, Any]]) -> str:
-    item, answer = pair[0]["item_id"], pair[0]["answer"]
+def _sample(findings: Findings, answers: Mapping[str, Mapping[str, Mapping[str, Any]]], item: str) -> str:
+    lines, said = findings.outline, dict[tuple[str, bool], list[str]]()
+    answer = ""
+    for name, rows in answers.items():
+        if (row := rows.get(item)) is not None:
+            answer = row["answer"]
+            said.setdefault((row["response"], row["correct"]), []).append(name)
     sides = "".join(
-        f"<div><h4>{escape(name)}: {_mark(row['correct'])}</h4><pre>{escape(row['response']) or '(empty)'}</pre></div>"
-        for name, row in zip(names, pair, strict=True)
+        f"<div><h4>{escape(', '.join(lines.label(name) for name in names))}: {_mark(correct)}</h4>"
+        f"<pre>{escape(response) or '(empty)'}</pre></div>"
+        for (response, correct), names in said.items()
     )
     return (
         f'<div class="sample"><p>{escape(findings.prompts.get(item, f"Item {item}"))} '

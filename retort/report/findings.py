@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from retort.config import RetortConfig
-from retort.io.tables import RESULTS, VOTES, Rows, read_table
+from retort.io.tables import PROMPTS, RESULTS, VOTES, Rows, read_table
+from retort.report.alarms import alarms
 from retort.report.curves import Curve, read_curves
 from retort.report.labels import Labels, summarise_votes
 from retort.report.outline import Outline, outline
-from retort.report.reward import LearnedReward, summarise_reward
+from retort.report.reward import LearnedReward, summarise_reward, worst
 from retort.report.scores import Benchmark, compare_models
 from retort.report.stage_metrics import Measured, read_stages
 from retort.run.graph import Task
@@ -41,8 +42,14 @@ class Findings:
     """Per-item results of the primary benchmark by model, for samples."""
     prompts: dict[str, str] = field(repr=False)
     """Questions of the primary benchmark by item."""
+    alarms: list[str] = field(default_factory=list)
+    """Why samples, labels or answers cannot be what they are taken for (`retort.report.alarms`)."""
     unchecked: list[str] = field(default_factory=list)
     """Benchmarks without a file here, so that no prompt was compared with their questions."""
+    licence: str | None = None
+    """Of the student, as the configuration says it."""
+    max_new_tokens: int = 256
+    """Tokens that answers to the primary benchmark were given."""
 
     @property
     def primary(self) -> Benchmark:
@@ -89,34 +96,44 @@ def gather(paths: Paths, config: RetortConfig, report: Task) -> Findings:
     }
     votes = read_table(paths.votes, VOTES) if paths.votes.exists() else []
     primary = results[config.evaluate.benchmarks[0].name]
+    benchmarks = [
+        compare_models(one.name, results[one.name], lines.pairs, one.temperature) for one in config.evaluate.benchmarks
+    ]
+    labels = summarise_votes(votes) if votes else None
     return Findings(
         title=config.report.title,
         outline=lines,
-        benchmarks=[
-            compare_models(one.name, results[one.name], lines.pairs, one.temperature)
-            for one in config.evaluate.benchmarks
-        ],
-        labels=summarise_votes(votes) if votes else None,
-        rewards=_rewards(paths, stages, lines),
+        benchmarks=benchmarks,
+        labels=labels,
+        rewards=_rewards(paths, stages, lines, config.report.samples),
         stages=stages,
         curves={name: read_curves(paths.curves(name)) for name in lines.students},
         results=primary,
         prompts={row["item_id"]: row["question"] for rows in primary.values() for row in rows},
+        alarms=alarms(lines, stages, labels, benchmarks[0].models, config.report.alarms),
+        licence=config.report.license,
+        max_new_tokens=config.evaluate.benchmarks[0].max_new_tokens or config.evaluate.max_new_tokens,
         unchecked=[one.name for one in config.evaluate.benchmarks if one.task != "heldout" and not one.data],
     )
 
 
-def _rewards(paths: Paths, stages: Mapping[str, Measured], lines: Outline) -> dict[str, LearnedReward]:
+def _rewards(paths: Paths, stages: Mapping[str, Measured], lines: Outline, samples: int) -> dict[str, LearnedReward]:
     trained = {
         one.values["reward"]: one.metrics for one in stages.values() if one.stage.trains and "reward" in one.values
     }
-    return {
-        name: LearnedReward(
+    held_out = paths.prompts("validation")
+    prompts = {row["prompt_id"]: row["prompt"] for row in read_table(held_out, PROMPTS)} if held_out.exists() else {}
+    found = {}
+    for name, metrics in trained.items():
+        file = paths.reward(name) / "validation.parquet"
+        high, low = worst(file, prompts, samples // 3)
+        found[name] = LearnedReward(
             name=name,
             words=lines.rewards[name],
             metrics=metrics,
-            reliability=summarise_reward(paths.reward(name) / "validation.parquet", list(lines.labels)),
+            reliability=summarise_reward(file, list(lines.labels)),
             curves=read_curves(paths.curves(name)),
+            worst_high=high,
+            worst_low=low,
         )
-        for name, metrics in trained.items()
-    }
+    return found

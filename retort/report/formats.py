@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+NO_INTERVAL = "no interval: every item came out alike"
+"""Where resampling items could only give the same number again."""
+
 
 def percent(value: float | None, decimals: int = 1) -> str:
     """A share as a percentage, or a dash where there is none."""
@@ -13,6 +16,11 @@ def percent(value: float | None, decimals: int = 1) -> str:
 def points(value: float) -> str:
     """A difference of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def interval_words(low: float, high: float) -> str:
+    """An interval of a difference of shares, in points; one of zero width is none."""
+    return f"{points(low)} to {points(high)}" if low < high else "none: all items alike"
 
 
 def decimals(value: float | None) -> str:

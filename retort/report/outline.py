@@ -11,6 +11,7 @@ from typing import Any
 
 from retort.config import RetortConfig
 from retort.config.run import TEACHER
+from retort.config.students import method_words
 from retort.report.stage_metrics import Measured
 from retort.run.graph import Task
 from retort.run.known_stages import method_stage
@@ -127,11 +128,6 @@ class Outline:
         return self.students[self.result].base if self.result in self.students else self.result
 
 
-def method_words(method: str) -> str:
-    """A method within a sentence: an abbreviation in capitals, another name as it is."""
-    return method.upper() if len(method) <= 5 and "_" not in method else method.replace("_", " ")
-
-
 def outline(config: RetortConfig, stages: Mapping[str, Measured]) -> Outline:
     """The outline of a run.
 
@@ -147,14 +143,14 @@ def outline(config: RetortConfig, stages: Mapping[str, Measured]) -> Outline:
     trained = [name for name in config.evaluated() if name not in students or not students[name].skipped]
     base = students[result].base if result in students else result
     asked = getattr(config, "compare", None)
-    # A result is always measured against what it is the work to improve, whatever else is compared.
+    # A result is always measured against what it is the work to improve, first and whatever else is compared.
     own = [(result, base)]
     if not asked:
         baselines = [(result, name) for name, student in students.items() if student.compute_of is not None]
-        own = [(result, _start(students, result)), (result, TEACHER), *own, *baselines]
+        own = [*own, (result, _start(students, result)), (result, TEACHER), *baselines]
     pairs = [
         (first, second)
-        for first, second in dict.fromkeys([*config.comparisons(), *own] if asked else [*own, *config.comparisons()])
+        for first, second in dict.fromkeys([*own, *config.comparisons()])
         if first != second and first in trained and second in trained
     ]
     return Outline(

@@ -7,13 +7,15 @@ from importlib import metadata, resources
 
 from retort.config.run import TEACHER
 from retort.report import words
+from retort.report.advice import advice
 from retort.report.charts import Interval, interval_chart
 from retort.report.costs import Cost, costs
-from retort.report.evidence import labels_section, samples_section
+from retort.report.evidence import labels_section, reward_samples_section, samples_section
 from retort.report.findings import Findings
-from retort.report.formats import count, duration, flops, money, percent, points
+from retort.report.formats import count, duration, flops, interval_words, money, percent, points
 from retort.report.html import escape, figure, figures, paragraphs, section, table, tile
 from retort.report.lineage import Artifact
+from retort.report.made import Made, made_section
 from retort.report.prices import Prices
 from retort.report.results import comparison_columns, kept_out, pair_columns, result_columns, rows_of
 from retort.report.reward import LearnedReward, reward_section
@@ -33,6 +35,7 @@ def render_page(
     seconds: Mapping[str, float] | None = None,
     prices: Prices | None = None,
     lineage: Sequence[Artifact] = (),
+    made: Made | None = None,
 ) -> str:
     """The whole page as text.
 
@@ -42,16 +45,19 @@ def render_page(
         seconds: Wall time by task on this machine.
         prices: Prices that turn tokens into money.
         lineage: Content hashes of the artifacts.
+        made: Settings, commit, hardware and versions.
     """
     prices = prices or Prices()
     parts = [
         section("results", "Results", _results(findings, prices)),
+        section("next", "What to do next", _advice(findings)),
         section("method", "What was done, and whether the claim held", _method(findings)),
         section("labels", "Pseudo-labels", labels_section(findings)),
         *(_reward(findings, reward) for reward in findings.rewards.values()),
         section("training", "Training", training_section(findings)),
         section("samples", _samples_title(findings), samples_section(findings, samples)),
-        section("cost", "Cost", _cost(costs(findings.stages, seconds, prices))),
+        section("cost", "Cost", _cost(costs(findings.stages, seconds, prices), prices)),
+        section("made", "How it was made", made_section(made) if made else ""),
         section("lineage", "Lineage", _lineage(lineage)),
     ]
     shown = [part for part in parts if part]
@@ -92,10 +98,10 @@ def _tiles(findings: Findings) -> str:
     if result in models:
         label = f"{lines.label(result)}, {findings.primary.name}, n = {models[result].n:,}"
         tiles.append(tile(percent(models[result].accuracy), label))
-    for names in dict.fromkeys([(result, words.start(findings)), (result, TEACHER), (result, lines.base)]):
+    for names in dict.fromkeys([(result, lines.base), (result, words.start(findings)), (result, TEACHER)]):
         if (pair := paired.get(names)) is not None:
             kind = {"above": "good", "below": "bad", "open": "open"}[pair.verdict]
-            interval = f"points, {points(pair.low)} to {points(pair.high)}"
+            interval = f"points, {interval_words(pair.low, pair.high)}"
             tiles.append(tile(points(pair.difference), f"{lines.pair_name(names)}: {interval}", kind))
     if findings.labels and findings.labels.accuracy is not None:
         covered = percent(findings.labels.coverage)
@@ -201,6 +207,7 @@ def _reward(findings: Findings, reward: LearnedReward) -> str:
         "reward" if alone else f"reward_{reward.name}",
         f"{title[:1].upper()}{title[1:]}",
         reward_section(reward, against, lines.inside, *curves),
+        reward_samples_section(findings, reward),
     )
 
 
@@ -224,7 +231,12 @@ def _method(findings: Findings) -> str:
     )
 
 
-def _cost(rows: Sequence[Cost]) -> str:
+def _advice(findings: Findings) -> str:
+    lines = "".join(f"<li>{escape(line)}</li>" for line in advice(findings))
+    return f"<ol>{lines}</ol>" if lines else ""
+
+
+def _cost(rows: Sequence[Cost], prices: Prices) -> str:
     if not rows:
         return ""
     total, seconds, price = (sum(getattr(row, name) or 0.0 for row in rows) for name in ("flops", "seconds", "price"))
@@ -235,7 +247,7 @@ def _cost(rows: Sequence[Cost]) -> str:
         ("Share of FLOPs", [percent(row.flops / total if row.flops else None) for row in rows], ""),
     ]
     if price:
-        columns.append(("Price", [money(row.price) for row in rows], money(price)))
+        columns.append((f"Price, {prices.currency}", [money(row.price) for row in rows], money(price)))
     if seconds:
         times = ["–" if row.seconds is None else duration(row.seconds) for row in rows]
         columns.append(("Wall time", times, duration(seconds)))
@@ -243,7 +255,8 @@ def _cost(rows: Sequence[Cost]) -> str:
     return table([head for head, _, _ in columns], lines, strong=len(rows)) + paragraphs(
         "Tokens are those that a model read or wrote; FLOPs are estimated from them and the model’s size. Wall times "
         "are of the last time each stage ran on this machine, summed over its tasks; a stage served from the cache "
-        "keeps its old one." + (" Prices are those that params.yaml names now, in their unit." if price else ""),
+        "keeps its old one."
+        + (f" Prices are those that params.yaml names now, in {prices.currency}." if price else ""),
         kind="soft",
     )
 

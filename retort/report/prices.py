@@ -23,9 +23,11 @@ class Prices:
 
     of: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Price of a million prompt tokens and of a million response tokens."""
+    currency: str = "USD"
+    """What they are in."""
 
     def cost(self, model: str | None, prompt_tokens: int, response_tokens: int) -> float | None:
-        """Price of tokens that `model` read and wrote, in the unit of the configured prices; None where it has none."""
+        """Price of tokens that `model` read and wrote, in the configured currency; None where it has none."""
         if model is None or model not in self.of:
             return None
         prompt, response = self.of[model]
@@ -43,7 +45,8 @@ def read_prices(params: Path) -> Prices:
     values = translated(read_yaml(params))[0]
     asked = {name: entry for key in ("models", "students") for name, entry in (values.get(key) or {}).items()}
     asked[JUDGE] = (values.get("judge") or {}).get("model")
-    return Prices({name: found for name, entry in asked.items() if any(found := _prices_of(entry))})
+    currency = (values.get("report") or {}).get("currency") or Prices.currency
+    return Prices({name: found for name, entry in asked.items() if any(found := _prices_of(entry))}, str(currency))
 
 
 def _prices_of(entry: Any) -> tuple[float, float]:

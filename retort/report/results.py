@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retort.report.findings import Findings
-from retort.report.formats import money, percent, points
+from retort.report.formats import interval_words, money, percent, points
 from retort.report.outline import Outline
 from retort.report.prices import Prices
 from retort.report.scores import Benchmark, Score
@@ -45,7 +45,7 @@ def result_columns(benchmark: Benchmark, lines: Outline, prices: Prices | None =
         for name, one in benchmark.models.items()
     ]
     if any(cost is not None for cost in costs):
-        columns.append(("Cost", [money(cost) for cost in costs]))
+        columns.append((f"Cost, {(prices or Prices()).currency}", [money(cost) for cost in costs]))
     return [*columns, ("n", [f"{score.n:,}" for score in scores])]
 
 
@@ -55,7 +55,7 @@ def pair_columns(benchmark: Benchmark, lines: Outline) -> list[Column]:
     columns = [
         ("Paired difference", [lines.pair_name(names) for names, _ in pairs]),
         ("Points", [points(pair.difference) for _, pair in pairs]),
-        ("95 % interval", [f"{points(pair.low)} to {points(pair.high)}" for _, pair in pairs]),
+        ("95 % interval", [interval_words(pair.low, pair.high) for _, pair in pairs]),
         ("p", [_p_value(pair.p_value) for _, pair in pairs]),
         ("Detectable", [f"{100 * pair.minimum_detectable_difference:.1f}" for _, pair in pairs]),
         ("n", [f"{pair.n:,}" for _, pair in pairs]),

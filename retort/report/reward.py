@@ -65,6 +65,10 @@ class LearnedReward:
     reliability: Mapping[str, OfSource] = field(default_factory=dict)
     """Scores and calibration by source; empty where there are none."""
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    worst_high: Rows = field(default_factory=list)
+    """Held-out responses that it scored highest though they are wrong, see `worst`."""
+    worst_low: Rows = field(default_factory=list)
+    """Those that it scored lowest though they are right."""
 
     @property
     def gate_passed(self) -> bool | None:
@@ -101,6 +105,31 @@ def summarise_reward(file: Path, order: Sequence[str] = ()) -> dict[str, OfSourc
     found = sorted({row["source"] for row in rows})
     sources = [*(name for name in order if name in found), *(name for name in found if name not in order)]
     return {source: _of_source([row for row in rows if row["source"] == source]) for source in sources}
+
+
+def worst(file: Path, prompts: Mapping[str, str], count: int) -> tuple[Rows, Rows]:
+    """Wrong responses scored highest and right ones scored lowest, `count` of each, with `prompt` and `right`.
+
+    Right is what equals the gold answer where that is known, else the pseudo-label. One a prompt.
+    """
+    if not file.exists():
+        return [], []
+    rows = [
+        row | {"right": bool(row["label"] if row["correct"] is None else row["correct"])}
+        for row in read_table(file, REWARD_PREDICTIONS)
+        if row["part"] == "gate"
+    ]
+    rows = [row | {"prompt": prompts.get(row["prompt_id"], "")} for row in rows]
+    wrong = sorted((row for row in rows if not row["right"]), key=lambda row: -row["score"])
+    right = sorted((row for row in rows if row["right"]), key=lambda row: row["score"])
+    return _one_a_prompt(wrong)[:count], _one_a_prompt(right)[:count]
+
+
+def _one_a_prompt(rows: Rows) -> Rows:
+    found: dict[str, Any] = {}
+    for row in rows:
+        found.setdefault(row["prompt_id"], row)
+    return list(found.values())
 
 
 def calibration_bins(scores: Sequence[float], positive: Sequence[bool], bins: int = BINS) -> list[Bin]:
@@ -148,7 +177,7 @@ def reward_section(reward: LearnedReward, students: Sequence[str], naming: Namin
     who = " and ".join(students) or "a student"
     decision = ""
     if reward.gate_passed is not None:
-        opened, shut = f"The gate passed: {who} may trust this model.", f"The gate failed: {who} was skipped."
+        opened, shut = f"The gate passed: {who} was trained against it.", f"The gate failed: {who} was skipped."
         decision = opened if reward.gate_passed else shut if students else "The gate failed."
     rows = reward_rows(reward.metrics, naming)
     plots = [_histogram(naming(source), found) for source, found in reward.reliability.items()]
@@ -172,7 +201,7 @@ def reward_rows(metrics: Mapping[str, Any], naming: Naming = str) -> list[list[s
 def _with_interval(found: Mapping[str, Any], key: str) -> str:
     """`0.917 [0.889, 0.941]`; without the brackets where there is no interval."""
     interval = (found.get("intervals") or {}).get(key)
-    ends = f" [{decimals(interval[0])}, {decimals(interval[1])}]" if interval else ""
+    ends = f" [{decimals(interval[0])}, {decimals(interval[1])}]" if interval and interval[0] < interval[1] else ""
     return decimals(found[key]) + ends
 
 

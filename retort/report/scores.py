@@ -10,6 +10,9 @@ from retort.evaluation.statistics import mean_interval
 from retort.io.tables import Rows
 from retort.text.finish_reasons import is_whole
 
+_LEVEL = 0.05
+"""Of the paired test, two-sided, where there is no interval."""
+
 
 def pair_key(first: str, second: str) -> str:
     """Name of a paired comparison in `metrics.json`: the second model's results are taken from the first one's."""
@@ -56,8 +59,15 @@ class Paired:
     """Smallest true difference that these items would show in four of five repetitions."""
 
     @property
+    def has_interval(self) -> bool:
+        """Whether resampling says anything: it does not where the difference is the same on every item."""
+        return self.low < self.high
+
+    @property
     def verdict(self) -> str:
-        """`above` or `below` zero when the whole interval is, else `open`."""
+        """`above` or `below` zero when the whole interval is, else `open`; without an interval the test decides."""
+        if not self.has_interval and self.p_value >= _LEVEL:
+            return "open"
         return "above" if self.low > 0 else "below" if self.high < 0 else "open"
 
 

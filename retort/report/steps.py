@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from retort.config.run import TEACHER
+from retort.config.students import method_words
 from retort.report.findings import Findings
 from retort.report.formats import joined, percent
-from retort.report.outline import Student, method_words
+from retort.report.outline import Student
+from retort.report.probes import probes
 from retort.report.reward import LearnedReward
 
 
@@ -22,6 +24,11 @@ def _data(findings: Findings) -> Iterator[str]:
         yield f"{prompts['train']:,} training prompts were left after cleaning and decontamination."
     if responses := _responses(findings, TEACHER):
         yield f"The teacher wrote {responses:,} responses."
+    if unlabelled := prompts.get("unlabelled"):
+        answered = prompts["train"] + prompts.get("validation", 0)
+        spared = _spared(findings, answered, unlabelled)
+        yield f"It was not asked about {unlabelled:,} more prompts, which cost nothing of it{spared}."
+    yield from probes(findings)
     if (labels := findings.labels) is not None:
         who = "An LLM judge" if "figures" in findings.metrics_of("votes") else "A majority vote"
         words = f"{who} gave {percent(labels.coverage)} of {labels.prompts:,} prompts a pseudo-label"
@@ -30,6 +37,17 @@ def _data(findings: Findings) -> Iterator[str]:
                 f"; checked afterwards against the gold answers, {percent(labels.accuracy)} of those labels are right"
             )
         yield words + ". Gold answers took no part in training."
+
+
+def _spared(findings: Findings, answered: int, unlabelled: int) -> str:
+    """What the teacher's answers to the prompts that it never saw would have taken, at what the others took."""
+    for measured in findings.stages.values():
+        if measured.answered_by == TEACHER and "model" not in measured.values:
+            parts = [measured.metrics.get(key) for key in ("prompt_tokens", "response_tokens")]
+            tokens = sum(part for part in parts if isinstance(part, int))
+            if tokens:
+                return f"; answers to those would have taken about {tokens * unlabelled / answered:,.0f} tokens more"
+    return ""
 
 
 def _training(findings: Findings) -> list[str]:
@@ -66,7 +84,12 @@ def _student(findings: Findings, student: Student) -> Iterator[str]:
         return
     yield " ".join(
         part
-        for part in (_trained(findings, student), _extra(findings, student), kept_checkpoint(findings, student))
+        for part in (
+            _trained(findings, student),
+            _extra(findings, student),
+            _unanswered(student),
+            kept_checkpoint(findings, student),
+        )
         if part
     )
     if too_long := student.metrics.get("too_long"):
@@ -104,6 +127,14 @@ def _extra(findings: Findings, student: Student) -> str:
     bound = ", all that max_extra_steps lets it have, which is less than that compute"
     text = f"The compute of {findings.outline.short(student.compute_of)} gave it {extra:,} more steps"
     return f"{text}{bound if student.metrics.get('capped') else ''}."
+
+
+def _unanswered(student: Student) -> str:
+    """How much of what it was trained on the teacher never answered."""
+    unlabelled, episodes = student.metrics.get("unlabelled_episodes"), student.metrics.get("episodes")
+    if not unlabelled or not episodes:
+        return ""
+    return f"The teacher had never answered the prompts of {unlabelled:,} of its {episodes:,} episodes."
 
 
 def _reward(findings: Findings, reward: LearnedReward) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retort.report.formats import money, percent, points
+from retort.report.formats import interval_words, money, percent, points
 from retort.report.prices import Prices
 
 
@@ -34,24 +34,28 @@ def result_lines(metrics: Mapping[str, Any], prices: Prices | None = None) -> li
             ]
         )
     if any(cost is not None for cost in costs):
-        rows = [[*row, cell] for row, cell in zip(rows, ["cost", *map(money, costs)], strict=True)]
-    lines = [f"Results on {metrics['benchmark']}", *_columns(rows)]
+        rows = [
+            [*row, cell]
+            for row, cell in zip(rows, [f"cost, {(prices or Prices()).currency}", *map(money, costs)], strict=True)
+        ]
+    lines = [f"Results on {metrics['benchmark']}", *columns(rows)]
     pairs = [["paired difference", "points", "95 % interval", "n"]]
     for key, words in metrics["comparisons"]:
         if (pair := paired.get(key)) is not None:
-            interval = f"{points(pair['low'])} to {points(pair['high'])}"
+            interval = interval_words(pair["low"], pair["high"])
             pairs.append([words, points(pair["difference"]), interval, f"{pair['n']}"])
     if len(pairs) > 1:
-        lines += ["", *_columns(pairs)]
+        lines += ["", *columns(pairs)]
     notices = [*metrics["notices"], *(reason for reasons in metrics["skipped"].values() for reason in reasons)]
     return [*lines, *([""] if notices else []), *notices]
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """A table whose first `left` columns are words and stand at the left, and whose others are numbers."""
     widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if number == 0 else cell.rjust(width)
+            cell.ljust(width) if number < left else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

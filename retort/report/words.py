@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from retort.config.run import TEACHER
+from retort.config.students import method_words
 from retort.report.findings import Findings
-from retort.report.formats import joined, percent, points
-from retort.report.outline import Pair, Student, method_words
+from retort.report.formats import NO_INTERVAL, joined, percent, points
+from retort.report.outline import Pair, Student
 from retort.report.scores import Paired
 
 
 def difference(pair: Paired) -> str:
     """A paired difference with its interval: `+2.1 [+0.8, +3.4]`."""
+    if not pair.has_interval:
+        return f"{points(pair.difference)} [{NO_INTERVAL}]"
     return f"{points(pair.difference)} [{points(pair.low)}, {points(pair.high)}]"
 
 
@@ -24,7 +27,7 @@ def headline(findings: Findings) -> str:
         return "The final student was not evaluated."
     shown = lines.the(result)
     text = f"{_upper(shown)} answers {percent(models[result].accuracy)} of {models[result].n:,} held-out items right"
-    beside = dict.fromkeys([start(findings), TEACHER, lines.base])
+    beside = dict.fromkeys([lines.base, start(findings), TEACHER])
     others = [
         f"{lines.the(name)} {percent(models[name].accuracy)}" for name in beside if name in models and name != result
     ]
@@ -51,8 +54,8 @@ def claims(findings: Findings) -> list[str]:
 
 
 def notices(findings: Findings) -> list[str]:
-    """What must be seen first: students that a gate stopped, and a result that is no better than its base."""
-    return [*gate_notices(findings), *_worth(findings)]
+    """What must be seen first: a result that is no better than its base, students that a gate stopped, alarms."""
+    return [*_worth(findings), *gate_notices(findings), *findings.alarms]
 
 
 def gate_notices(findings: Findings) -> list[str]:
@@ -104,8 +107,17 @@ def _outcome(findings: Findings) -> str:
     return f" {text}."
 
 
+def better_than_base(findings: Findings) -> bool | None:
+    """Whether the result is shown to be better than the model that all the work began with; None where not measured."""
+    lines = findings.outline
+    if lines.result == lines.base:
+        return False
+    pair = findings.primary.paired.get((lines.result, lines.base))
+    return None if pair is None else pair.verdict == "above"
+
+
 def _worth(findings: Findings) -> list[str]:
-    """A sentence where the result is not better than the model that all the work began with."""
+    """A sentence where the result is not better than its base."""
     lines = findings.outline
     pair = findings.primary.paired.get((lines.result, lines.base))
     if pair is None or pair.verdict == "above":

@@ -6,7 +6,6 @@ beside the decisions that led there, and belongs into git. Who has that file get
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from retort.errors import InputError
+from retort.errors import ConfigError, InputError
 from retort.evaluation.statistics import Difference, mcnemar_exact, paired_difference
 from retort.io.files import atomic_path, write_json, write_text
 from retort.io.tables import RESULTS, Rows, read_table
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
+from retort.run.find import report_of
 from retort.run.paths import Paths
 
 FILE = "champion.dvc"
@@ -53,10 +53,11 @@ class Decision:
 def judge(
     root: Path, run: str, workspace: Path, *, benchmark: str | None = None, margin: float = 0.01, level: float = 0.05
 ) -> Decision:
-    """Compare the student of a run with the champion; nothing is changed.
+    """Compare the student of a run with its base, then with the champion; nothing is changed.
 
-    The challenger wins if it is better by the paired test, or if the interval of the difference stays above `-margin`
-    and it is cheaper. Without a champion it wins.
+    One that its run's report does not show to be better than the base it was made from loses. Else the challenger wins
+    if it is better than the champion by the paired test, or if the interval of the difference stays above `-margin` and
+    it is cheaper. Without a champion it wins.
 
     Args:
         root: Folder with `champion.dvc`.
@@ -70,6 +71,8 @@ def judge(
         InputError: the run has no report or made no model, or shares too few held-out items with the champion.
     """
     alone, rows = _alone(run, workspace, benchmark)
+    if reason := _worthless(workspace, alone.model):
+        return replace(alone, promoted=False, reason=reason)
     champion = current(root)
     if champion is None:
         return alone
@@ -93,7 +96,7 @@ def unopposed(run: str, workspace: Path, *, benchmark: str | None = None) -> Dec
 
 def _alone(run: str, workspace: Path, benchmark: str | None) -> tuple[Decision, Rows]:
     paths = Paths(workspace)
-    metrics = _report(paths)
+    metrics = report_of(workspace)
     model, benchmark = metrics["final_model"], benchmark or metrics["benchmark"]
     rows = read_table(paths.results(model, benchmark), RESULTS)
     cost = _cost(paths.model(model), rows)
@@ -116,19 +119,33 @@ def _verdict(
 
 
 def crown(root: Path, decision: Decision, workspace: Path, *, benchmark: str | None = None) -> None:
-    """Make the student of a run the champion, and keep the decision; one that lost is only kept in the record."""
+    """Make the student of a run the champion, and keep the decision.
+
+    One that lost is a line in the record of the champion that it lost to; without a champion it leaves nothing behind.
+
+    Raises:
+        ConfigError: the folder is no DVC project, so nothing could be kept.
+        StorageError: the object store is away; the champion is the one before, and nothing is left behind.
+    """
     history = decisions(root)
     if not decision.promoted:
-        _write(root, _record(root), [*history, asdict(decision) | {"entry": None}])
+        if (root / FILE).exists():
+            _write(root, _record(root), [*history, asdict(decision) | {"entry": None}])
         return
+    if not (root / ".dvc").is_dir():
+        raise ConfigError(
+            f"{root.resolve()}: is no DVC project, in which a champion is versioned. Run `git init` and `dvc init` "
+            "here first, or `dvc init --no-scm`."
+        )
     paths = Paths(workspace)
-    benchmark = benchmark or _report(paths)["benchmark"]
+    benchmark = benchmark or report_of(workspace)["benchmark"]
     with atomic_path(root / FOLDER) as folder:
         folder.mkdir()
         shutil.copytree(paths.model(decision.model), folder / "model")
         shutil.copyfile(paths.results(decision.model, benchmark), folder / "results.parquet")
         write_json(folder / "decision.json", asdict(decision))
-    entry = dvc_adapter.store(root, [FOLDER])[FOLDER]
+        # Before the folder takes its place: where the store is away, there is no half of a champion.
+        entry = dvc_adapter.store(root, [folder.name])[folder.name] | {"path": FOLDER}
     _write(root, entry, [*history, asdict(decision) | {"entry": entry}])
 
 
@@ -187,12 +204,19 @@ def _decision(one: dict[str, Any]) -> Decision:
     return Decision(**values)
 
 
-def _report(paths: Paths) -> dict[str, Any]:
-    file = paths.report / "metrics.json"
-    if not file.exists():
-        raise InputError("does not exist", file=file, remedy="Fetch the run first: `retort pull RUN`")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+def _worthless(workspace: Path, model: str) -> str:
+    """Why a student is not worth having at all: its run does not show it to be better than its base; else empty."""
+    report = report_of(workspace)
+    base = report.get("base")
+    pair = report["paired"].get(f"{model}_minus_{base}")
+    if pair is None:
+        return (
+            f"whether it is better than what it was made from was not measured: evaluate {base or 'the base'} as well"
+        )
+    if pair["low"] > 0:
+        return ""
+    interval = f"{pair['difference']:+.1%} [{pair['low']:+.1%}, {pair['high']:+.1%}]"
+    return f"not shown to be better than {base}, which it was made from: {interval}"
 
 
 def _accuracy(rows: Rows) -> float:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -36,24 +36,24 @@ class Check:
     remedy: str = ""
 
 
-def examine(root: Path) -> list[Check]:
-    """Run every check in the workspace `root`; none changes anything."""
-    checks: tuple[Callable[[Path], Check], ...] = (
-        _python,
-        *(lambda _, package=package: _package(package) for package in _MAIN),
-        _lock,
-        _make,
-        _git,
-        _gpu,
-        _disk,
-        _memory,
-        _configuration,
-        _remote,
-        _hub,
-        _vllm,
-        _kubernetes,
-    )
-    return [check(root) for check in checks]
+def examine(root: Path, *, names: Collection[str] | None = None) -> list[Check]:
+    """Run every check in the workspace `root`, or those of `names` alone; none changes anything."""
+    checks: dict[str, Callable[[Path], Check]] = {
+        "python": _python,
+        **{package: lambda _, package=package: _package(package) for package in _MAIN},  # type: ignore[misc]
+        "lock": _lock,
+        "make": _make,
+        "git": _git,
+        "gpu": _gpu,
+        "disk": _disk,
+        "memory": _memory,
+        "params.yaml": _configuration,
+        "dvc remote": _remote,
+        "hugging face hub": _hub,
+        "vllm": _vllm,
+        "kubernetes": _kubernetes,
+    }
+    return [check(root) for name, check in checks.items() if names is None or name in names]
 
 
 def _python(_: Path) -> Check:

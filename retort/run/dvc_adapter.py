@@ -24,7 +24,7 @@ from retort.io.files import write_text
 from retort.io.outages import TIMEOUTS_S, patiently
 from retort.run import run_cache
 from retort.run.contents import Wanted
-from retort.run.dvc_workspace import Workspace, opened, parse_record, stdout_on_stderr
+from retort.run.dvc_workspace import Told, Workspace, opened, parse_record, stdout_on_stderr
 
 Entry = dict[str, Any]
 """What DVC records of one file or folder: path, md5, size, nfiles; of an input, in `meta`, the stage that made it."""
@@ -62,15 +62,42 @@ def init(root: Path, *, remote: str, cache: Path | None = None, site_cache: Path
     write_text(root / ".dvcignore", "\n".join(IGNORED) + "\n")
 
 
-def reproduce(root: Path) -> list[str]:
+def init_project(root: Path, *, git: bool) -> None:
+    """Make `root` a DVC project that its user versions: cache and object store in folders of its own.
+
+    Args:
+        root: Folder of the project.
+        git: Whether it lies in a git repository, which then keeps the lock and the metrics.
+    """
+    lines = ["[core]", *([] if git else ["    no_scm = true"]), "    analytics = false", "    autostage = false"]
+    lines += ["    check_update = false", "    remote = store"]
+    lines += ["['remote \"store\"']", "    url = ../.dvc-remote", "    verify = true"]
+    write_text(root / ".dvc/config", "\n".join(lines) + "\n")
+    write_text(root / ".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
+    if not (root / ".dvcignore").exists():
+        write_text(root / ".dvcignore", "\n".join((*IGNORED, ".venv", "runs", ".dvc-remote")) + "\n")
+
+
+def cache(root: Path) -> Path:
+    """Folder of the workspace's content cache."""
+    with opened(root) as here:
+        return Path(here.repo.cache.local_cache_dir)
+
+
+def reproduce(root: Path, *, told: Told | None = None) -> list[str]:
     """Bring every stage of the workspace up to date; return the addresses of those that ran or were restored.
 
+    Args:
+        root: The workspace.
+        told: Hears of each stage; left out, DVC itself says what it does.
+
     Raises:
+        StoppedError: the user pressed Ctrl-C.
         StageError: a stage failed; it has said why on stderr.
         IntegrityError: an input of a stage is not what was recorded.
         StorageError: DVC itself failed.
     """
-    with opened(root) as here:
+    with opened(root, told=told) as here:
         return [stage.addressing for stage in here.repo.reproduce(repro_fn=here.reproduce_stage)]
 
 
@@ -204,9 +231,11 @@ __all__ = [
     "CODE",
     "INPUTS",
     "Entry",
+    "cache",
     "fetch",
     "fetch_inputs",
     "init",
+    "init_project",
     "push",
     "read_lock",
     "recorded",

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from retort.errors import RETRY, IntegrityError, RetortError, StageError, StorageError
+from retort.errors import RETRY, IntegrityError, RetortError, StageError, StoppedError, StorageError
 from retort.io.outages import explain, is_passing, patiently
 from retort.run import kill, run_cache
 from retort.run.contents import Contents, Problem, Wanted, refusal
@@ -27,6 +30,11 @@ from retort.run.mark import read_mark
 from retort.run.true_hashes import TrueHashes, stamp_of
 
 _log = logging.getLogger(__name__)
+
+How = Literal["ran", "restored", "unchanged"]
+"""What became of a task: its outputs may be those of an equal run."""
+Told = Callable[[str, How, float], None]
+"""Hears of each task, when it is up to date: its address, how, and after how many seconds."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Workspace:
     hashes: TrueHashes
     recorded: dict[str, Any] = field(default_factory=dict)
     """Outputs of the workspace by path, as the lock has them now; DVC would read all its files again for each stage."""
+    told: Told | None = None
 
     def outs(self, paths: Sequence[str] = ()) -> list[Any]:
         """What the workspace's lock names: all, or what lies at, in or around `paths`, or is of a `.dvc` file."""
@@ -113,15 +122,19 @@ class Workspace:
         """DVC's way of bringing one stage up to date, on inputs that were read first and did not change meanwhile."""
         from dvc.repo.reproduce import _reproduce_stage
 
-        run, command = stage.run, stage._run_stage
+        run, command, started = stage.run, stage._run_stage, time.monotonic()
+        did: How = "restored"
 
         def strictly(*args: Any, **options: Any) -> Any:
             with self.hashes.strict():
                 return run(*args, **options)
 
         def checked(*args: Any, **options: Any) -> Any:
+            nonlocal did
             before = self.check_inputs(stage)
-            command(*args, **options)
+            with _noticed() as commands:
+                command(*args, **options)
+            did = "ran" if commands else "restored"
             if changed := sorted(path for path, stamp in self._stamps(stage).items() if before.get(path) != stamp):
                 raise StorageError(
                     f"{', '.join(changed)}: changed while stage {stage.addressing} ran, so nobody knows what it read, "
@@ -137,6 +150,8 @@ class Workspace:
         finally:
             del stage.run, stage._run_stage
         self.recorded.update({_place(out): out for out in stage.outs})
+        if self.told is not None:
+            self.told(stage.addressing, did if ran is not None else "unchanged", time.monotonic() - started)
         return ran
 
     def _mend_cache(self, stage: Any) -> None:
@@ -229,6 +244,24 @@ def _wanted(out: Any) -> Wanted:
 
 
 @contextlib.contextmanager
+def _noticed() -> Iterator[list[str]]:
+    """Names of the stages whose command DVC starts in the block; it restores the others from equal runs."""
+    from dvc.stage import run as running
+
+    start, started = running.cmd_run, list[str]()
+
+    def noticing(stage: Any, *args: Any, **options: Any) -> Any:
+        started.append(stage.addressing)
+        return start(stage, *args, **options)
+
+    running.cmd_run = noticing
+    try:
+        yield started
+    finally:
+        running.cmd_run = start
+
+
+@contextlib.contextmanager
 def _cached(out: Any) -> Iterator[None]:
     """`out` as one that DVC keeps in its cache."""
     before, out.use_cache = out.use_cache, True
@@ -239,8 +272,11 @@ def _cached(out: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(root: Path) -> Iterator[Workspace]:
-    """The workspace at `root`, with DVC's mistakes and those of its stores explained."""
+def opened(root: Path, *, told: Told | None = None) -> Iterator[Workspace]:
+    """The workspace at `root`, with DVC's mistakes and those of its stores explained.
+
+    With `told`, who hears of each stage, DVC itself shows no line and no bar but its warnings.
+    """
     from dvc.exceptions import DvcException, ReproductionError
     from dvc.lock import LockError
     from dvc.repo import Repo
@@ -249,9 +285,14 @@ def opened(root: Path) -> Iterator[Workspace]:
     # A source archive has the checkout's .dvc folder but no git.
     settings = None if git else {"core": {"no_scm": True}}
     try:
-        with contextlib.chdir(root), stdout_on_stderr(), _quiet_log(), Repo(".", config=settings) as repo:
+        with (
+            contextlib.chdir(root),
+            stdout_on_stderr(),
+            _quiet_log(told is not None),
+            Repo(".", config=settings) as repo,
+        ):
             _connect_once(repo)
-            yield _truthful(repo)
+            yield dataclasses.replace(_truthful(repo), told=told)
     except ReproductionError as error:
         raise _explained(error) from error
     except LockError as error:
@@ -317,8 +358,11 @@ def _truthful(repo: Any) -> Workspace:
 
 
 @contextlib.contextmanager
-def _quiet_log() -> Iterator[None]:
-    """DVC's log without its tracebacks, of 300 lines each: what failed is one line, and raised."""
+def _quiet_log(silent: bool) -> Iterator[None]:
+    """DVC's log without its tracebacks, of 300 lines each: what failed is one line, and raised.
+
+    With `silent` without its account of what it does, and without its bars, too.
+    """
 
     def short(record: logging.LogRecord) -> bool:
         if record.exc_info:
@@ -333,9 +377,17 @@ def _quiet_log() -> Iterator[None]:
     handlers = {handler for name in (*names, "") for handler in logging.getLogger(name).handlers}
     for handler in handlers:
         handler.addFilter(short)
+    # DVC's bars ask the level of their module's logger.
+    bars = dict.fromkeys(("dvc.progress", "dvc_data.callbacks"), logging.CRITICAL)
+    levels = {"dvc": logging.WARNING, **bars} if silent else {}
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
         for handler in handlers:
             handler.removeFilter(short)
 
@@ -369,6 +421,8 @@ def _explained(error: Exception) -> Exception:
     status = int(code[1])
     if (number := kill.signal_of(status)) is None:
         return StageError(task[1], status)
+    if number == signal.SIGINT:
+        return StoppedError(task[1])
     # A stage ended by a signal (out of memory, eviction) can be tried again.
     return StageError(task[1], RETRY, kill.words(number))
 

@@ -27,11 +27,13 @@ class Stage:
     matrix: tuple[str, ...] = ()
     """Keys that tell its tasks apart."""
     fan: str | None = None
-    """Key of the matrix over which tasks are alike: they read the same."""
+    """Key of the matrix over which tasks are alike: they read from the same tasks, or one each of the same group."""
     uses: Literal["tables", "models"] = "tables"
     """Whether it runs or trains a model, and so wants a GPU."""
     trains: bool = False
     """Whether several processes, GPUs and nodes can share it."""
+    figures: tuple[str, ...] = ()
+    """Metrics that its line in `retort run` shows."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Task:
     """What it writes, versioned in the object store."""
     metrics: tuple[str, ...] = ()
     """JSON metrics, kept in git."""
+    summary: tuple[str, ...] = ()
+    """The run's few figures, kept in git: what `dvc metrics` and `dvc exp show` show of it."""
     plots: tuple[str, ...] = ()
     """Folders of curves."""
     sources: tuple[str, ...] = ()
@@ -60,7 +64,7 @@ class Task:
     """Modules whose code, with all that it imports, decides its result."""
     without: tuple[str, ...] = ()
     """Modules that the configuration does not use, though others import them."""
-    image: Literal["train", "generate"] = "train"
+    image: Literal["train", "generate", "either"] = "train"
     """Image of its pod."""
 
     @property
@@ -75,7 +79,7 @@ class Task:
 
     @property
     def group(self) -> str:
-        """Name of the tasks that read the same as it does: its address less the value that tells them apart."""
+        """Name of the tasks that are alike: its address less the value that tells them apart."""
         return "-".join([self.stage.name, *(value for key, value in self.values.items() if key != self.stage.fan)])
 
     @property
@@ -87,7 +91,7 @@ class Task:
     @property
     def written(self) -> tuple[str, ...]:
         """Everything that it writes."""
-        return (*self.outs, *self.metrics, *self.plots)
+        return (*self.outs, *self.metrics, *self.summary, *self.plots)
 
     def code(self) -> str:
         """Hash of the code that decides its result."""
@@ -150,7 +154,7 @@ class Graph:
 
     @property
     def groups(self) -> dict[str, list[Task]]:
-        """Tasks by group, in order: those of one group read the same, so one loop runs them."""
+        """Tasks by group, in order: those of one group read from the same groups, so one loop runs them."""
         found: dict[str, list[Task]] = {}
         for task in self.tasks:
             found.setdefault(task.group, []).append(task)
@@ -191,7 +195,7 @@ def values_of(stage: Stage, item: str) -> dict[str, str]:
 def as_plain(task: Task) -> dict[str, Any]:
     """A task as plain values, for one who cannot make the graph: a pod, which knows a part of the configuration."""
     return {
-        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__},
+        "stage": {key: getattr(task.stage, key) for key in Stage.__dataclass_fields__ if key != "figures"},
         **{key: getattr(task, key) for key in Task.__dataclass_fields__ if key != "stage"},
         "values": list(task.values.items()),  # their order is part of the address
     }

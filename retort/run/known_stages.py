@@ -5,10 +5,17 @@ from __future__ import annotations
 from retort import plugins
 from retort.run.graph import Stage
 
+_OF_RESPONSES = ("responses", "cut_off_rate", "mean_response_tokens")
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("prompts", "retort.stages.prompts", "Load prompts, drop duplicates and contamination, split them."),
+        Stage(
+            "prompts",
+            "retort.stages.prompts",
+            "Load prompts, drop duplicates and contamination, split them.",
+            figures=("train", "validation", "test"),
+        ),
         Stage("models", "retort.stages.models", "Pin and check every model that the run does not make."),
         Stage(
             "teacher_responses",
@@ -17,8 +24,21 @@ STAGES: dict[str, Stage] = {
             matrix=("shard",),
             fan="shard",
             uses="models",
+            figures=_OF_RESPONSES,
         ),
-        Stage("votes", "retort.stages.votes", "Elect each prompt's pseudo-label from the teacher's responses."),
+        Stage(
+            "ballots",
+            "retort.stages.ballots",
+            "Read the answers in one of several shards of the teacher's responses.",
+            matrix=("shard",),
+            fan="shard",
+        ),
+        Stage(
+            "votes",
+            "retort.stages.votes",
+            "Elect each prompt's pseudo-label from the teacher's responses.",
+            figures=("coverage", "mean_share", "accuracy"),
+        ),
         Stage(
             "student_responses",
             "retort.stages.responses",
@@ -26,12 +46,21 @@ STAGES: dict[str, Stage] = {
             matrix=("student", "shard"),
             fan="shard",
             uses="models",
+            figures=_OF_RESPONSES,
+        ),
+        Stage(
+            "reward_examples",
+            "retort.stages.reward_examples",
+            "Label the responses to one of several parts of the prompts, for a reward model.",
+            matrix=("reward", "shard"),
+            fan="shard",
         ),
         Stage(
             "reward_data",
             "retort.stages.reward_data",
             "Label responses by the pseudo-labels, for a reward model.",
             matrix=("reward",),
+            figures=("train", "validation", "train_positive_share"),
         ),
         Stage(
             "reward",
@@ -40,6 +69,7 @@ STAGES: dict[str, Stage] = {
             matrix=("reward",),
             uses="models",
             trains=True,
+            figures=("auc", "calibration_error", "gate_passed"),
         ),
         Stage(
             "evaluate",
@@ -48,6 +78,7 @@ STAGES: dict[str, Stage] = {
             matrix=("model", "benchmark"),
             fan="benchmark",
             uses="models",
+            figures=("accuracy", "items", "cut_off_rate"),
         ),
         Stage("report", "retort.stages.report", "Write the report and the model card."),
     )
@@ -64,6 +95,7 @@ def method_stage(method: plugins.Method) -> Stage:
         matrix=("student",),
         uses="models",
         trains=True,
+        figures=method.figures,
     )
 
 

@@ -20,13 +20,19 @@ class Paths:
     root: Path = Path()
 
     def prompts(self, split: str) -> Path:
-        """Prompts of one split: train, validation or test."""
-        return self.root / "outputs/prompts" / f"{split}.parquet"
+        """Prompts of one use: train, validation, test or unlabelled."""
+        # Apart from the others, so that more of them make nothing run again that does not read them.
+        folder = "outputs/unlabelled" if split == "unlabelled" else "outputs/prompts"
+        return self.root / folder / f"{split}.parquet"
 
     def responses(self, name: str, shard: int) -> Path:
         """One shard of the responses of the teacher or of a student."""
         folder = "teacher_responses" if name == "teacher" else f"student_responses/{name}"
         return self.root / "outputs" / folder / f"shard-{shard}.parquet"
+
+    def ballots(self, shard: int) -> Path:
+        """Answers that were read in one shard of the teacher's responses."""
+        return self.root / "outputs/ballots" / f"shard-{shard}.parquet"
 
     @property
     def votes(self) -> Path:
@@ -37,6 +43,10 @@ class Paths:
     def judgements(self) -> Path:
         """What the judge made of each response to an open-ended prompt."""
         return self.votes.with_name("judgements.parquet")
+
+    def reward_examples(self, reward: str, part: int) -> Path:
+        """Folder of labelled examples of one part of the prompts, each split a table."""
+        return self.root / "outputs/reward_examples" / reward / f"part-{part}"
 
     def reward_data(self, reward: str, split: str) -> Path:
         """Labelled examples of a learned reward: train or validation."""
@@ -58,6 +68,11 @@ class Paths:
         """Metrics of a task, as JSON."""
         return self.root / "metrics" / f"{task}.json"
 
+    @property
+    def summary(self) -> Path:
+        """The run's few figures, as JSON."""
+        return self.root / "metrics/summary.json"
+
     def curves(self, name: str) -> Path:
         """Folder of the curves of a student or learned reward, written while it trains."""
         return self.root / "curves" / name
@@ -73,6 +88,10 @@ class Paths:
         The environment variable RETORT_STATE names a folder that outlives the workspace: a pod's volume.
         """
         return Path(os.environ.get("RETORT_STATE") or self.root / ".retort/state") / task
+
+    def log(self, task: str) -> Path:
+        """What a task and the libraries below it wrote, where that is kept off the terminal (`retort run`)."""
+        return self.root / ".retort/logs" / f"{task}.log"
 
     def timing(self, task: str) -> Path:
         """Wall time of a task on this machine: kept apart, because versioned outputs must not depend on it."""

@@ -18,7 +18,7 @@ import yaml
 
 from retort import plugins
 from retort.config import RetortConfig, load_config, load_keys
-from retort.config.base import unknown
+from retort.config.base import flat, unknown
 from retort.config.load import pick, read_yaml
 from retort.errors import ConfigError, InputError
 from retort.io.files import content_hash, explain_writes, write_json
@@ -28,6 +28,7 @@ from retort.modeling.process_group import team
 from retort.run.code_hash import file_hashes
 from retort.run.graph import Task, from_plain
 from retort.run.paths import CODE, TASK, Paths
+from retort.run.surroundings import surroundings
 from retort.run.tasks import graph
 
 _log = logging.getLogger(__name__)
@@ -97,18 +98,10 @@ class Context:
         """What decides the task's result: parameters by name, content of inputs and of code by path."""
         content = pick(read_yaml(self.paths.root / "params.yaml"), self.task.params)
         return {
-            "parameter": _flat(content) | dict(self.task.values),
+            "parameter": flat(content) | dict(self.task.values),
             "input": {path: self._content(path) for path in self.task.deps},
             "code": dict(self.code),
         }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `section.key`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def _differences(mark: Path, parts: Mapping[str, Mapping[str, Any]]) -> str:
@@ -173,7 +166,7 @@ def context_of(name: str, values: Mapping[str, str], root: Path = Path()) -> Con
 def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:
     """Run one task of stage `name` in the workspace `root` and return its metrics.
 
-    Writes the stage's outputs, `metrics/TASK.json` and, apart from what is versioned, its wall time.
+    Writes the stage's outputs, `metrics/TASK.json` and, apart from what is versioned, its wall time and what it ran on.
 
     Raises:
         ConfigError: there is no such stage or task, the configuration is wrong, or the code is not the recorded one.
@@ -188,7 +181,8 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
     metrics = dataclasses.asdict(result)
     if task.metrics:
         write_json(context.paths.metrics(context.name), metrics)
-    write_json(context.paths.timing(context.name), {"task": task.address, "seconds": time.monotonic() - started})
+    timing = {"task": task.address, "seconds": time.monotonic() - started, "machine": surroundings()}
+    write_json(context.paths.timing(context.name), timing)
     team().wait()  # nobody needs the state any more
     if is_rank_zero() and not os.environ.get("RETORT_KEEP_STATE"):  # a pod keeps it until the outputs are stored
         shutil.rmtree(context.paths.state(context.name), ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 _HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
+UNLABELLED = "outputs/unlabelled"
+"""Prompts that the teacher never answers: apart from the others, for only students read them."""
+
 
 def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     """The graph of `config`.
@@ -36,6 +40,20 @@ def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     return Graph.of([*before, made.report(list(Graph.of(before)))])
 
 
+@dataclass
+class _Needs:
+    """What a student's method and reward add to a task."""
+
+    params: list[str] = field(default_factory=list)
+    operation: list[str] = field(default_factory=list)
+    deps: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    votes: bool = False
+    judged: bool = False
+
+
 class _Tasks:
     def __init__(self, config: RetortConfig, root: Path) -> None:
         self.config, self.root = config, root
@@ -47,12 +65,16 @@ class _Tasks:
         yield self.prompts()
         yield self.models()
         yield from (self.teacher_responses(shard) for shard in config.teacher_responses.shards)
+        if self._by_shard():
+            yield from (self.ballots(shard) for shard in config.teacher_responses.shards)
         yield self.votes()
         for student in config.students:
             yield self.train(student)
         for student in config.sampled_students():
             yield from (self.student_responses(student, shard) for shard in config.student_responses.shards)
         for reward in config.learned_rewards():
+            if (parts := config.reward_parts(reward)) > 1:
+                yield from (self.reward_examples(reward, part) for part in range(parts))
             yield self.reward_data(reward)
             yield self.reward(reward)
         for model in config.evaluated():
@@ -67,7 +89,7 @@ class _Tasks:
         return self._task(
             "prompts",
             params=("seed", "prompts"),
-            outs=("outputs/prompts",),
+            outs=("outputs/prompts", *([UNLABELLED] if prompts.has_unlabelled else [])),
             metrics=("metrics/prompts.json",),
             sources=self._all([*files, *prompts.decontaminate]),
         )
@@ -109,36 +131,86 @@ class _Tasks:
             answers=student,
         )
 
+    def ballots(self, shard: int) -> Task:
+        return self._task(
+            "ballots",
+            {"shard": str(shard)},
+            params=("answer", "votes.weights", "teacher_responses.shards"),
+            deps=("outputs/prompts", f"outputs/teacher_responses/shard-{shard}.parquet"),
+            outs=(f"outputs/ballots/shard-{shard}.parquet",),
+            metrics=(f"metrics/ballots-{shard}.json",),
+        )
+
     def votes(self) -> Task:
+        shards = self._shards(TEACHER)
+        if self._by_shard():
+            read = [(f"outputs/ballots/shard-{n}.parquet", f"metrics/ballots-{n}.json") for n in range(len(shards))]
+            shards = [path for pair in read for path in pair]
         return self._task(
             "votes",
-            params=("seed", "answer", "votes", "teacher_responses.shards"),
-            deps=("outputs/prompts", *self._shards(TEACHER)),
+            params=[
+                *("seed", "answer", "votes", "teacher_responses.shards"),
+                # What the labels must be enough for.
+                *(f"rewards.{name}.type" for name in self.config.learned_rewards()),
+            ],
+            deps=("outputs/prompts", *shards),
             outs=("outputs/votes",),
             metrics=("metrics/votes.json",),
             judged=self.open,
         )
 
+    def reward_examples(self, reward: str, part: int) -> Task:
+        read, parts = self.config.reward_settings(reward).responses, self.config.reward_parts(reward)
+        shards = {name: self._shards(name) for name in read}
+        # Of a model with as many shards as there are parts, one shard has the responses to one part.
+        needed = [path for some in shards.values() for path in ([some[part]] if len(some) == parts else some)]
+        return self._task(
+            "reward_examples",
+            {"reward": reward, "shard": str(part)},
+            params=self._labelled(reward),
+            deps=("outputs/prompts", "outputs/votes", *needed),
+            outs=(f"outputs/reward_examples/{reward}/part-{part}",),
+            metrics=(f"metrics/reward_examples-{reward}-{part}.json",),
+        )
+
     def reward_data(self, reward: str) -> Task:
-        read = self.config.reward_settings(reward).responses
-        students = [name for name in read if name != TEACHER]
+        read, parts = self.config.reward_settings(reward).responses, self.config.reward_parts(reward)
+        needed = ["outputs/votes", *(path for name in read for path in self._shards(name))]
+        if parts > 1:
+            needed = [
+                path
+                for part in range(parts)
+                for path in (
+                    f"outputs/reward_examples/{reward}/part-{part}",
+                    f"metrics/reward_examples-{reward}-{part}.json",
+                )
+            ]
         return self._task(
             "reward_data",
             {"reward": reward},
-            params=[
-                "seed",
-                "answer",
-                "reward_data",
-                f"rewards.{reward}.type",
-                self._key(reward, "responses"),
-                "teacher_responses.shards",
-                *(["student_responses.shards"] if students else []),
-            ],
-            deps=("outputs/prompts", "outputs/votes", *(path for name in read for path in self._shards(name))),
+            params=self._labelled(reward),
+            deps=("outputs/prompts", *needed),
             outs=(f"outputs/reward_data/{reward}",),
             metrics=(f"metrics/reward_data-{reward}.json",),
             judged=self.open,
         )
+
+    def _labelled(self, reward: str) -> list[str]:
+        """Parameters by which responses are labelled for a reward."""
+        students = [name for name in self.config.reward_settings(reward).responses if name != TEACHER]
+        return [
+            "seed",
+            "answer",
+            "reward_data",
+            f"rewards.{reward}.type",
+            self._key(reward, "responses"),
+            "teacher_responses.shards",
+            *(["student_responses.shards"] if students else []),
+        ]
+
+    def _by_shard(self) -> bool:
+        """Whether each shard of the teacher's responses is read by a task of its own; a judge takes all at once."""
+        return len(self.config.teacher_responses.shards) > 1 and not self.open
 
     # Stages that train
 
@@ -164,50 +236,65 @@ class _Tasks:
 
     def train(self, student: str) -> Task:
         config, entry, method = self.config, self.config.students[student], self.config.method(student)
+        needs, settings = self._needs(student), config.settings(student)
+        reads, others = method.reads_under(settings), method.models(settings)
+        needs.deps[:0] = ["outputs/prompts", *map(self.folder, [entry.from_, *others])]
+        needs.loads[:0] = [entry.from_, *others]
+        if "teacher_responses" in reads:
+            needs.deps += self._shards(TEACHER)
+            needs.params.append("teacher_responses.shards")
+        if config.trains_on_unlabelled(student):
+            needs.deps.append(UNLABELLED)
+        if "votes" in reads or needs.votes:
+            needs.deps.append("outputs/votes")
+        if entry.compute_of is not None:
+            needs.deps.append(f"metrics/{config.method(entry.compute_of).name}-{entry.compute_of}.json")
+        return self._task(
+            method_stage(method),
+            {"student": student},
+            params=needs.params,
+            operation=needs.operation,
+            deps=dict.fromkeys(needs.deps),
+            outs=(self.folder(student),),
+            metrics=(f"metrics/{method.name}-{student}.json",),
+            plots=(f"curves/{student}",),
+            loads=needs.loads,
+            modules=needs.modules,
+            sources=needs.sources,
+            judged=self.open or needs.judged,
+        )
+
+    def _needs(self, student: str) -> _Needs:
+        """What follows from a student's entry, its method's section and its reward."""
+        config, entry, method = self.config, self.config.students[student], self.config.method(student)
         section, prefix = getattr(config, method.name), f"students.{student}"
         common = ("method", "from", "reward", "compute_of", "max_extra_steps")
         given = [key for key in common if getattr(entry, "from_" if key == "from" else key) is not None]
         own, aside = _overrides(entry, method.config)
-        params = ["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *own])]
-        operation = [*operation_keys(section, method.name), *(f"{prefix}.{key}" for key in aside)]
-        params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
-        deps, loads = ["outputs/prompts", self.folder(entry.from_)], [entry.from_]
-        modules, sources = self._modules("method", entry.method), self._plugin_files(entry.method)
-        if "teacher_responses" in method.reads:
-            deps += self._shards(TEACHER)
-            params.append("teacher_responses.shards")
-        votes, judged = "votes" in method.reads, self.open
-        if (reward := config.reward_of(student)) is not None:
-            kind, settings = config.reward_type(reward), config.reward_settings(reward)
-            needed = kind.models(settings)
-            if kind.trained:
-                deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
-                params.append(f"rewards.{reward}.type")
-            else:
-                own, aside = _overrides(config.rewards[reward], kind.config)
-                params += [f"rewards.{reward}.{key}" for key in ["type", *own]]
-                operation += [f"rewards.{reward}.{key}" for key in aside]
-            deps += map(self.folder, needed)
-            loads += needed
-            votes, judged = votes or kind.votes, judged or kind.judge
-            modules += [*self._modules("reward", config.rewards[reward].type), *kind.modules(settings)]
-            sources += [*self._plugin_files(config.rewards[reward].type), *kind.sources(settings)]
-        if entry.compute_of is not None:
-            deps.append(f"metrics/{config.method(entry.compute_of).name}-{entry.compute_of}.json")
-        return self._task(
-            method_stage(method),
-            {"student": student},
-            params=params,
-            operation=operation,
-            deps=dict.fromkeys([*deps, *(["outputs/votes"] if votes else [])]),
-            outs=(self.folder(student),),
-            metrics=(f"metrics/{method.name}-{student}.json",),
-            plots=(f"curves/{student}",),
-            loads=loads,
-            modules=modules,
-            sources=sources,
-            judged=judged,
+        found = _Needs(
+            params=["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *own])],
+            operation=[*operation_keys(section, method.name), *(f"{prefix}.{key}" for key in aside)],
+            modules=self._modules("method", entry.method),
+            sources=self._plugin_files(entry.method),
         )
+        found.params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
+        if (reward := config.reward_of(student)) is None:
+            return found
+        kind, settings = config.reward_type(reward), config.reward_settings(reward)
+        needed = kind.models(settings)
+        if kind.trained:
+            found.deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
+            found.params.append(f"rewards.{reward}.type")
+        else:
+            own, aside = _overrides(config.rewards[reward], kind.config)
+            found.params += [f"rewards.{reward}.{key}" for key in ["type", *own]]
+            found.operation += [f"rewards.{reward}.{key}" for key in aside]
+        found.deps += map(self.folder, needed)
+        found.loads += needed
+        found.votes, found.judged = kind.votes, kind.judge
+        found.modules += [*self._modules("reward", config.rewards[reward].type), *kind.modules(settings)]
+        found.sources += [*self._plugin_files(config.rewards[reward].type), *kind.sources(settings)]
+        return found
 
     # Stages that measure
 
@@ -244,10 +331,11 @@ class _Tasks:
         return self._task(
             "report",
             params=[
-                *("report", "answer", "evaluate", "compare", "result", "teacher_responses.shards"),
+                *(*content_keys(config.report, "report"), "answer", "evaluate", "compare", "result"),
+                "teacher_responses.shards",
                 *("student_responses.shards", *models, *students, *rewards),
             ],
-            operation=self._operation(),
+            operation=[*self._operation(), *operation_keys(config.report, "report")],
             sources=[
                 *(file for entry in config.students.values() for file in self._plugin_files(entry.method)),
                 *(file for entry in config.rewards.values() for file in self._plugin_files(entry.type)),
@@ -265,6 +353,7 @@ class _Tasks:
                 ]
             ),
             outs=("outputs/report",),
+            summary=("metrics/summary.json",),
         )
 
     # What they have in common
@@ -326,7 +415,13 @@ class _Tasks:
         """A task; what asking a model (`answers`) or the judge adds to any task is added here."""
         found = STAGES[stage] if isinstance(stage, str) else stage
         params, operation, sources, loads = list(params), list(operation), list(sources), list(loads)
-        modules, image = [found.run, *modules], "train"
+        modules, images, deps = [found.run, *modules], {"train"}, list(deps)
+        if answers in self.config.students and self.config.method(answers).answer is not None:
+            needs = self._needs(answers)
+            params, operation = [*params, *needs.params], [*operation, *needs.operation]
+            sources, loads, modules = [*sources, *needs.sources], [*loads, *needs.loads], [*modules, *needs.modules]
+            deps += [*needs.deps, *(["outputs/votes"] if needs.votes else [])]
+            judged = judged or needs.judged
         if answers is not None:
             engine = self.config.engine(answers)
             base = answers in self.config.models
@@ -338,13 +433,14 @@ class _Tasks:
             sources += [*engine.sources(), *self._plugin_files(engine.type)]
             loads.append(answers)
             modules += self._modules("engine", engine.type)
-            image = engine.IMAGE
+            images.add(engine.IMAGE)
         if judged and (judge := self.config.judge) is not None:
             params += content_keys(judge, "judge")
             operation += operation_keys(judge, "judge")
             sources += [*self._files(judge.model), *judge.model.engine.sources()]
             sources += self._plugin_files(judge.model.engine.type)
             modules += ["retort.stages.judging", *self._modules("engine", judge.model.engine.type)]
+            images.add(judge.model.engine.IMAGE)
         # A model that was not made here may be a reference to a folder of the project, which is read then as well.
         sources += [
             file for name in loads if name in self.config.models for file in self._files(self.config.models[name])
@@ -354,12 +450,12 @@ class _Tasks:
             values or {},
             params=tuple(dict.fromkeys(params)),
             operation=tuple(dict.fromkeys(operation)),
-            deps=tuple(deps),
+            deps=tuple(dict.fromkeys(deps)),
             sources=tuple(self._all(sources)),
             loads=tuple(dict.fromkeys(map(self.folder, loads))),
             modules=tuple(dict.fromkeys(modules)),
             without=(*without, *(() if judged else _JUDGE)),
-            image=image,  # type: ignore[arg-type]
+            image="generate" if "generate" in images else "either" if "either" in images else "train",
             **{key: tuple(value) for key, value in written.items()},
         )
 

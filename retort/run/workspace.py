@@ -57,13 +57,20 @@ def code_yaml(made: Iterable[Task]) -> str:
 
 
 def stage_yaml(task: Task, *, in_git: bool) -> dict[str, Any]:
-    """One task as a stage of `dvc.yaml`."""
+    """One task as a stage of `dvc.yaml`.
+
+    To DVC only the run's summary is metrics: all figures of all tasks would be hundreds of columns.
+    """
+
+    def kept(path: str) -> str | dict[str, Any]:
+        return {path: {"cache": False}} if in_git else path
+
     parts: dict[str, Any] = {
         "cmd": task.command,
         "deps": sorted({*task.deps, *task.sources}),
         "params": [*sorted(task.params), {CODE: [task.address]}],
-        "outs": [*task.outs, *task.plots],
-        "metrics": [{path: {"cache": False}} if in_git else path for path in task.metrics],
+        "outs": [*task.outs, *task.plots, *(kept(path) for path in task.metrics)],
+        "metrics": [kept(path) for path in task.summary],
     }
     return {key: value for key, value in parts.items() if value}
 
@@ -116,13 +123,10 @@ def create(root: Path, config: RetortConfig, *, home: Path, remote: str, cache: 
     """
     made = graph(config, home)
     check_sources(config, made, home)
+    for name in outside_sources(made):
+        raise ConfigError(outside_words(name, home))
     dvc_adapter.init(root, remote=remote, cache=cache)
     for name in made.sources:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ConfigError(
-                f"{name}: lies outside {home.resolve()}, so no other machine could find it. Copy or link it there, and "
-                "name it by its path from there."
-            )
         link(root / name, embedded(name) if is_embedded(name, home) else home / name)
     write_text(root / "params.yaml", _dump(resolved(config)))
     _write(root, made, in_git=False)
@@ -167,18 +171,45 @@ def check_sources(config: RetortConfig, made: Graph, root: Path) -> None:
         InputError: naming the file.
         ConfigError: naming the benchmark's task, and the nearest ones.
     """
-    for task in made:
-        for name in task.sources:
-            if not exists(name, root):
-                raise InputError(
-                    f"does not exist, but stage {task.stage.name} reads it",
-                    file=root / name,
-                    remedy="Correct the path in the configuration, or run from the folder that its paths start from",
-                )
+    for name, stage in missing_sources(made, root).items():
+        raise InputError(
+            f"does not exist, but stage {stage} reads it",
+            file=root / name,
+            remedy="Correct the path in the configuration, or run from the folder that its paths start from",
+        )
+    check_benchmarks(config)
+
+
+def missing_sources(made: Graph, root: Path) -> dict[str, str]:
+    """Source files that do not exist, each with the name of a stage that reads it."""
+    return {name: task.stage.name for task in made for name in task.sources if not exists(name, root)}
+
+
+def outside_sources(made: Graph) -> list[str]:
+    """Source files that are named by a path which leads out of the project."""
+    return [name for name in made.sources if Path(name).is_absolute() or ".." in Path(name).parts]
+
+
+def outside_words(name: str, home: Path) -> str:
+    """What to do about a source file that is named by a path which leads out of the project."""
+    place = Path(os.path.normpath(home.resolve() / name))
+    if place.is_relative_to(home.resolve()):
+        return f"{name}: name it by its path from {home.resolve()}, {place.relative_to(home.resolve())}."
+    return (
+        f"{name}: lies outside {home.resolve()}, so no other machine could find it. Copy or link it there, and "
+        "name it by its path from there."
+    )
+
+
+def check_benchmarks(config: RetortConfig) -> None:
+    """Refuse a benchmark whose task nobody has: the stage that would find out comes last.
+
+    Raises:
+        ConfigError: naming the task, and the nearest ones.
+    """
     for benchmark in config.evaluate.benchmarks:
         own = benchmark.task in plugins.names("benchmark") or plugins.is_path(benchmark.task)
         if benchmark.task != "heldout" and not own:
-            # Before anything is trained: the stage that would find out comes last.
             check_task(benchmark.task)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from retort.config.models import ModelConfig
 from retort.config.run import TEACHER
 from retort.errors import ConfigError, ModelError, StorageError
@@ -38,6 +40,8 @@ class ModelFacts:
     """SHA-256 of the tokenizer's tokens and ids: models with the same one read each other's tokens."""
     chat_template: tuple[str, ...] = ()
     """What its chat template does beside writing turns, and what is trained otherwise than it writes."""
+    license: str | None = None
+    """As its model card says it; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class ModelsResult:
     models: dict[str, ModelFacts]
     same_vocabulary: dict[str, bool]
     """Whether each other model reads the teacher's tokens."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read of a model that has weights."""
+
+    tokenizer: PreTrainedTokenizerFast
+    config: PreTrainedConfig
 
 
 def run(context: Context) -> ModelsResult:
@@ -70,19 +82,33 @@ def run(context: Context) -> ModelsResult:
 
 def _reference(name: str, config: ModelConfig, root: Path) -> tuple[Reference, ModelFacts]:
     if config.source is not None:
-        return _with_weights(config, config.source, root, training=name != TEACHER)
+        reference, facts, _ = with_weights(config, config.source, root, training=name != TEACHER)
+        return reference, facts
     engine = config.engine.model_dump(mode="json")
     shown = f"{config.engine.type}:{engine.get('model') or engine.get('path') or ''}"
     return Reference(model=shown), ModelFacts(shown, None, None, None)
 
 
-def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training: bool) -> tuple[Reference, ModelFacts]:
-    """The reference of a model that has weights here or on the hub, after checking what can be checked early."""
+def with_weights(
+    config: ModelConfig, source_name: str, root: Path, *, training: bool, hashed: bool = True
+) -> tuple[Reference, ModelFacts, Loaded]:
+    """The reference of a model that has weights here or on the hub, after checking what can be checked early.
+
+    Args:
+        config: Its entry of `models`.
+        source_name: Its source.
+        root: Folder that paths start from.
+        training: Whether students start from it.
+        hashed: Whether a folder's contents are hashed, which the reference needs and a check does not.
+
+    Raises:
+        ConfigError, ModelError, StorageError: as `run`.
+    """
     folder, served = root / source_name, config.engine.type == "vllm"
     revision = content = None
     if folder.is_dir():
         check_folder(folder, served=served)
-        content = content_hash(folder)
+        content = content_hash(folder) if hashed else None
     else:
         revision = _pinned(source_name, config.revision)
     reference = Reference(
@@ -101,7 +127,22 @@ def _with_weights(config: ModelConfig, source_name: str, root: Path, *, training
     remarks = turn_of(tokenizer).remarks
     for remark in remarks:
         _log.warning("%s: of its chat template: %s", source_name, remark)
-    return reference, ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks)
+    licence = _licence(folder) if folder.is_dir() else None
+    facts = ModelFacts(source_name, revision, content, vocabulary_hash(tokenizer), remarks, licence)
+    return reference, facts, Loaded(tokenizer, settings)
+
+
+def _licence(folder: Path) -> str | None:
+    """The licence in the card of a model's folder; of a hub's model none: its card may change, and be away tomorrow."""
+    from huggingface_hub import metadata_load
+
+    card = folder / "README.md"
+    try:
+        found = (metadata_load(card) or {}).get("license") if card.exists() else None
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        _log.warning("%s: cannot be read (%s), so the licence is not known", card, error)
+        return None
+    return found if isinstance(found, str) else None
 
 
 def vocabulary_hash(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -28,7 +28,7 @@ _CONTAMINATED = (
     "prompts.contaminated=report, and never compare the student on that benchmark."
 )
 
-_USE_ORDER = {"test": 0, "validation": 1, "split": 2, "train": 3}
+_USE_ORDER = {"test": 0, "validation": 1, "split": 2, "train": 3, "unlabelled": 4}
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class PromptsResult:
     train: int
     validation: int
     test: int
+    unlabelled: int
+    """Prompts that the teacher never answers."""
     unused: int
-    """Training prompts beyond `limit`."""
+    """Training prompts beyond `limit`, and unlabelled ones beyond `unlabelled`."""
     exact_duplicates: int
     near_duplicates: int
     contaminated: int
@@ -53,7 +55,7 @@ class PromptsResult:
 
 
 def run(context: Context) -> PromptsResult:
-    """Write the train, validation and test prompts, and what was dropped and why.
+    """Write the prompts of each use, and what was dropped and why.
 
     Raises:
         InputError: a source or benchmark file is missing or malformed.
@@ -61,8 +63,38 @@ def run(context: Context) -> PromptsResult:
     """
     config, root = context.config.prompts, context.paths.root
     prompts = list(load_prompts(config.sources, root))
+    splits, remarks = clean_and_split(prompts, config, root, seed=context.config.seed)
+    own = {index for index in remarks if prompts[index].use == "unlabelled"}
+    uses: list[tuple[tuple[str, ...], set[int]]] = [(("train", "validation", "test"), set(remarks) - own)]
+    if config.has_unlabelled:
+        uses.append((("unlabelled",), own))
+    for names, remarked in uses:
+        some = {index: remarks[index] for index in sorted(remarked)}
+        _write(context.paths.prompts(names[0]).parent, prompts, {name: getattr(splits, name) for name in names}, some)
+    return _result(prompts, splits, remarks)
+
+
+def clean_and_split(
+    prompts: list[Prompt], config: PromptsConfig, root: Path, *, seed: int
+) -> tuple[Splits, dict[int, dict[str, Any]]]:
+    """Drop duplicates and contamination, and divide what is left.
+
+    Args:
+        prompts: All prompts, as they were loaded.
+        config: Section `prompts`.
+        root: Folder that the benchmark files' paths start from.
+        seed: Seed of the run.
+
+    Returns:
+        The splits, and what there is to say of prompts by their place in `prompts`: reason, and what they repeat.
+
+    Raises:
+        InputError: a benchmark file is missing or malformed.
+        ConfigError: too few prompts are left for the wanted splits.
+    """
     remarks: dict[int, dict[str, Any]] = {}
-    # A prompt of the test split must win over its copy in another split, wherever the sources stand.
+    # A prompt of the test split must win over its copy of another use, wherever the sources stand; an unlabelled one
+    # never does, so that how many there are changes nothing of the others.
     order = sorted(range(len(prompts)), key=lambda index: _USE_ORDER[prompts[index].use])
     with Progress("duplicates", total=len(prompts), unit="prompts") as progress:
         for repeat in find_duplicates(
@@ -82,15 +114,19 @@ def run(context: Context) -> PromptsResult:
     kept = [prompt for index, prompt in enumerate(prompts) if index not in dropped]
     try:
         splits = split_prompts(
-            kept, seed=context.config.seed, validation=config.validation, test=config.test, limit=config.limit
+            kept,
+            seed=seed,
+            validation=config.validation,
+            test=config.test,
+            limit=config.limit,
+            unlabelled=config.unlabelled,
         )
     except ConfigError as error:
         reasons = Counter(remarks[index]["reason"] for index in sorted(dropped))
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
         advice = _CONTAMINATED if reasons["contaminated"] else ""
         raise ConfigError(f"{error} Of {len(prompts)} rows were dropped: {why}.{advice}") from error
-    _write(context.paths.prompts("train").parent, prompts, splits, remarks)
-    return _result(prompts, splits, remarks)
+    return splits, remarks
 
 
 def _find_contaminated(
@@ -115,11 +151,13 @@ def _find_contaminated(
                 }
 
 
-def _write(folder: Path, prompts: list[Prompt], splits: Splits, remarks: dict[int, dict[str, Any]]) -> None:
+def _write(
+    folder: Path, prompts: list[Prompt], tables: dict[str, list[Prompt]], remarks: dict[int, dict[str, Any]]
+) -> None:
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        for name in ("train", "validation", "test"):
-            rows = [{key: getattr(prompt, key) for key in PROMPTS.names} for prompt in getattr(splits, name)]
+        for name, some in tables.items():
+            rows = [{key: getattr(prompt, key) for key in PROMPTS.names} for prompt in some]
             write_table(temporary / f"{name}.parquet", rows, PROMPTS)
         lines = [
             {
@@ -129,14 +167,14 @@ def _write(folder: Path, prompts: list[Prompt], splits: Splits, remarks: dict[in
                 **remarks[index],
                 "prompt": prompts[index].prompt,
             }
-            for index in sorted(remarks)
+            for index in remarks
         ]
         write_text(temporary / DROPPED, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def _result(prompts: list[Prompt], splits: Splits, remarks: dict[int, dict[str, Any]]) -> PromptsResult:
     reasons = Counter(remark["reason"] for remark in remarks.values())
-    kept = [*splits.train, *splits.validation, *splits.test]
+    kept = [*splits.train, *splits.validation, *splits.test, *splits.unlabelled]
     contamination: dict[str, dict[str, float]] = {}
     for remark in remarks.values():
         for overlap in remark.get("overlaps", ()):
@@ -149,6 +187,7 @@ def _result(prompts: list[Prompt], splits: Splits, remarks: dict[int, dict[str, 
         train=len(splits.train),
         validation=len(splits.validation),
         test=len(splits.test),
+        unlabelled=len(splits.unlabelled),
         unused=splits.unused,
         exact_duplicates=reasons["exact_duplicate"],
         near_duplicates=reasons["near_duplicate"],

@@ -13,7 +13,7 @@ from typing import Any
 from retort.config import RetortConfig, load_keys
 from retort.io.files import atomic_path, write_json, write_text
 from retort.run.graph import Task
-from retort.run.paths import Paths
+from retort.run.paths import TASK, Paths
 from retort.run.stage import Context, read_task
 
 PAGE = "report.html"
@@ -32,7 +32,7 @@ class ReportResult:
 
 
 def run(context: Context) -> ReportResult:
-    """Write `outputs/report` and the page.
+    """Write `outputs/report`, `metrics/summary.json` and the page.
 
     Raises:
         InputError: a table or metrics file that the report needs is missing or malformed.
@@ -40,7 +40,7 @@ def run(context: Context) -> ReportResult:
     from retort.report.card import render_card
     from retort.report.findings import gather
     from retort.report.markdown import render_markdown
-    from retort.report.metrics import as_metrics
+    from retort.report.metrics import as_metrics, summary
 
     findings = gather(context.paths, context.config, context.task)
     metrics = as_metrics(findings)
@@ -48,6 +48,7 @@ def run(context: Context) -> ReportResult:
         write_json(folder / "metrics.json", metrics)
         write_text(folder / "report.md", render_markdown(findings))
         write_text(folder / "model_card.md", render_card(findings))
+    write_json(context.paths.summary, summary(findings))
     _write_page(context.paths, context.config, context.task)
     return ReportResult(**{name: metrics[name] for name in ReportResult.__dataclass_fields__})
 
@@ -67,6 +68,7 @@ def _write_page(paths: Paths, config: RetortConfig, task: Task) -> Path:
     from retort.report.costs import wall_times
     from retort.report.findings import gather
     from retort.report.lineage import read_lineage
+    from retort.report.made import made
     from retort.report.page import render_page
     from retort.report.prices import read_prices
 
@@ -76,6 +78,8 @@ def _write_page(paths: Paths, config: RetortConfig, task: Task) -> Path:
         seconds=wall_times(paths.timing(task.address).parent),
         prices=read_prices(paths.root / "params.yaml"),
         lineage=read_lineage(paths.root / "dvc.lock"),
+        # A pod knows a part of the settings alone.
+        made=None if (paths.root / TASK).exists() else made(paths.root),
     )
     write_text(paths.root / PAGE, page)
     return paths.root / PAGE

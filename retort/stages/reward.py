@@ -67,7 +67,8 @@ def run(context: Context) -> RewardResult:
     """
     import torch
 
-    from retort.rewards.learned.train import held_out_part, prepare, rows_of_a_pass
+    from retort.rewards.learned.halves import held_out_part
+    from retort.rewards.learned.train import prepare, rows_of_a_pass
 
     config, name, paths, state = _settings(context), context.task.values["reward"], context.paths, context.state()
     train_rows = read_examples(paths.reward_data(name, "train"))
@@ -82,7 +83,11 @@ def run(context: Context) -> RewardResult:
     step = fit(context, model, train, select, state=state, curves_folder=paths.curves(name))
     scores = model.score_tokens(held.tokens, held.features, batch_size=rows_of_a_pass(config)).tolist()
     predictions = [
-        {**{key: row[key] for key in ("prompt_id", "source", "label", "correct")}, "score": score, "part": part}
+        {
+            **{key: row[key] for key in ("prompt_id", "response", "source", "label", "correct")},
+            "score": score,
+            "part": part,
+        }
         for row, score, part in zip(held.rows, scores, parts, strict=True)
     ]
     with atomic_path(paths.reward(name)) as folder:

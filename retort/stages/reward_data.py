@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from retort.config.data import AnswerType
-from retort.config.run import TEACHER
+import numpy as np
+from numpy.typing import NDArray
+
 from retort.errors import InputError
 from retort.io.files import atomic_path
-from retort.io.progress import Progress
-from retort.io.tables import PROMPTS, RESPONSES, REWARD_EXAMPLES, VOTES, Rows, read_table, write_table
+from retort.io.tables import PROMPTS, REWARD_EXAMPLES, VOTES, read_rows, read_table, write_rows
 from retort.judge.ask import Pair, Record
 from retort.judge.elect import agree_with
 from retort.modeling.conversations import shown
 from retort.run.stage import Context
 from retort.stages.judgements import Judged, read_judged
 from retort.stages.judging import JudgeFigures, figures_of, judging, write_calls
-from retort.text.agreement import stated
-from retort.text.finish_reasons import is_whole
-from retort.text.gold import readable_gold
+from retort.stages.reward_examples import SPLITS, Part, prompt_ids, rank, responses_of, sources_of, write_part
 
 
 @dataclass(frozen=True)
@@ -52,59 +54,64 @@ class RewardDataResult:
 def run(context: Context) -> RewardDataResult:
     """Write labelled examples: train-split prompts to train, validation-split prompts to validation.
 
-    Training examples are distinct, capped and balanced; validation examples are only capped, so that they keep the
-    frequencies in which models really answer. Which examples are left out depends on seed and content alone.
+    Training examples are distinct; all are used unless the configuration caps or balances them. Validation examples are
+    at most capped, so that they keep the frequencies in which models really answer. Which examples are left out depends
+    on seed and content alone, and not on how many shards the responses lie in. Examples are read one after another.
 
     Raises:
         InputError: an input is missing or malformed, a response belongs to no prompt, or a set has one class.
     """
-    tally: Counter[str] = Counter()
-    votes = {row["prompt_id"]: row for row in read_table(context.paths.votes, VOTES)}
-    prompts = {split: read_table(context.paths.prompts(split), PROMPTS) for split in ("train", "validation")}
-    known = {row["prompt_id"] for rows in prompts.values() for row in rows}
-    responses = _responses(context, known)
-    judged, record, figures = _judged(context, prompts, votes, responses)
-    tables: dict[str, Rows] = {}
-    for split, rows in prompts.items():
-        examples: Rows = []
-        with Progress(f"{split} examples", total=len(rows), unit="prompts") as progress:
-            for row in rows:
-                progress.update()
-                examples += _of_prompt(
-                    context,
-                    row,
-                    votes.get(row["prompt_id"]),
-                    responses[row["prompt_id"]],
-                    tally,
-                    judged,
-                    distinct=split == "train",
-                )
-        tables[split] = _balanced(context, examples, tally) if split == "train" else examples
-    for split, table in tables.items():
-        _check_classes(context, split, table)
-    with atomic_path(context.paths.reward_data(context.task.values["reward"], "train").parent) as temporary:
+    reward = context.task.values["reward"]
+    parts, tally = context.config.reward_parts(reward), Counter[str]()
+    record, figures = None, None
+    counts = {split: _Counted() for split in SPLITS}
+    with atomic_path(context.paths.reward_data(reward, "train").parent) as temporary:
         temporary.mkdir()
-        for split, table in tables.items():
-            write_table(temporary / f"{split}.parquet", table, REWARD_EXAMPLES)
+        folders = [context.paths.reward_examples(reward, part) for part in range(parts)]
+        if parts == 1:  # labelled here; of several parts the tasks `reward_examples` have labelled each
+            judged, record, figures = _judged(context)
+            folders = [temporary / "part-0"]
+            folders[0].mkdir()
+            write_part(context, Part(0, 1), folders[0], tally, judged)
+        else:
+            for part in range(parts):
+                tally.update(json.loads(context.paths.metrics(f"reward_examples-{reward}-{part}").read_text("utf-8")))
+        for split in SPLITS:
+            kept = _balanced(context, lambda split=split: _merged(context, split, folders), tally, split)  # type: ignore[misc]
+            rows = (
+                counts[split].take(row)
+                for place, row in enumerate(_merged(context, split, folders))
+                if kept is None or kept[place]
+            )
+            write_rows(temporary / f"{split}.parquet", rows, REWARD_EXAMPLES)
+            _check_classes(context, split, counts[split])
+        if parts == 1:
+            _remove_part(folders[0])
         if record is not None:
             write_calls(temporary / "calls.parquet", record)
-    return _result(tables, tally, figures, _read(context))
+    return _result(counts, tally, figures, sources_of(context))
 
 
-def _judged(
-    context: Context, prompts: dict[str, Rows], votes: dict[str, dict[str, Any]], responses: dict[str, Rows]
-) -> tuple[Judged | None, Record | None, JudgeFigures | None]:
+def _remove_part(folder: Path) -> None:
+    for split in SPLITS:
+        (folder / f"{split}.parquet").unlink()
+    folder.rmdir()
+
+
+def _judged(context: Context) -> tuple[Judged | None, Record | None, JudgeFigures | None]:
     """What a judge makes of each response to open-ended prompts: the teacher's as voted on, the student's asked now."""
     if context.config.answer != "open":
         return None, None, None
     judged = dict(read_judged(context))
+    labels = {row["prompt_id"]: row["label"] for row in read_table(context.paths.votes, VOTES)}
+    prompts = [row for split in SPLITS for row in read_table(context.paths.prompts(split), PROMPTS)]
+    responses = responses_of(context, Part(0, 1), {row["prompt_id"] for row in prompts})
     asked = [
-        Pair(row["prompt_id"], shown(row["prompt"]), response["response"], votes[row["prompt_id"]]["label"])
-        for rows in prompts.values()
-        for row in rows
-        if row["prompt_id"] in votes and votes[row["prompt_id"]]["label"] is not None
-        for response in responses[row["prompt_id"]]
-        if (row["prompt_id"], response["response"]) not in judged
+        Pair(row["prompt_id"], shown(row["prompt"]), said.response, label)
+        for row in prompts
+        if (label := labels.get(row["prompt_id"])) is not None
+        for said in responses.get(row["prompt_id"], [])
+        if (row["prompt_id"], said.response) not in judged
     ]
     asked = list(dict.fromkeys(asked))
     with judging(context) as judge:
@@ -114,126 +121,86 @@ def _judged(
     return judged, judge.record, figures
 
 
-def _read(context: Context) -> list[str]:
-    """Whose responses the reward learns from."""
-    names: list[str] = context.config.reward_settings(context.task.values["reward"]).responses
-    return names
+def _merged(context: Context, split: str, folders: list[Path]) -> Iterator[dict[str, Any]]:
+    """The examples of all parts in the order of the prompts, as one part would hold them."""
+    parts = [
+        groupby(read_rows(folder / f"{split}.parquet", REWARD_EXAMPLES), key=lambda row: row["prompt_id"])
+        for folder in folders
+    ]
+    waiting = [next(part, None) for part in parts]
+    before = 0 if split == "train" else sum(1 for _ in prompt_ids(context, "train"))
+    for place, name in enumerate(prompt_ids(context, split), start=before):
+        number = place % len(parts)
+        group = waiting[number]
+        if group is not None and group[0] == name:
+            yield from group[1]
+            waiting[number] = next(parts[number], None)
+    for group, folder in zip(waiting, folders, strict=True):
+        if group is not None:
+            raise InputError(
+                f"{group[0]!r} is no {split} prompt, or stands in another order",
+                file=folder / f"{split}.parquet",
+                field="prompt_id",
+                remedy="Run reward_examples again (`retort run` does so when needed)",
+            )
 
 
-def _responses(context: Context, known: set[str]) -> dict[str, Rows]:
-    """Responses by prompt: model by model as the reward names them, each in the order they were written."""
-    found: dict[str, Rows] = defaultdict(list)
-    for name in _read(context):
-        stage = "teacher_responses" if name == TEACHER else "student_responses"
-        for shard in getattr(context.config, stage).shards:
-            path = context.paths.responses(name, shard)
-            rows = read_table(path, RESPONSES, columns=["prompt_id", "source", "response", "finish_reason"])
-            for number, row in enumerate(rows, start=1):
-                if row["prompt_id"] not in known:
-                    raise InputError(
-                        f"{row['prompt_id']!r} is no train or validation prompt",
-                        file=path,
-                        row=number,
-                        field="prompt_id",
-                        remedy=f"The responses belong to other prompts: run {stage} again",
-                    )
-                found[row["prompt_id"]].append(row)
-    return found
-
-
-def _of_prompt(
-    context: Context,
-    prompt: dict[str, Any],
-    vote: dict[str, Any] | None,
-    responses: Rows,
-    tally: Counter[str],
-    judged: Judged | None,
-    *,
-    distinct: bool,
-) -> Rows:
-    if vote is None or vote["label"] is None:
-        tally["abstained"] += len(responses)
-        return []
-    seen: set[tuple[str, bool]] = set()
-    examples: Rows = []
-    for response in responses:
-        finished = is_whole(response["finish_reason"])
-        if distinct and (response["response"], finished) in seen:
-            tally["duplicates"] += 1
-            continue
-        seen.add((response["response"], finished))
-        if judged is None:
-            examples.append(_example(prompt, vote["label"], response, finished, context.config.answer))
-        elif (agrees := judged.get((prompt["prompt_id"], response["response"]), False)) is None:
-            tally["undecided"] += 1
-        else:
-            examples.append(_row(prompt, response, finished, label=agrees, correct=None))
-    return _capped(context, examples, tally)
-
-
-def _example(
-    prompt: dict[str, Any], label: str, response: dict[str, Any], finished: bool, kind: AnswerType
-) -> dict[str, Any]:
-    said, gold = stated(response["response"], kind), prompt["answer"]
-    correct = None if gold is None or not readable_gold(gold, kind) else said.agrees(gold)
-    return _row(prompt, response, finished, label=said.agrees(label), correct=correct)
-
-
-def _row(
-    prompt: dict[str, Any], response: dict[str, Any], finished: bool, *, label: bool, correct: bool | None
-) -> dict[str, Any]:
-    return {
-        "prompt_id": prompt["prompt_id"],
-        "prompt": prompt["prompt"],
-        "response": response["response"],
-        "source": response["source"],
-        "finished": finished,
-        "label": int(label),
-        "correct": correct,
-    }
-
-
-def _capped(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
-    most = context.config.reward_data.max_per_prompt
-    kept: set[int] = set()
-    for source in _read(context):
-        places = [place for place, example in enumerate(examples) if example["source"] == source]
-        if len(places) > most:
-            places.sort(key=lambda place: _rank(context.config.seed, examples[place], place))
-            tally["over_cap"] += len(places) - most
-        kept.update(places[:most])
-    return [example for place, example in enumerate(examples) if place in kept]
-
-
-def _balanced(context: Context, examples: Rows, tally: Counter[str]) -> Rows:
-    if not context.config.reward_data.balance:
-        return examples
-    places: dict[int, list[int]] = {0: [], 1: []}
-    for place, example in enumerate(examples):
-        places[example["label"]].append(place)
-    least = min(len(some) for some in places.values())
+def _balanced(
+    context: Context, examples: Callable[[], Iterator[dict[str, Any]]], tally: Counter[str], split: str
+) -> NDArray[np.bool_] | None:
+    """Which training examples are kept, so that both labels are as frequent; None for all."""
+    if split != "train" or not context.config.reward_data.balance:
+        return None
+    labels, ranks = array("b"), array("Q")
+    for place, example in enumerate(examples()):
+        labels.append(example["label"])
+        # The first eight bytes order as the whole would, and of ten million examples fit into memory.
+        ranks.append(int.from_bytes(rank(context.config.seed, example, place)[:8], "big"))
+    which = np.frombuffer(labels, dtype=np.int8) if labels else np.zeros(0, dtype=np.int8)
+    order = np.frombuffer(ranks, dtype=np.uint64) if ranks else np.zeros(0, dtype=np.uint64)
+    places = [np.flatnonzero(which == label) for label in (0, 1)]
+    least = min(map(len, places))
     if not least:
-        return examples
-    kept: set[int] = set()
-    for some in places.values():
-        some.sort(key=lambda place: _rank(context.config.seed, examples[place], place))
-        kept.update(some[:least])
-    tally["dropped_for_balance"] = len(examples) - len(kept)
-    return [example for place, example in enumerate(examples) if place in kept]
+        return None
+    kept = np.zeros(len(which), dtype=np.bool_)
+    for some in places:
+        kept[some[np.argsort(order[some], kind="stable")[:least]]] = True
+    tally["dropped_for_balance"] = len(which) - int(kept.sum())
+    return kept
 
 
-def _rank(seed: int, example: dict[str, Any], place: int) -> bytes:
-    text = f"{seed}\0{place}\0{example['prompt_id']}\0{example['source']}\0{example['response']}"
-    return hashlib.sha256(text.encode()).digest()
+class _Counted:
+    """What the metrics say of the examples of a split, as they go by."""
+
+    def __init__(self) -> None:
+        self.labels: Counter[int] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.positive: Counter[str] = Counter()
+        self.known = 0
+        self.true = 0
+
+    def take(self, example: dict[str, Any]) -> dict[str, Any]:
+        label, source = example["label"], example["source"]
+        self.labels[label] += 1
+        self.sources[source] += 1
+        self.positive[source] += label
+        if example["correct"] is not None:
+            self.known += 1
+            self.true += bool(label) == example["correct"]
+        return example
+
+    @property
+    def positive_share(self) -> float:
+        return self.labels[1] / self.labels.total()
 
 
-def _check_classes(context: Context, split: str, table: Rows) -> None:
-    labels = Counter(example["label"] for example in table)
-    if len(labels) < 2:
-        if not table:
+def _check_classes(context: Context, split: str, counted: _Counted) -> None:
+    if len(counted.labels) < 2:
+        if not counted.labels:
             problem = "would hold no example: the vote abstains on every prompt of this split that has responses"
         else:
-            problem = f"all {len(table)} examples would have label {next(iter(labels))}; a reward model needs both"
+            total = counted.labels.total()
+            problem = f"all {total} examples would have label {next(iter(counted.labels))}; a reward model needs both"
         raise InputError(
             problem,
             file=context.paths.reward_data(context.task.values["reward"], split),
@@ -244,25 +211,20 @@ def _check_classes(context: Context, split: str, table: Rows) -> None:
 
 
 def _result(
-    tables: dict[str, Rows], tally: Counter[str], judge: JudgeFigures | None, sources: list[str]
+    counts: dict[str, _Counted], tally: Counter[str], judge: JudgeFigures | None, sources: list[str]
 ) -> RewardDataResult:
-    by_source: dict[str, dict[str, float]] = {}
-    for split, table in tables.items():
-        for source in sources:
-            labels = [example["label"] for example in table if example["source"] == source]
-            if labels:
-                by_source[f"{split}/{source}"] = {"examples": len(labels), "positive_share": sum(labels) / len(labels)}
-    judged = [
-        bool(example["label"]) == example["correct"]
-        for table in tables.values()
-        for example in table
-        if example["correct"] is not None
-    ]
+    by_source = {
+        f"{split}/{source}": {"examples": total, "positive_share": counted.positive[source] / total}
+        for split, counted in counts.items()
+        for source in sources
+        if (total := counted.sources[source])
+    }
+    known = sum(counted.known for counted in counts.values())
     return RewardDataResult(
-        train=len(tables["train"]),
-        validation=len(tables["validation"]),
-        train_positive_share=_positive_share(tables["train"]),
-        validation_positive_share=_positive_share(tables["validation"]),
+        train=counts["train"].labels.total(),
+        validation=counts["validation"].labels.total(),
+        train_positive_share=counts["train"].positive_share,
+        validation_positive_share=counts["validation"].positive_share,
         by_source=by_source,
         duplicates=tally["duplicates"],
         over_cap=tally["over_cap"],
@@ -270,9 +232,5 @@ def _result(
         abstained=tally["abstained"],
         undecided=tally["undecided"],
         judge=judge,
-        label_accuracy=sum(judged) / len(judged) if judged else None,
+        label_accuracy=sum(counted.true for counted in counts.values()) / known if known else None,
     )
-
-
-def _positive_share(table: Rows) -> float:
-    return sum(int(example["label"]) for example in table) / len(table)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from retort.config.run import TEACHER
 from retort.errors import ConfigError, InputError
-from retort.io.progress import Progress
-from retort.io.tables import PROMPTS, RESPONSES, VOTES, Rows, read_columns, read_tables, write_table
+from retort.io.tables import VOTES, write_rows
 from retort.run.stage import Context
+from retort.stages.ballots import ballots_of, gold_answers, read_shard
+from retort.stages.enough_labels import check_labels
 from retort.stages.judging import JudgeSummary, elect_labels
-from retort.text.extract import read_answer
-from retort.votes.answers import Ballot, Batch, Counts, Origin, collect
-from retort.votes.labels import Labels, VoteSummary, count_votes
+from retort.votes.answers import Ballot, Counts
+from retort.votes.labels import Labels, VoteSummary, count_parts
 from retort.votes.majority import Vote
 
 VotesResult = VoteSummary | JudgeSummary
@@ -22,33 +25,74 @@ VotesResult = VoteSummary | JudgeSummary
 def run(context: Context) -> VotesResult:
     """Vote on every train and validation prompt and write the labels; where answers are open-ended, a judge elects.
 
+    The answers of one shard of responses are in memory at a time.
+
     Raises:
-        InputError: an input table is missing or malformed, a response belongs to no prompt, or all votes abstain.
+        InputError: an input table is missing or malformed, a response belongs to no prompt, a prompt is answered in two
+            shards, all votes abstain, or so many that a later stage of the run would fail (`enough_labels`).
         ConfigError: votes.source_weights lacks a model that answered.
     """
     kind = context.config.answer
     if kind == "open":
         return elect_labels(context)
-    prompts = read_tables([context.paths.prompts(split) for split in ("train", "validation")], PROMPTS)
-    ballots = {row["prompt_id"]: Ballot(row["answer"]) for row in prompts}
-    counts = Counts()
-    with Progress("answers", total=_responses(context), unit="responses") as progress:
-        for count, found in collect(_batches(context, ballots), ballots, partial(read_answer, kind=kind)):
-            counts += found
-            progress.update(count)
-    _check_models(context, ballots)
-    labels = count_votes(ballots, kind, context.config.votes, counts)
+    golds = gold_answers(context)
+    parts, counts = _parts(context, golds)
+    _check_models(context, parts)
+    labels = count_parts(parts, list(golds), kind, context.config.votes, counts)
     counts.warn()
     if all(vote.abstained for vote in labels.votes):
-        shard_file = context.paths.responses("teacher", 0)
+        shard_file = context.paths.responses(TEACHER, 0)
         raise InputError(_why_all_abstain(labels.votes, counts), file=shard_file, remedy=_REMEDY)
-    write_table(context.paths.votes, _rows(ballots, labels), VOTES)
+    labelled = {prompt_id for prompt_id, vote in zip(golds, labels.votes, strict=True) if not vote.abstained}
+    check_labels(context, labelled)
+    write_rows(context.paths.votes, _rows(golds, labels), VOTES)
     return labels.summary
 
 
-def _rows(ballots: Mapping[str, Ballot], labels: Labels) -> Rows:
-    return [
-        {
+_Parts = Callable[[], Iterator[Mapping[str, Ballot]]]
+
+
+def _parts(context: Context, golds: Mapping[str, str | None]) -> tuple[_Parts, Counts]:
+    """The ballots, a shard at a time and at last those of prompts without a response; and what was read in all.
+
+    A single shard is read here; of several the tasks `ballots` have read each.
+    """
+    shards = context.config.teacher_responses.shards
+    counts = Counts()
+    read: dict[int, dict[str, Ballot]] = {}
+    if len(shards) == 1:
+        ballots, counts = read_shard(context, shards[0], golds)
+        # In the order of the prompts, as where they lie in parts.
+        read[shards[0]] = {name: ballots[name] for name in golds if name in ballots}
+    else:
+        for shard in shards:
+            figures = json.loads(context.paths.metrics(f"ballots-{shard}").read_text(encoding="utf-8"))
+            counts += Counts(
+                Counter(figures["rules"]), Counter(figures["not_whole"]), not_recorded=figures["not_recorded"]
+            )
+
+    def parts() -> Iterator[Mapping[str, Ballot]]:
+        seen: set[str] = set()
+        for shard in shards:
+            part = read[shard] if shard in read else ballots_of(context, shard, golds)
+            if twice := seen & part.keys():
+                raise InputError(
+                    f"{min(twice)!r} is answered in an earlier shard too",
+                    file=context.paths.responses(TEACHER, shard),
+                    field="prompt_id",
+                    remedy="Run teacher_responses again",
+                )
+            seen |= part.keys()
+            yield part
+        yield {name: Ballot(gold) for name, gold in golds.items() if name not in seen}
+
+    return parts, counts
+
+
+def _rows(golds: Mapping[str, str | None], labels: Labels) -> Iterator[dict[str, Any]]:
+    columns = zip(golds.items(), labels.votes, labels.correct, labels.confidence, strict=True)
+    for (prompt_id, gold), vote, correct, confidence in columns:
+        yield {
             "prompt_id": prompt_id,
             "label": vote.label,
             "votes": vote.votes,
@@ -57,13 +101,9 @@ def _rows(ballots: Mapping[str, Ballot], labels: Labels) -> Rows:
             "margin": vote.margin,
             "abstained": vote.abstained,
             "confidence": confidence,
-            "answer": ballot.gold,
+            "answer": gold,
             "correct": correct,
         }
-        for (prompt_id, ballot), vote, correct, confidence in zip(
-            ballots.items(), labels.votes, labels.correct, labels.confidence, strict=True
-        )
-    ]
 
 
 _REMEDY = (
@@ -84,56 +124,10 @@ def _why_all_abstain(votes: Sequence[Vote], counts: Counts) -> str:
     )
 
 
-def _responses(context: Context) -> int:
-    import pyarrow.parquet as pq
-
-    files = [context.paths.responses("teacher", shard) for shard in context.config.teacher_responses.shards]
-    return sum(pq.read_metadata(file).num_rows for file in files if file.exists())
-
-
-def _batches(context: Context, ballots: Mapping[str, Ballot]) -> Iterator[Batch]:
-    """The responses of all shards.
-
-    Raises:
-        InputError: a table is missing or malformed, a response belongs to no prompt, or it has no log-probability
-            where votes are weighed by that.
-    """
-    by_logprob = context.config.votes.weights == "logprob"
-    columns = ["prompt_id", "model", "temperature", "response", "finish_reason"]
-    columns += ["mean_logprob"] if by_logprob else []
-    for shard in context.config.teacher_responses.shards:
-        path, before = context.paths.responses("teacher", shard), 0
-        for batch in read_columns(path, RESPONSES, columns=columns):
-            ids = batch["prompt_id"]
-            stranger = next((place for place, prompt_id in enumerate(ids) if prompt_id not in ballots), None)
-            if stranger is not None:
-                raise InputError(
-                    f"{ids[stranger]!r} is no train or validation prompt",
-                    file=path,
-                    row=before + stranger + 1,
-                    field="prompt_id",
-                    remedy="The responses belong to other prompts: run teacher_responses again",
-                )
-            if by_logprob and None in batch["mean_logprob"]:
-                raise InputError(
-                    "is not known, but votes.weights is logprob",
-                    file=path,
-                    row=before + batch["mean_logprob"].index(None) + 1,
-                    field="mean_logprob",
-                    remedy="Set teacher_responses.logprobs (recorded responses: give mean_logprob), or weigh equally",
-                )
-            origins = [
-                Origin(model, temperature if temperature >= 0 else None)
-                for model, temperature in zip(batch["model"], batch["temperature"], strict=True)
-            ]
-            before += len(ids)
-            yield Batch(ids, origins, batch["response"], batch.get("mean_logprob"), batch["finish_reason"])
-
-
-def _check_models(context: Context, ballots: Mapping[str, Ballot]) -> None:
+def _check_models(context: Context, parts: _Parts) -> None:
     weights = context.config.votes.source_weights
     if context.config.votes.weights == "source" and weights:
-        models = {origin.model for ballot in ballots.values() for origin in ballot.origins}
+        models = {origin.model for part in parts() for ballot in part.values() for origin in ballot.origins}
         if missing := sorted(models - set(weights)):
             raise ConfigError(
                 f"votes.source_weights: {', '.join(missing)} answered too. Give each model a weight, or none to learn "

@@ -19,6 +19,10 @@ _PLAIN = re.compile(
 _SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))|(?<=\d),(?=\d{2},)")
 _DRESS = re.compile(r"\\?\$|€|£|¥|\\left|\\right|\\!|\\,|\\;|[{]?,[}](?=\d)|\s{2,}")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|boxed)\s?\{([^{}]*)\}")
+_LETTERED = re.compile(
+    r"(?:option|choice|answer)?:?\s*\**[(\[]?([A-Za-z])(?:[)\].:]+\**(?:\s.*)?)?\**", re.IGNORECASE | re.DOTALL
+)
+"""A letter as data sets spell it: "B", "(B)", "B. the second", "Option B"."""
 _LATEX_FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{(\d{1,400})\}\{(\d{1,400})\}$")
 
 
@@ -31,7 +35,8 @@ def canonical(value: str, kind: AnswerType) -> str:
     expressions may still have different keys; `same_answer` compares those.
     """
     if kind == "choice":
-        return value.strip().strip("()[]{}.*:` ").upper()
+        lettered = _LETTERED.fullmatch(value.strip())
+        return (lettered[1] if lettered else value.strip().strip("()[]{}.*:` ")).upper()
     if kind == "number" and (key := number_key(value)) is not None:
         return key
     if kind == "expression":
@@ -60,7 +65,9 @@ def same_answer(a: str, b: str, kind: AnswerType, *, time_limit: float = 5.0) ->
     if canonical(a, kind) == canonical(b, kind):
         return True
     if kind in ("number", "expression") and a.rstrip().endswith("%") != b.rstrip().endswith("%"):
-        return canonical(a.rstrip().rstrip("%\\ "), kind) == canonical(b.rstrip().rstrip("%\\ "), kind)
+        bare = [canonical(value.rstrip().rstrip("%\\ "), kind) for value in (a, b)]
+        if bare[0] == bare[1]:
+            return True
     if kind == "expression":
         from retort.text.expressions import equivalent
 

@@ -115,8 +115,19 @@ def _verified(first: str, second: str) -> bool:
     )
     if not (_read_whole(one, first) and _read_whole(other, second)):
         return False
+    other[0] = _with_symbols_of(one[0], other[0])
     equal = any(verify(*pair, timeout_seconds=None, raise_on_error=False) for pair in ((one, other), (other, one)))
     return equal and _same_values(one[0], other[0])
+
+
+def _with_symbols_of(one: Any, other: Any) -> Any:
+    """The second expression with the first one's symbols: 2i + 1 has a real i to math-verify, 1 + 2i none."""
+    import sympy
+
+    if not (isinstance(one, sympy.Basic | sympy.MatrixBase) and isinstance(other, sympy.Basic | sympy.MatrixBase)):
+        return other
+    known = {symbol.name: symbol for symbol in one.free_symbols}
+    return other.xreplace({symbol: known[symbol.name] for symbol in other.free_symbols if symbol.name in known})
 
 
 def _read_whole(parsed: list[Any], text: str) -> bool:

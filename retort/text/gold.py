@@ -7,7 +7,7 @@ or in `#### 72`.
 from __future__ import annotations
 
 from retort.config.data import AnswerType
-from retort.text.equal import as_fraction, number_key
+from retort.text.equal import as_fraction, canonical, number_key
 from retort.text.extract import read_answer
 
 
@@ -20,7 +20,7 @@ def gold_answer(text: str) -> str:
     if "####" in text:
         return text.rpartition("####")[2].strip()
     last_line = text.rpartition("\n")[2]
-    if last_line.startswith("A:"):
+    if last_line.startswith("A:") and last_line != text:  # alone it may be an option with its letter
         return last_line[2:].strip()
     if as_fraction(text) is not None:
         return text
@@ -32,6 +32,7 @@ def readable_gold(gold: str, kind: AnswerType) -> bool:
     """Whether a gold answer is one of its kind; a label is neither right nor wrong by one that is not."""
     if kind == "number":
         return number_key(gold) is not None or gold.strip().lower() == "none"
-    if kind == "choice":
-        return len(gold.strip().strip("()[]{}.*:` ")) == 1
+    if kind == "choice":  # an index, 0 or 1, is no letter: whether it counts from 0 or 1 is not known
+        letter = canonical(gold, "choice")
+        return len(letter) == 1 and letter.isalpha()
     return bool(gold.strip())

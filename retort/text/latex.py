@@ -11,11 +11,14 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from retort.text.expression_forms import brackets, modulus, money, number_in_words, one_form
 from retort.text.numerals import prepare
 from retort.text.quantities import read_quantity
 
 _UPRIGHT = re.compile(r"\\(?:mathrm|mathit|mathsf|operatorname|rm|text)\s?\{\s?([eid\u03c0])\s?\}")
-_SPACE = re.compile(r"\\[,;:!]|\\ |\\quad|\\qquad|~|\\displaystyle|\\left(?![a-z])|\\right(?![a-z])|\\limits")
+_SPACE = re.compile(
+    r"(?<!\\)\\[,;:!]|(?<!\\)\\ |\\quad|\\qquad|~|\\displaystyle|\\left(?![a-z])|\\right(?![a-z])|\\limits"
+)
 _DOLLARS = re.compile(r"^\s*(?:\$\$?|\\\(|\\\[)?(.*?)(?:\$\$?|\\\)|\\\])?\s*\.?\s*$", re.DOTALL)
 _REPEATING = re.compile(r"(?<![\d.])(\d{1,40})\.(\d{0,40})\\(?:overline|bar|dot)\s?\{?(\d{1,40})\}?")
 _BASE = re.compile(r"\(?([0-9A-Fa-f]{1,60})\)?_\{?(?:\\text\{)?\s?(\d{1,2})\}{0,2}")
@@ -72,6 +75,8 @@ _NAMES = {
     "minute": "min", "hour": "h", "hr": "h", "milliliter": "ml", "millilitre": "ml", "liter": "l", "litre": "l",
     "inch": "in", "inche": "in", "foot": "ft", "feet": "ft", "yard": "yd", "degree": "deg", "\u00b0": "deg",
 }  # fmt: skip
+_SPACES = re.compile(r"\s+")
+_VARIABLE_BEHIND = re.compile(r"\d\s?[kKMBbTt]\b")
 _LONGEST = 2000
 
 
@@ -99,6 +104,7 @@ def expression(text: str) -> Expression:
     plain = _DOLLARS.sub(r"\1", text)
     plain = _SPACE.sub(" ", _UPRIGHT.sub(r" \1 ", plain)).strip()
     plain = plain.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\u2212", "-")
+    plain = number_in_words(one_form(plain))
     words = _words(plain)
     if words:
         return Expression(plain, words=words)
@@ -107,19 +113,31 @@ def expression(text: str) -> Expression:
     if base:
         value = _in_base(base[1], int(base[2]))
         return Expression(plain, value=value, words="" if value is not None else plain)
-    maths, unit = _without_unit(plain)
+    maths, unit = modulus(plain)
+    if not unit:
+        maths, unit = money(plain)
+    if not unit:
+        maths, unit = _without_unit(plain)
     return Expression(maths, _value(maths), unit)
 
 
 def compare(a: Expression, b: Expression) -> bool | None:
     """Whether two expressions are equal; None where algebra has to say."""
     if a.words or b.words:
-        return a.words == b.words
+        # "Yes" without \\text is short enough to be a product of variables, until it is compared with words.
+        return (a.words or _bare(a.maths)) == (b.words or _bare(b.maths))
     if a.value is not None and b.value is not None:
         return _scaled(a, b) if a.unit and b.unit else a.value == b.value
     if a.unit and b.unit and a.unit != b.unit:
         return False
-    return None
+    kinds = brackets(a.maths), brackets(b.maths)
+    if all(kinds) and kinds[0] != kinds[1]:  # a pair is no set
+        return False
+    return True if _SPACES.sub("", a.maths) == _SPACES.sub("", b.maths) else None
+
+
+def _bare(maths: str) -> str:
+    return " ".join(maths.split()).casefold().rstrip(".")
 
 
 def _scaled(a: Expression, b: Expression) -> bool:
@@ -175,11 +193,14 @@ def _value(maths: str) -> Fraction | None:
     text = maths.strip().strip("$")
     if re.fullmatch(r"-?\(.*\)", text):
         text = text.replace("(", "", 1)[::-1].replace(")", "", 1)[::-1]
-    if "," in text or not text:
+    # 5k is five times k here, and not five thousand
+    if "," in text or not text or _VARIABLE_BEHIND.search(text):
         return None
     prepared = prepare(text)
     found = read_quantity(prepared, 0, len(text))
-    return found.value if found is not None and found.end == len(text) and not found.percent else None
+    if found is None or found.end != len(text):
+        return None
+    return found.value / 100 if found.percent else found.value
 
 
 def _repeating(whole: str, once: str, period: str) -> str:

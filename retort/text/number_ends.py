@@ -105,7 +105,7 @@ _ATTACHED = re.compile(
         r"_\{?[A-Za-z\d]",  # an index or a base
         r"\^(?!\{?\s?\\circ|\{?\u00b0)",
         r"\*\*?(?=[\dA-Za-z(\\])(?<=[\d.)]\*)(?=[(\\]|[a-z](?![a-z])|\d)",
-        r"['\u00b0:#]\d",  # 5'10, 3:30
+        r"['\u00b0:#\u2032\u2033]\d",  # 5'10, 3:30
         r"[-\u2013/.,]\d",
         r"/[bcefi-knopqrtu-z](?![A-Za-z])",  # 1/x, where 18/h is 18 an hour
         r"\*\*\d",
@@ -210,6 +210,9 @@ _CONTINUES = re.compile(
         r"\\?\(?p?mod\b",
         "in[ ]base",
         "factorial",
+        r"(?:,[ ])?(?:(?:with|and)[ ])?(?:an?[ ])?remainder\b",
+        r"MM\b",
+        r"[rR][ ]?\d",
         r"to[ ]the[ ](?:power|\w+[ ]power)",
         rf"{_any(*_PARTS)}s?\b(?![ ](?:of[ ]an?[ ]hour|grade))",
         "hundreds",
@@ -224,15 +227,22 @@ _UNIT_WORDS = _any(
     r"[ ]?\\(?:text|mathrm|mbox)\{[^{}\n]{0,30}\}",
     r"[ ]?-?(?!(?:or|and|to|through|und|oder|ou|et|y|o|vs|out|in|per)\b)[^\W\d_]{1,16}\.?",
 )
-_SPELT = ["zero", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_SPELT = [
+    *["zero", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
+    *["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty"],
+    *["fifty", "sixty", "seventy", "eighty", "ninety"],
+]
 _NEXT = (
-    r"(?:[*_`$({\[\" ]|\\[(\[]|\\text\{)*"
+    r"(?:[*_`$({\[\" ]|\\[(\[,;: ]|\\text\{)*"
     + _any(rf"[-+\u2013]?{CURRENCY}?[ ]?-?{BEGINS}", rf"{_any(*_SPELT)}\b")
 )  # fmt: skip
 _JOIN = re.compile(
     rf"(?:{CLOSE}|\\?%){{0,6}}(?:{_UNIT_WORDS}){{0,2}}(?:{CLOSE}){{0,6}}(?:\\text\{{)?"
     + _any(
         r",?[ ]?(?<![A-Za-z])(?P<either>or|oder|ou|o|\u0438\u043b\u0438)[ ]\}?",
+        r"[ ]?(?:\\[,;: ])?\\(?:text|mathrm|mbox|textrm)\{[ ]?(?:(?P<either_text>or|oder|ou|o)|and|und|et|y|e|to)"
+        r"[ ]?\}",
+        r"[ ](?:by|[xX])[ ]",
         r",?[ ](?:and|und|et|y|e|\u0438|plus|minus)[ ]\}?",
         "[ ]?[\u6216\u548c\u4e0e\u3068\u81f3\u5230\u3001][ ]?",
         "[ ]?(?:\u307e\u305f\u306f|\ub610\ub294)[ ]?",
@@ -246,7 +256,7 @@ _JOIN = re.compile(
 _BARE_JOIN = re.compile(
     rf"(?:{CLOSE}|\\?%){{0,6}}"
     + _any(
-        r"[ ]?(?:to|through|until|vs\.?|versus|out[ ]of|per|by|bis|\u00e0|a)[ ]",
+        r"[ ]?(?:to|through|until|vs\.?|versus|out[ ]of|of|per|by|bis|\u00e0|a)[ ]",
         r"[ ]?(?:[\u2013\u2014~\u301c]|\.\.\.|\u2026)[ ]?",
         r"[ ]in[ ](?=\d{1,9}[.)*$]|\d{1,9}\Z)",
         r";[ ]?(?:[A-Za-z][ ]?=[ ]?)?",
@@ -260,7 +270,7 @@ _LIST = re.compile(rf"(?:{CLOSE}|\\?%){{0,6}}[,\u3001][ ]{{1,2}}(?={_NEXT})", re
 _LIST_GOES_ON = re.compile(rf"(?:{CLOSE}|[ ]){{0,6}}(?:[,.;](?!\d)|(?:and|or|&)\b|[?!\n]|\Z)")
 _MEASURE = re.compile(
     r"[ ]?(?:feet|foot|ft|hours?|hrs?|h|min(?:ute)?s?|weeks?|days?|years?|months?|pounds?|lbs?|yards?|yd|gallons?|"
-    r"miles?|km|kg|m|dollars?|euros?|degrees?|\u00b0|'|meters?|inches|cm)[,.]?[ ]?(?=\d)",
+    r"miles?|km|kg|m|dollars?|euros?|degrees?|\u00b0|['\u2032]|meters?|inches|cm)[,.]?[ ]?(?=\d)",
     re.ASCII,
 )
 _SPACED = re.compile(r"[ ](?=[-+]?\d)", re.ASCII)
@@ -327,7 +337,8 @@ def _is_unit(letters: str) -> bool:
 
 def _repeats(prepared: Prepared, quantity: Quantity, match: re.Match[str], end: int) -> bool:
     """Whether "1/2 or 0.5" says one number twice."""
-    if not match.groupdict().get("either"):
+    named = match.groupdict()
+    if not (named.get("either") or named.get("either_text")):
         return False
     link = _LINK.match(prepared.text, match.end(), end)
     other = read_quantity(prepared, link.end() if link else match.end(), min(end, match.end() + LONGEST))

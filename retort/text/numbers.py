@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from retort.text.han_numerals import read_han
 from retort.text.number_ends import BEGINS, CLOSE, LONGEST, joined_until, token_end
 from retort.text.number_words import SIGNS, read_words
 from retort.text.numerals import Prepared, prepare
 from retort.text.quantities import CURRENCY, Quantity, read_quantity
 
 _START = re.compile(
-    r"(?<![A-Za-z0-9^])(?<![A-Za-z0-9]_)(?<!\d[.,:])(?<![\^_]\{)(?<![\^_]\{-)(?<!\^-)"
+    r"(?<![A-Za-z0-9^])(?<![A-Za-z0-9]_)(?<!\d[.,:])(?<![ ],)(?<![\^_]\{)(?<![\^_]\{-)(?<!\^-)"
     r"(?:(?<![\d)\]}%][ ])(?<![\d)\]}%-])[-+\u2013]|(?<=[{$(=\[])-[ ]|(?<==[ ])-[ ])?"
     rf"(?:{CURRENCY}[ ]?-?)?(?={BEGINS})",
     re.ASCII,
@@ -35,7 +36,11 @@ _BEFORE = re.compile(
 )
 _NEGATIONS = (
     r"(?:\b(?:not|never|cannot)|n't)(?:[ ][a-z]{1,10})?|\b(?:neither|nor|no|nicht|kein|keine|pas|non|nem)"
-    r"|[\u4e0d\u975e]\u662f?"
+    r"|[\u4e0d\u975e]\u662f?|\b(?:wrong|incorrect|false)"
+)
+_DATED = (
+    r"\b(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan\.?|Feb\.?|Mar\.?"
+    r"|Apr\.?|Jun\.?|Jul\.?|Aug\.?|Sept?\.?|Oct\.?|Nov\.?|Dec\.?|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,?)"
 )
 _COMPARED = (
     r"\b(?:instead of|rather than|unlike|other than|anything but|but not|except|(?:more|less|fewer|greater|higher"
@@ -49,10 +54,10 @@ _APPLIED = (
     r"|triple|half|half of|mod|base|root of|factor of|powers? of|"
     r"multiples? of)|\\(?:log|ln|sin|cos|tan|exp)|(?<![A-Za-z])[A-Za-z]\("
     r"|[A-Za-z)}\]\u00b2\u00b3][ ]?[+*/\u00d7\u00b7\u00f7^][ ]?"
-    r"|(?<![A-Za-z])[A-Za-z]\)?[ ]?-[ ]?|[+\u00d7\u00b7\u00f7/^]"
+    r"|(?<![A-Za-z])[A-Za-z]\)?[ ]?-[ ]?|[+\u00d7\u00b7\u00f7/^]|-\(|(?:\bis|[:=])[ ][-\u2013][ ]"
 )
 _DENIED = re.compile(
-    rf"(?:{_NEGATIONS}|{_COMPARED}|{_APPLIED})"
+    rf"(?:{_NEGATIONS}|{_COMPARED}|{_APPLIED}|{_DATED})"
     r"(?:[\s*_`$({:]|\\(?:text|mathbf)\{|(?:equal to|exactly|just|simply|only|the number|actually)\b|[-+]"
     r"|\\[(\[]){0,8}\Z",
     re.IGNORECASE,
@@ -97,6 +102,8 @@ def find_number(text: str, start: int, end: int) -> Number | Unread | None:
     match = _BEFORE.match(prepared.text, start, min(end, start + _WINDOW))
     begin = match.end() if match else start
     limit = min(end, begin + LONGEST)
+    if (han := read_han(prepared.text, begin, limit)) is not None:
+        return Number(str(han.value), begin, han.end)
     sign = _NEGATIVE.match(prepared.text, begin, limit)
     words = read_words(prepared.text, sign.end() if sign else begin, limit)
     if words is not None:
@@ -160,11 +167,14 @@ _SCALE = re.compile(
 
 
 def number_of(text: str) -> str | None:
-    """The one number that a short text, such as a gold answer, states: "72 clips", "x = 72", "70 + 2 = 72"."""
+    """The one number that a short text, such as a gold answer, states: "72 clips", "x = 72", "So he sold 72 clips."."""
     if len(text) > _WINDOW:
         return None
     place = max((text.rfind(sign) + len(sign) for sign in ("=", "\u2248", "\\approx") if sign in text), default=0)
     found = find_number(text, place, len(text))
+    if found is None and not place:
+        every = list(numbers_in(text, 0, len(text)))
+        found = every[0] if len(every) == 1 and not used_otherwise(text, every[0].start) else None
     return found.value if isinstance(found, Number) else None
 
 

@@ -80,9 +80,16 @@ class Numeral(NamedTuple):
 def prepare(text: str) -> Prepared:
     """Digits of all scripts as ASCII digits, in a text of the same length."""
     plain = text if text.isascii() else text.translate(_PLAIN)
-    seen = Counter(_says(match.group()) for match in islice(_SEPARATED.finditer(plain), _MOST_SEEN))
+    found = islice(_SEPARATED.finditer(plain), _MOST_SEEN)
+    seen = Counter(_says(match.group()) for match in found if not _alone_in_braces(plain, match))
     comma, point = seen["comma_decimal"] > 0, seen["point_decimal"] > 0
     return Prepared(plain, Style(comma and not point, point, seen["comma_groups"] > 0 and (point or not comma)))
+
+
+def _alone_in_braces(text: str, match: re.Match[str]) -> bool:
+    r"""Whether a number with a comma fills a pair of braces: `\boxed{5,6}` may as well be two, and says nothing."""
+    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
+    return before == "{" and after == "}" and match.group().count(",") == 1 and "." not in match.group()
 
 
 def _says(number: str) -> str | None:

@@ -43,7 +43,7 @@ _AND_A = re.compile(r"[ ]and[ ](?:a|one)[ -](?P<part>half|third|quarter)\b")
 _OVER = re.compile(r"[ ]?/[ ]?(?=[\d\\√.])(?!\\\))")
 _TIMES = re.compile(
     r"(?:[ ]?(?:×|·|⋅|∙|\\times|\\cdot|\\ast)[ ]?|[ ]?\*(?!\*)[ ]?|[ ][xX][ ](?=10[ ]?\^|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])"
-    r"|[xX](?=10\^)|(?P<divided>[ ]?(?:÷|\\div)[ ]?))(?=[-(\\√\d.])"
+    r"|[xX](?=10\^)|(?P<divided>[ ]?(?:÷|\\div)[ ]?))(?=[-(\\√\d]|\.\d)"
 )
 _EXPONENT = re.compile(r"[eE](?P<exponent>[-+]?\d{1,3})(?!\w|\.\d)", re.ASCII)
 _FACTORIAL = re.compile(r"!(?=[.,;:)}\]\\$+*/^×·=-]|[ ]?[=+×*])(?!!)")
@@ -152,9 +152,13 @@ def _factor(prepared: Prepared, start: int, end: int, depth: int) -> Quantity | 
 
 def _raised(text: str, found: Quantity, end: int) -> Quantity | None:
     """With what is raised or exclaimed behind it; None where the power is too large to be meant."""
+    powered = False
     for _ in range(3):
         power, exclaimed = _POWER.match(text, found.end, end), _FACTORIAL.match(text, found.end, end + 1)
         words = _POWER_WORDS.match(text, found.end, end)
+        if power and powered:  # 2^3^2 is 2^9, not 8^2
+            return None
+        powered = power is not None
         if power:
             exponent = int((power["braced"] or power["bare"] or power["raised"]).translate(_RAISED))
             size = found.value.numerator.bit_length() + found.value.denominator.bit_length()

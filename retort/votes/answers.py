@@ -6,12 +6,12 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain
-from multiprocessing import get_context
 from typing import NamedTuple, Self
 
+from retort.io.processes import spawned
 from retort.text.extract import Answer
 from retort.text.finish_reasons import NOT_RECORDED, is_whole, unexpected, whole_text
 
@@ -71,7 +71,7 @@ class Counts:
             _log.warning("%d responses have no finish reason on record and count as whole", self.not_recorded)
 
 
-@dataclass
+@dataclass(slots=True)
 class Ballot:
     """The answers to one prompt, as they are collected."""
 
@@ -139,8 +139,7 @@ def _in_order(batches: Iterable[Batch], read: Reader, workers: int) -> Iterator[
         for batch in chain([first], [second] if second else [], source):
             yield batch, _read(batch.responses, batch.finish_reasons, read)
         return
-    # Not forked: Arrow's threads, which read the tables, do not survive that.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with spawned(workers) as pool:
         under_way: deque[tuple[Batch, Future[_Read]]] = deque()
         for batch in chain([first, second], source):
             under_way.append((batch, pool.submit(_read, batch.responses, batch.finish_reasons, read)))

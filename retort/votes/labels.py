@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from math import fsum
 
 from retort.config.data import AnswerType, VotesConfig
 from retort.text.equal import same_answer
@@ -27,6 +28,8 @@ from retort.votes.weights import SourceWeights, probability_weights
 
 _log = logging.getLogger(__name__)
 _CURVE_POINTS = 20
+_SHOWN = 3
+"""Unread gold answers that are named."""
 _MOST_DRAWN = 64
 """Greatest k of pass@k and maj@k."""
 
@@ -108,54 +111,99 @@ def count_votes(
         KeyError: `source_weights` lacks a model that answered.
         ValueError: votes are weighed by log-probability and a response has none.
     """
-    ballots, unread_gold = _with_readable_gold(ballots, kind)
-    sources = _source_weights(ballots, kind, config)
+    return count_parts(lambda: [ballots], list(ballots), kind, config, counts)
+
+
+def count_parts(
+    parts: Callable[[], Iterable[Mapping[str, Ballot]]],
+    prompts: Sequence[str],
+    kind: AnswerType,
+    config: VotesConfig,
+    counts: Counts | None = None,
+) -> Labels:
+    """`count_votes` where the ballots lie in parts, one of which is in memory at a time; the result is the same.
+
+    Args:
+        parts: The parts, each prompt's ballot in one of them; called a second time where weights are learned.
+        prompts: All prompts, in the order of the votes.
+        kind: As for `count_votes`.
+        config: As for `count_votes`.
+        counts: As for `count_votes`.
+
+    Raises:
+        KeyError: `source_weights` lacks a model that answered.
+        ValueError: votes are weighed by log-probability and a response has none, or a prompt has not one ballot.
+    """
+    sources = _source_weights(parts, kind, config)
     weigh = _weigher(config, sources)
-    tally, held_out, votes, correct = _Tally(), HeldOutAgreement(), [], []
-    for ballot in ballots.values():
-        groups = group_answers(ballot.answers, kind)
-        weights = weigh(ballot)
-        vote = elect(groups, ballot.answers, weights, min_share=config.min_share, min_margin=config.min_margin)
-        held_out.add(groups, ballot.answers, weights)
-        tally.add(ballot, groups, kind)
-        votes.append(vote)
-        correct.append(
-            None if vote.label is None or ballot.gold is None else same_answer(vote.label, ballot.gold, kind)
-        )
+    place_of = {name: place for place, name in enumerate(prompts)}
+    tally, held_out, unread = _Tally(), HeldOutAgreement(), _UnreadGold(kind)
+    votes: list[Vote | None] = [None] * len(prompts)
+    correct: list[bool | None] = [None] * len(prompts)
+    for part in parts():
+        for name, given in part.items():
+            ballot = unread.without(name, given)
+            groups = group_answers(ballot.answers, kind)
+            weights = weigh(ballot)
+            vote = elect(groups, ballot.answers, weights, min_share=config.min_share, min_margin=config.min_margin)
+            held_out.add(groups, ballot.answers, weights)
+            tally.add(ballot, groups, kind)
+            place = place_of[name]
+            if votes[place] is not None:
+                raise ValueError(f"two ballots of {name!r}")
+            votes[place] = vote
+            if vote.label is not None and ballot.gold is not None:
+                correct[place] = same_answer(vote.label, ballot.gold, kind)
+    unread.warn()
+    done = [vote for vote in votes if vote is not None]
+    if len(done) < len(votes):
+        raise ValueError(f"no ballot of {prompts[votes.index(None)]!r}")
     agreeing = held_out.fit()
     estimates = {
         "agreement": [
-            agreeing(score_of(vote.share, vote.margin)) if agreeing and not vote.abstained else None for vote in votes
+            agreeing(score_of(vote.share, vote.margin)) if agreeing and not vote.abstained else None for vote in done
         ],
-        "gold": gold_confidence(votes, correct, list(ballots)),
+        "gold": gold_confidence(done, correct, prompts),
     }
-    confidence = estimates[config.confidence]
-    summary = _summary(tally, votes, correct, estimates, config, sources, counts or Counts())
-    return Labels(votes, correct, confidence, replace(summary, unread_gold=unread_gold))
+    summary = _summary(tally, done, correct, estimates, config, sources, counts or Counts())
+    return Labels(done, correct, estimates[config.confidence], replace(summary, unread_gold=unread.count))
 
 
-def _with_readable_gold(ballots: Mapping[str, Ballot], kind: AnswerType) -> tuple[dict[str, Ballot], int]:
-    """The ballots, without gold answers that are none of their kind, and how many those are."""
-    kept = {
-        name: ballot if ballot.gold is None or readable_gold(ballot.gold, kind) else replace(ballot, gold=None)
-        for name, ballot in ballots.items()
-    }
-    unread = [name for name, ballot in ballots.items() if (ballot.gold is None) != (kept[name].gold is None)]
-    if unread:
-        shown = ", ".join(f"{ballots[name].gold!r:.60} of {name.partition(chr(0))[0]!r:.40}" for name in unread[:3])
-        _log.warning("%d gold answers are no %s and count as unknown: %s", len(unread), kind, shown)
-    return kept, len(unread)
+class _UnreadGold:
+    """Counts gold answers that are none of their kind, and keeps the first few to name them."""
+
+    def __init__(self, kind: AnswerType) -> None:
+        self.kind: AnswerType = kind
+        self.count = 0
+        self._first: list[str] = []
+
+    def without(self, name: str, ballot: Ballot) -> Ballot:
+        """The ballot, without a gold answer that is none of its kind."""
+        if ballot.gold is None or readable_gold(ballot.gold, self.kind):
+            return ballot
+        self.count += 1
+        if len(self._first) < _SHOWN:
+            self._first.append(f"{ballot.gold!r:.60} of {name.partition(chr(0))[0]!r:.40}")
+        return replace(ballot, gold=None)
+
+    def warn(self) -> None:
+        if self.count:
+            shown = ", ".join(self._first)
+            _log.warning("%d gold answers are no %s and count as unknown: %s", self.count, self.kind, shown)
 
 
-def _source_weights(ballots: Mapping[str, Ballot], kind: AnswerType, config: VotesConfig) -> dict[str, float]:
+def _source_weights(
+    parts: Callable[[], Iterable[Mapping[str, Ballot]]], kind: AnswerType, config: VotesConfig
+) -> dict[str, float]:
     if config.weights != "source":
         return {}
     if config.source_weights:
         return dict(config.source_weights)
     learned = SourceWeights()
-    for ballot in ballots.values():
-        groups = group_answers(ballot.answers, kind)
-        learned.add(groups, ballot.answers, [origin.model for origin in ballot.origins])
+    for part in parts():
+        for ballot in part.values():
+            groups = group_answers(ballot.answers, kind)
+            learned.add(groups, ballot.answers, [origin.model for origin in ballot.origins])
     return learned.weights()
 
 
@@ -278,7 +326,8 @@ def _entropy(counts: tuple[int, ...], unparsed: int) -> float:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+    # Exact, so that parts of the prompts in another order give the same mean.
+    return fsum(values) / len(values) if values else 0.0
 
 
 def _spread(length: int, most: int) -> list[int]:

@@ -14,7 +14,7 @@ _ROUNDING = 1e-12
 """Relative difference below which two sums of weights are a tie: 0.1 + 0.2 ties with 0.3."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Vote:
     """The outcome of a vote."""
 

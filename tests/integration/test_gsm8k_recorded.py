@@ -28,7 +28,7 @@ SMALL = [
     "reward={min_auc: 0, max_calibration_error: 1.0, min_per_class: 0}",  # so that PPO runs whatever was learned
     "ppo={iterations: 2, prompts_per_iteration: 4, minibatch_size: 8, max_new_tokens: 8, validation_limit: 4}",
     "ppo={micro_batch_size: 4, gradient_checkpointing: true, lora: {rank: 4, alpha: 8}}",
-    "sft_equal_compute.max_extra_steps=1",
+    "students.sft_equal_compute={max_extra_steps: 1}",
     "evaluate={max_new_tokens: 8}",
 ]
 
@@ -92,9 +92,10 @@ def test_the_vote_is_right_about_twice_as_often_as_a_single_response(labelled):
     found = metrics(labelled, "votes")
     assert (found["prompts"], found["responses"]) == (1319, 5276)
     assert found["sample_accuracy"] == pytest.approx((286 + 515 + 458 + 742) / 5276)  # the labels' own counts
-    # 565 of the 792 labels are right; the other 527 prompts have a tie or four different answers
-    assert (found["known"], found["abstained"]) == (792, 527)
-    assert found["accuracy"] == pytest.approx(565 / 792)
+    # 565 of the 791 labels are right; the other 528 prompts have a tie or no two answers alike. What breaks off in the
+    # middle of a repeating decimal or a sum gave no answer: two that did so alike once made a 792nd label, a wrong one.
+    assert (found["known"], found["abstained"]) == (791, 528)
+    assert found["accuracy"] == pytest.approx(565 / 791)
 
 
 @pytest.mark.parametrize("name", ["gsm8k-recorded", "gsm8k-recorded-qwen2"])

@@ -55,7 +55,7 @@ def test_configuration_examples_are_valid(
 
 def test_commands_in_documents_exist_with_their_options() -> None:
     known = options()
-    assert {"run", "report", "vote"} <= set(known)
+    assert {"run", "show", "vote"} <= set(known)
     for place, block in blocks("bash"):
         for verb, rest in re.findall(r"^(?:\.venv/bin/)?retort (\w+)([^#\n]*)", block, re.MULTILINE):
             assert verb in known, f"{place}: retort {verb}"

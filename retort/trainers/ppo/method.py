@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,9 +9,7 @@ from retort.config.training import PPOConfig
 from retort.plugins import Method, Training
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-    from retort.trainers.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo.rollout import Parts
 
 
 @dataclass(frozen=True)
@@ -25,6 +21,10 @@ class PPOResult:
     first_agreement: float | None
     """Agreement with the vote on held-out prompts before the first update."""
     best_agreement: float | None
+    prompts: int
+    """Prompts that it drew from, those that the teacher never answered included."""
+    unlabelled_episodes: int
+    """Episodes whose prompt the teacher never answered."""
     best_iteration: int
     """Iteration whose policy is the result; 0 is the student that it started from."""
     stopped_early: bool
@@ -47,10 +47,11 @@ def train(training: Training) -> PPOResult:
     from retort.modeling.fsdp import save_whole
     from retort.trainers.ppo.models import trained_student
     from retort.trainers.ppo.trainer import train as train_ppo
+    from retort.trainers.shared.agreement import open_agreement
 
     config: PPOConfig = training.settings
     parts = _parts(training)
-    with _open_agreement(training, parts):
+    with open_agreement(training) as parts.agree:
         state = train_ppo(
             parts,
             config,
@@ -65,6 +66,8 @@ def train(training: Training) -> PPOResult:
         episodes=state.iteration * config.prompts_per_iteration * config.responses_per_prompt,
         first_agreement=state.first_agreement,
         best_agreement=state.best_agreement,
+        prompts=len(parts.prompts),
+        unlabelled_episodes=state.unlabelled_episodes,
         best_iteration=state.best_iteration,
         stopped_early=state.iteration < config.iterations,
         alarms=[f"iteration {alarm.iteration}: {alarm.message}" for alarm in state.alarms],
@@ -73,46 +76,28 @@ def train(training: Training) -> PPOResult:
     )
 
 
-@contextmanager
-def _open_agreement(training: Training, parts: Parts) -> Iterator[None]:
-    """Where prompts are open-ended, have the judge say which held-out responses agree with their label."""
-    if training.judging is None:
-        yield
-        return
-    with training.judging() as agree_with:
-
-        def agree(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[bool]:
-            asked = [(p.prompt_id, p.text, text, p.label or "") for p, text in zip(prompts, texts, strict=True)]
-            return [found is True for found in agree_with(asked)]
-
-        parts.agree = agree
-        yield
-
-
 def _parts(training: Training) -> Parts:
     from transformers import set_seed
 
-    from retort.errors import InputError
+    from retort.errors import TrainingError
     from retort.modeling.loading import context_length, load_model, load_tokenizer
+    from retort.modeling.process_group import team
     from retort.trainers.ppo.models import ppo_models
     from retort.trainers.ppo.rollout import Parts
+    from retort.trainers.shared.prompts import held_out_prompts, train_prompts
 
     config: PPOConfig = training.settings
     assert training.reward is not None, "the method says that it is trained against one"
-    assert training.votes is not None, "the method says that it reads them"
     set_seed(training.seed)
     tokenizer, base = load_tokenizer(training.start), load_model(training.start)
     reward = training.reward()
-    limit = context_length(base)
-    train_prompts = _prompts(training, tokenizer, "train", limit)
-    held_out = [prompt for prompt in _prompts(training, tokenizer, "validation", limit) if prompt.label is not None]
-    if not held_out:
-        raise InputError(
-            "no held-out prompt has a label: agreement with the vote cannot be watched",
-            file=training.votes,
-            field="label",
-            remedy="Hold more prompts out (prompts.validation) or loosen votes.min_share",
+    if getattr(reward, "grouped", False) and config.prompts_per_iteration % team().size:
+        raise TrainingError(
+            f"rewards.{reward.name}: compares the responses to one prompt, which {team().size} processes would share "
+            f"where prompts_per_iteration is {config.prompts_per_iteration}. Choose a multiple."
         )
+    limit = context_length(base)
+    prompts, held_out = train_prompts(training, tokenizer, limit), held_out_prompts(training, tokenizer, limit)
     policy, critic, reference = ppo_models(training.start, config, base, tokenizer, reward)
     return Parts(
         policy=policy,
@@ -121,36 +106,19 @@ def _parts(training: Training) -> Parts:
         reward=reward,
         start=training.start.name,
         tokenizer=tokenizer,
-        prompts=train_prompts,
-        held_out=held_out[: config.validation_limit],
+        prompts=prompts,
+        held_out=held_out,
     )
-
-
-def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, split: str, limit: int) -> list[Prompt]:
-    from retort.io.tables import PROMPTS, VOTES, read_table
-    from retort.modeling.chat import check_prompt_length, prompt_ids
-    from retort.trainers.ppo.rollout import Prompt
-
-    assert training.votes is not None, "the method says that it reads them"
-    file = training.prompts[split]
-    labels = {row["prompt_id"]: row["label"] for row in read_table(training.votes, VOTES) if not row["abstained"]}
-    prompts = []
-    for row in read_table(file, PROMPTS):
-        ids = prompt_ids(tokenizer, row["prompt"])
-        check_prompt_length(
-            len(ids), training.settings.max_new_tokens, limit, prompt_id=row["prompt_id"], file=str(file)
-        )
-        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, labels.get(row["prompt_id"])))
-    return prompts
 
 
 METHOD = Method(
     "ppo",
     PPOConfig,
     train,
-    reads=frozenset({"votes"}),
+    reads=frozenset({"votes", "unlabelled"}),
     rewarded=True,
     summary="Refine a student against a reward, held close to where it started by a KL penalty.",
     plan="retort.plan.ppo:plan",
     curves=("reward", "agreement", "kl", "entropy", "response_tokens"),
+    figures=("iterations", "first_agreement", "best_agreement"),
 )

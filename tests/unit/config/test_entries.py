@@ -40,7 +40,7 @@ def test_left_out_the_students_are_those_of_the_paper(tmp_path):
     }
     assert (config.reward_of("sft"), config.reward_of("ppo")) == (None, "learned")
     assert config.final_student() == "ppo"
-    assert config.comparisons()[0] == ("ppo", "sft")
+    assert config.comparisons()[:3] == [("ppo", "base"), ("ppo", "sft"), ("ppo", "teacher")]
 
 
 def test_a_run_without_rl_has_no_reward(tmp_path):
@@ -131,3 +131,48 @@ def test_recorded_responses_answer_nothing_new(tmp_path):
     assert config.evaluated() == ["base", "sft", "ppo"]
     with pytest.raises(ConfigError, match="is a file of recorded responses"):
         load(tmp_path, {"models": models, "evaluate": {"models": ["teacher"]}})
+
+
+FREE = {"prompts": {"sources": [{"path": "p.jsonl"}, {"path": "u.jsonl", "use": "unlabelled"}]}}
+
+
+def test_rl_trains_on_unlabelled_prompts_unless_its_reward_needs_labels(tmp_path):
+    rl = {"method": "ppo", "from": "sft"}
+    students = ROUNDS["students"] | {"by_vote": rl | {"reward": "vote"}}
+    config = load(tmp_path, ROUNDS | FREE | {"students": students})
+    found = {name: config.trains_on_unlabelled(name) for name in config.students}
+    assert found == {"sft": False, "ppo": True, "sft_more": False, "ppo2": True, "by_vote": False}
+    assert not load(tmp_path, ROUNDS).trains_on_unlabelled("ppo")
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (
+            {"prompts": {"sources": [{"path": "u.jsonl", "use": "unlabelled"}]}},
+            "all are for unlabelled, so the teacher would answer no training prompt.*use: train",
+        ),
+        (
+            {"prompts": {"sources": [{"path": "p.jsonl"}], "unlabelled": 10}},
+            "prompts: unlabelled: takes training prompts beyond limit, but no limit is set.*set limit",
+        ),
+        (
+            FREE | {"students": {"sft": {"method": "sft", "from": "base"}}},
+            "some are unlabelled, but no student trains on them.*leave out prompts.unlabelled",
+        ),
+        (
+            FREE
+            | {
+                "students": {
+                    "sft": {"method": "sft", "from": "base"},
+                    "ppo": {"method": "ppo", "from": "sft", "reward": "vote"},
+                },
+                "rewards": {"vote": {"type": "vote"}},
+            },
+            "no student trains on them: .*a reward that needs no label",
+        ),
+    ],
+)
+def test_unlabelled_prompts_that_serve_nobody_are_refused_with_the_remedy(tmp_path, values, problem):
+    with pytest.raises(ConfigError, match=problem):
+        load(tmp_path, values)

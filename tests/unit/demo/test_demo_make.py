@@ -10,6 +10,7 @@ import pytest
 import retort.demo
 from retort.demo import make
 from retort.io.files import content_hash
+from retort.io.rows import read_records
 from retort.modeling.loading import check_folder, load_model, load_tokenizer, model_size
 
 ASSETS = Path(retort.demo.__file__).parent / "assets"
@@ -48,7 +49,10 @@ def test_prompts_are_distinct_and_the_same_each_time():
 
 def test_the_shipped_prompts_are_those_that_the_command_makes():
     lines = (ASSETS / "prompts.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == list(make.prompts())
+    drawn = list(make.prompts(make.PROMPTS + make.UNLABELLED))
+    assert [json.loads(line) for line in lines] == drawn[: make.PROMPTS]
+    free = [record for _, record in read_records(ASSETS / "unlabelled.jsonl.gz")]
+    assert free == [{"question": row["question"]} for row in drawn[make.PROMPTS :]]
 
 
 @pytest.mark.parametrize("name", ["teacher", "base"])

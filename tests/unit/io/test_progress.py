@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
+import time
 
 import pytest
 
-from retort.io import progress
+from retort.io import progress, terminal
 from retort.io.progress import Progress
 
 
@@ -52,8 +54,56 @@ def test_the_rate_of_a_resumed_run_counts_only_what_it_did_itself(capsys, clock)
     assert lines(capsys) == ["ppo: 93/100 iterations, 0.5 iterations/s, 14 s left"]
 
 
-def test_a_terminal_gets_a_bar(capsys, monkeypatch):
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True)
+def test_under_retort_run_a_log_has_the_last_line_only_of_what_took_long(capsys, clock):
+    with terminal.showing("calm"):
+        for seconds in (0.1, 6.0):
+            with Progress("votes", total=2, unit="prompts") as bar:
+                for _ in range(2):
+                    clock[0] += seconds
+                    bar.update()
+    assert [line.partition(",")[0] for line in lines(capsys)] == ["votes: 1/2 prompts", "votes: 2/2 prompts"]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def shown(self) -> str:
+        """What was written since this was asked last."""
+        found = self.getvalue()
+        self.truncate(0)
+        self.seek(0)
+        return found
+
+
+@pytest.fixture
+def tty(monkeypatch):
+    """A terminal that a run is shown on."""
+    monkeypatch.setattr(terminal, "_screen", made := _Terminal())
+    return made
+
+
+def test_a_terminal_gets_a_bar(tty):
     with Progress("sft", total=4, unit="steps", done=1) as bar:
+        time.sleep(0.11)
         bar.update(3, loss=0.5)
-    assert re.search(r"sft: 100%.* 4/4 .*loss=0\.5", capsys.readouterr().err)
+    assert re.search(r"sft: 100%.* 4/4 .*loss=0\.5", tty.shown())
+
+
+def test_a_bar_is_redrawn_ten_times_a_second_at_most(tty):
+    started = time.monotonic()
+    with Progress("duplicates", total=20_000, unit="prompts") as bar:
+        for number in range(20_000):
+            bar.update(figure=number)
+    drawn = tty.shown().count("\r")
+    assert drawn >= 2
+    assert drawn <= 10 * (time.monotonic() - started) + 3  # the first, the last, and what closes it
+
+
+def test_under_retort_run_a_bar_leaves_nothing_behind_and_quiet_shows_none(tty):
+    with terminal.showing("calm"), Progress("sft", total=4, unit="steps") as bar:
+        bar.update(4)
+    assert tty.shown().rstrip("\r").rpartition("\r")[2].strip() == ""  # blanked out
+    with terminal.showing("quiet"), Progress("sft", total=4, unit="steps") as bar:
+        bar.update(4)
+    assert tty.shown() == ""

@@ -36,7 +36,7 @@ def test_a_stage_differs_from_its_kind_only_in_what_is_said():
         needs(profile, "votes").cpu,
         needs(profile, "votes").gpus,
     ) == (1, "8", 0)
-    assert needs(profile, "collect") == profile.tables
+    assert needs(profile, "report") == profile.tables
 
 
 @pytest.fixture

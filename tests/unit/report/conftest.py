@@ -155,7 +155,8 @@ def _predictions(sources: Sequence[str], gold: bool) -> list[dict[str, Any]]:
             label = int(score > 0.5)
             truth = bool(label) if gold else None
             rows.append(
-                {"prompt_id": "p1", "source": source, "label": label, "correct": truth, "score": score, "part": part}
+                {"prompt_id": "p1", "response": f"= {score}", "source": source, "label": label, "correct": truth}
+                | {"score": score, "part": part}
             )
     return rows
 
@@ -187,6 +188,8 @@ def _metrics(task: Task, config: RetortConfig, *, shut: Sequence[str], skipped: 
         "prompts": {"train": 8, "validation": 2, "test": 20},
         "teacher_responses": {"responses": 80, **answers},
         "student_responses": {"responses": 40, **answers},
+        "ballots": {"responses": 40, "rules": {"statement": 40}, "not_whole": {}, "not_recorded": 0},
+        "reward_examples": {"duplicates": 1, "over_cap": 0, "abstained": 0},
         "votes": {"sample_accuracy": 0.5, "maj_at_k": {"1": 0.5, "8": 0.75}, "pass_at_k": {"1": 0.5, "8": 0.9}},
         "reward_data": {"train": 100},
         "evaluate": {"accuracy": 0.5, **answers},

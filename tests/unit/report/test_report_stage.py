@@ -173,7 +173,10 @@ def test_card_front_matter_names_base_model_and_accuracy(finished_run: Make) -> 
     card = (root / "outputs/report/model_card.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["base_model"] == "acme/base"
-    assert front["model-index"][0]["results"][0]["metrics"] == [{"type": "accuracy", "value": 0.9}]
+    (metric,) = front["model-index"][0]["results"][0]["metrics"]
+    assert (metric["type"], metric["value"]) == ("accuracy", 0.9)
+    # Wilson for 18 of 20: 0.699 to 0.972
+    assert metric["name"] == "accuracy, 95 % interval 0.6990 to 0.9721, n = 20"
     assert "(revision tttttttttttt)" in card
 
 

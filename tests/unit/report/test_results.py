@@ -46,9 +46,9 @@ def test_each_rule_and_the_cost_have_a_column(benchmark):
     assert [one["lm-eval strict-match"] for one in rows] == ["35.0 %", "45.0 %"]
     assert [one["Unparsed"] for one in rows] == ["10.0 %", "0.0 %"]
     assert [one["Tokens"] for one in rows] == ["800", "800"]
-    assert [one["Cost"] for one in rows] == ["–", "0.0014"]
+    assert [one["Cost, USD"] for one in rows] == ["–", "0.0014"]
     assert "By the official rule" not in head  # it says the same as the accuracy
-    assert "Cost" not in rows_of(result_columns(benchmark, LINES))[0]
+    assert "Cost, USD" not in rows_of(result_columns(benchmark, LINES))[0]
 
 
 def test_pairs_say_how_sure_and_what_could_be_seen(benchmark):

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from retort.io.files import content_hash
+from retort.io.files import content_hash, write_json
 from retort.report.prices import read_prices
 from retort.report.terminal import result_lines
+from retort.run.paths import Paths
 from retort.run.stage import run_stage
 
 Make = Callable[..., Path]
@@ -78,15 +79,15 @@ def test_models_pairs_and_the_result_are_those_of_the_configuration(five: Make) 
     metrics, text, page = report(five())
     assert metrics["order"] == ["teacher", "base", "sft", "ppo", "more_sft", "dpo", "ppo2"]
     assert metrics["final_model"] == "ppo2"
-    assert [key for key, _ in metrics["comparisons"]][:3] == ["ppo2_minus_ppo", "ppo2_minus_teacher", "ppo2_minus_base"]
+    assert [key for key, _ in metrics["comparisons"]][:3] == ["ppo2_minus_base", "ppo2_minus_ppo", "ppo2_minus_teacher"]
     assert metrics["paired"]["ppo2_minus_more_sft"]["difference"] == pytest.approx(7 / 20)
     assert metrics["paired"]["dpo_minus_teacher"]["difference"] == pytest.approx(1 / 20)
     assert metrics["names"]["more_sft"] == "more sft student"
     assert metrics["skipped"] == {}
     assert metrics["notices"] == []
     assert text.splitlines()[2] == (
-        "The ppo2 student answers 100.0 % of 20 held-out items right; the PPO student 80.0 %, the teacher 70.0 % and "
-        "the base student 10.0 %. ppo2 improved on PPO, and the student passed its teacher."
+        "The ppo2 student answers 100.0 % of 20 held-out items right; the base student 10.0 %, the PPO student 80.0 % "
+        "and the teacher 70.0 %. ppo2 improved on PPO, and the student passed its teacher."
     )
     assert "more sft student" in page
     assert "Responses before and after ppo2" in page
@@ -102,7 +103,7 @@ def test_every_student_and_reward_says_how_it_was_made(five: Make) -> None:
     assert text.index("PPO refined") < text.index("The reward model “second” learned") < text.index("ppo2 refined")
     assert '<section id="reward_learned"><h2>Reward model “learned”</h2>' in page
     assert '<section id="reward_second"><h2>Reward model “second”</h2>' in page
-    assert "The gate passed: ppo2 may trust this model." in page
+    assert "The gate passed: ppo2 was trained against it." in page
     assert 'aria-label="DPO student: Margin by iteration"' in page
     assert page.count(">AUC while training</h3>") == 2
 
@@ -134,7 +135,7 @@ def test_a_shut_gate_stops_its_student_alone_and_what_came_before_is_the_result(
     assert "ppo2" not in metrics["models"]
     assert not [key for key in metrics["paired"] if "ppo2" in key]
     keys = [key for key, _ in metrics["comparisons"]]
-    assert keys[:4] == ["ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_base", "ppo_minus_more_sft"]
+    assert keys[:4] == ["ppo_minus_base", "ppo_minus_sft", "ppo_minus_teacher", "ppo_minus_more_sft"]
     assert "PPO is worth more than its compute spent on SFT: " in text
     words = (
         "The reward model “second” did not pass its gate. ppo2 was skipped, and the PPO student is this run’s result."
@@ -230,15 +231,32 @@ def test_money_is_on_the_page_and_in_the_table_and_in_nothing_that_is_versioned(
     root = finished_run(settings={"students": students})
     metrics, _, page = report(root)
     assert '"cost"' not in json.dumps(metrics)
-    assert "Price</th>" not in page
+    assert "Price, " not in page
     before = content_hash(root / "outputs/report")
     params = root / "params.yaml"
     params.write_text(params.read_text().replace("prompt_cost: 0.0", "prompt_cost: 1.0"))
     _, text, page = report(root)
     assert content_hash(root / "outputs/report") == before
     # 20 items of 30 prompt tokens in the table of results; 100 prompt tokens by the metrics of the evaluation.
-    for found in ("Cost</th>", "<td>0.0006</td>", "Price</th>", "<td>0.0001</td>"):
+    for found in ("Cost, USD</th>", "<td>0.0006</td>", "Price, USD</th>", "<td>0.0001</td>"):
         assert found in page.replace(' class="left"', "")
     (line,) = (line for line in result_lines(metrics, read_prices(params)) if line.startswith("PPO student  "))
     assert line.split()[-1] == "0.0006"
     assert "0.0006" not in text
+
+
+def test_unlabelled_prompts_are_told_with_what_they_spared_the_teacher(finished_run: Make) -> None:
+    root = finished_run(shares(teacher=14, base=2, sft=10, ppo=15))
+    before = report(root)[1]
+    for task, more in (("prompts", {"unlabelled": 5000}), ("ppo-ppo", {"episodes": 1400, "unlabelled_episodes": 1234})):
+        file = Paths(root).metrics(task)
+        write_json(file, json.loads(file.read_text()) | more)
+    shards = len(list(file.parent.glob("teacher_responses-*.json")))
+    text = report(root)[1]
+    # Eight training and two validation prompts took 400 tokens a shard: 5,000 others would have taken 500 times that.
+    spared = f"{200_000 * shards:,}"
+    assert "It was not asked about 5,000 more prompts, which cost nothing of it" in text
+    assert f"answers to those would have taken about {spared} tokens more." in text
+    assert "The teacher had never answered the prompts of 1,234 of its 1,400 episodes." in text
+    assert "not asked" not in before
+    assert "never answered" not in before

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from retort.errors import InputError
+from retort.cli.app import app
+from retort.errors import ConfigError, InputError, StorageError
 from retort.io.tables import RESULTS, write_table
 from retort.run import champion, dvc_adapter
 from retort.run.paths import Paths
@@ -26,13 +28,18 @@ def row(item, score, tokens):
     }  # fmt: skip
 
 
-def run(root, name, right, *, size=1000, tokens=10, items=range(200), student="ppo"):
-    """A run whose student answers the first `right` of `items`, weighs `size` bytes and says `tokens` an answer."""
+def run(root, name, right, *, size=1000, tokens=10, items=range(200), student="ppo", gain=0.1):
+    """A run whose student answers the first `right` of `items`, weighs `size` bytes and says `tokens` an answer.
+
+    `gain` is the lower end of what it gained over its base; None where the base was not evaluated.
+    """
     paths = Paths(root / "runs" / name)
     paths.model(student).mkdir(parents=True)
     (paths.model(student) / "model.safetensors").write_bytes(name[:1].encode() * size)
     paths.report.mkdir(parents=True)
-    (paths.report / "metrics.json").write_text(json.dumps({"final_model": student, "benchmark": "heldout"}))
+    pair = {} if gain is None else {f"{student}_minus_base": {"difference": gain, "low": gain, "high": gain + 0.1}}
+    report = {"final_model": student, "base": "base", "benchmark": "heldout", "paired": pair}
+    (paths.report / "metrics.json").write_text(json.dumps(report))
     rows = [row(item, number < right, tokens) for number, item in enumerate(items)]
     write_table(paths.results(student, "heldout"), rows, RESULTS)
     return paths.root
@@ -118,3 +125,55 @@ def test_the_record_is_a_file_that_dvc_reads(root):
     value = yaml.safe_load((root / champion.FILE).read_text())
     assert value["outs"][0]["path"] == "champion"
     assert dvc_adapter.status(root) == {}
+
+
+@pytest.mark.parametrize(("gain", "words"), [(0.0, "not shown to be better than base"), (None, "was not measured")])
+def test_what_is_not_better_than_its_base_is_refused_and_leaves_nothing_behind(root, gain, words):
+    before = sorted(root.iterdir())
+    decision = promote(root, "a", 190, gain=gain)
+    assert not decision.promoted
+    assert words in decision.reason
+    assert sorted(root.iterdir()) == sorted([*before, root / "runs"])
+    promote(root, "good", 100)
+    assert not promote(root, "b", 190, gain=gain).promoted  # however much better than the champion
+    assert champion.current(root).run == "good"
+    assert [one["run"] for one in champion.decisions(root)] == ["good", "b"]
+
+
+def test_a_champion_that_cannot_be_stored_leaves_the_one_before(root, monkeypatch):
+    promote(root, "a", 100)
+
+    def everything():
+        return {path: path.read_bytes() for path in root.glob("*champion*/**/*") if path.is_file()}
+
+    before, record = everything(), (root / champion.FILE).read_bytes()
+    assert before
+
+    def away(*_):
+        raise StorageError("the store is away")
+
+    monkeypatch.setattr(dvc_adapter, "store", away)
+    with pytest.raises(StorageError, match="away"):
+        promote(root, "better", 150)
+    assert everything() == before
+    assert (root / champion.FILE).read_bytes() == record
+
+
+def test_a_folder_that_dvc_does_not_know_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="Run `git init` and `dvc init` here"):
+        promote(tmp_path, "a", 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_the_run_of_the_folder_itself_can_be_promoted(root):
+    """As the demonstration's, which lies in the project's own folder."""
+    made = run(root, "own", 100)
+    for path in [*made.iterdir()]:
+        path.rename(root / path.name)
+    (root / "params.yaml").write_text("seed: 0\n")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    done = CliRunner().invoke(app, ["promote", ".", "--json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["promoted"] is True
+    assert champion.current(root).run == root.name
+    assert (root / "champion/model/model.safetensors").read_bytes() == b"o" * 1000

@@ -28,7 +28,8 @@ def test_every_task_is_a_stage_of_its_own(toy):
     assert list(stages(config)) == [task.address for task in graph(config)]
     shard = stages(config)["teacher_responses-1"]
     assert shard["cmd"] == "retort stage teacher_responses --shard 1"
-    assert shard["outs"] == ["outputs/teacher_responses/shard-1.parquet"]
+    metrics = {"metrics/teacher_responses-1.json": {"cache": False}}
+    assert shard["outs"] == ["outputs/teacher_responses/shard-1.parquet", metrics]
 
 
 def test_code_enters_by_its_hash_and_no_path_of_the_package_is_a_dependency(toy):
@@ -41,8 +42,13 @@ def test_code_enters_by_its_hash_and_no_path_of_the_package_is_a_dependency(toy)
 
 def test_metrics_are_kept_in_git_only_where_git_is(toy):
     config = toy().config
-    assert stages(config)["votes"]["metrics"] == [{"metrics/votes.json": {"cache": False}}]
-    assert stages(config, in_git=False)["votes"]["metrics"] == ["metrics/votes.json"]
+    assert {"metrics/votes.json": {"cache": False}} in stages(config)["votes"]["outs"]
+    assert "metrics/votes.json" in stages(config, in_git=False)["votes"]["outs"]
+
+
+def test_to_dvc_the_summary_alone_is_metrics(toy):
+    named = {task: stage["metrics"] for task, stage in stages(toy().config).items() if "metrics" in stage}
+    assert named == {"report": [{"metrics/summary.json": {"cache": False}}]}
 
 
 def test_a_pod_gets_one_task_as_the_whole_graph_has_it(toy):

@@ -12,6 +12,7 @@ from retort.io.files import content_hash
 from retort.modeling.loading import load_model
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
+from tests.conftest import write_prompts
 
 PPO = {"student": "ppo"}
 
@@ -94,3 +95,30 @@ def test_gradient_checkpointing_changes_no_number(with_reward):
         curve = (root / "curves/ppo/plots/metrics/policy_loss.tsv").read_text()
         results.append((metrics["best_agreement"], metrics["tokens"], curve))
     assert results[0] == results[1]
+
+
+FREE = {"sources": [{"path": "data/prompts.jsonl"}, {"path": "data/free.jsonl", "use": "unlabelled"}]}
+
+
+def test_episodes_are_of_prompts_that_the_teacher_never_answered_too(with_reward):
+    root = with_reward(prompts=FREE, ppo={"iterations": 4})
+    write_prompts(Paths(root), "unlabelled", range(20, 24))
+    metrics = run_stage("ppo", PPO, root)
+    # Four iterations of 4 prompts draw each of 12 + 4 once, two responses to each.
+    assert (metrics["prompts"], metrics["episodes"], metrics["unlabelled_episodes"]) == (16, 32, 8)
+    before = with_reward("without")
+    assert {key: run_stage("ppo", PPO, before)[key] for key in ("prompts", "unlabelled_episodes")} == {
+        "prompts": 12,
+        "unlabelled_episodes": 0,
+    }
+
+
+def test_an_unlabelled_prompt_too_long_for_the_model_is_named(with_reward):
+    root = with_reward(prompts=FREE)
+    write_prompts(Paths(root), "unlabelled", range(20, 24))
+    file = Paths(root).prompts("unlabelled")
+    rows = tables.read_table(file, tables.PROMPTS)
+    rows[3]["prompt"] = "1 2 3 " * 200
+    tables.write_table(file, rows, tables.PROMPTS)
+    with pytest.raises(InputError, match=r"unlabelled\.parquet, field 'prompt': prompt 'p23' has .*256"):
+        run_stage("ppo", PPO, root)

@@ -94,3 +94,31 @@ def test_too_few_prompts_say_what_was_dropped_and_leave_the_old_output(tmp_path)
     with pytest.raises(ConfigError, match=r"prompts\.validation asks for 2.*Of 9 rows were dropped: 8 exact_duplicate"):
         run_stage("prompts", {}, root)
     assert content_hash(root / "outputs/prompts") == before
+
+
+def test_unlabelled_prompts_are_cleaned_counted_and_kept_apart(tmp_path):
+    other = [*rows(4, start=50), *rows(2, start=3), {"prompt": QUESTION}]
+    files = {"u.jsonl": other, "b.jsonl": [{"question": QUESTION}]}
+    sources = [{"path": "u.jsonl", "use": "unlabelled"}, {"path": "p.jsonl", "answer_field": "answer"}]
+    root = workspace(tmp_path, rows(10), sources=sources, decontaminate=["b.jsonl"], files=files)
+    metrics = run_stage("prompts", {}, root)
+    # Of seven unlabelled rows, two repeat training prompts and one is a benchmark's question.
+    assert (metrics["train"], metrics["unlabelled"], metrics["loaded"]) == (8, 4, 17)
+    assert (metrics["exact_duplicates"], metrics["contaminated"]) == (2, 1)
+    free = read_table(root / "outputs/unlabelled/unlabelled.parquet", PROMPTS)
+    assert [row["row"] for row in free] == [1, 2, 3, 4]
+    lines = (root / "outputs/unlabelled/dropped.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["exact_duplicate", "exact_duplicate", "contaminated"]
+    assert dropped(root) == []
+
+
+def test_more_unlabelled_prompts_leave_what_the_teacher_answers_as_it_was(tmp_path):
+    sources = [{"path": "p.jsonl"}, {"path": "u.jsonl", "use": "unlabelled"}]
+    workspace(tmp_path, rows(20), sources=sources, limit=5, files={"u.jsonl": rows(3, start=60)})
+    run_stage("prompts", {}, tmp_path)
+    before = content_hash(tmp_path / "outputs/prompts")
+    free = content_hash(tmp_path / "outputs/unlabelled")
+    workspace(tmp_path, rows(20), sources=sources, limit=5, unlabelled=20, files={"u.jsonl": rows(9, start=58)})
+    assert run_stage("prompts", {}, tmp_path)["unlabelled"] == 20
+    assert content_hash(tmp_path / "outputs/prompts") == before
+    assert content_hash(tmp_path / "outputs/unlabelled") != free

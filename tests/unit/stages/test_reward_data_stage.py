@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 
 import pytest
@@ -30,15 +31,17 @@ def workspace(root, responses, labels=None, gold="1", **settings):
     ]  # fmt: skip
     write_table(paths.votes, votes, VOTES)
     for stage in ("teacher", "sft"):
-        rows = [
-            {"prompt_id": name, "sample": sample, "source": source, "model": "m", "temperature": 1.0, "seed": 0,
-             "response": text, "finish_reason": finish, "prompt_tokens": 0, "response_tokens": 0}
-            for sample, (source, name, text, finish) in enumerate(responses)
-            if source == stage
-        ]  # fmt: skip
-        write_table(paths.responses(stage, 0), rows, RESPONSES)
+        write_table(paths.responses(stage, 0), as_rows([one for one in responses if one[0] == stage]), RESPONSES)
     write_params(root, teacher_responses={"shards": [0]}, reward_data=settings)
     return paths
+
+
+def as_rows(responses):
+    return [
+        {"prompt_id": name, "sample": sample, "source": source, "model": "m", "temperature": 1.0, "seed": 0,
+         "response": text, "finish_reason": finish, "prompt_tokens": 0, "response_tokens": 0}
+        for sample, (source, name, text, finish) in enumerate(responses)
+    ]  # fmt: skip
 
 
 def both(source, name, right=1, wrong=1):
@@ -70,10 +73,18 @@ def test_abstained_prompts_are_left_out(tmp_path):
     assert metrics["abstained"] == 6
 
 
+def test_everything_is_used_unless_a_cap_or_balance_is_asked_for(tmp_path):
+    some = [*both("teacher", "t0", 40, 3), *both("sft", "t0", 1, 30), *both("sft", "v0", 9, 2)]
+    paths = workspace(tmp_path, some)
+    metrics = run_stage("reward_data", LEARNED, tmp_path)
+    assert (metrics["train"], metrics["over_cap"], metrics["dropped_for_balance"]) == (74, 0, 0)
+    assert Counter(row["label"] for row in read(paths, "train")) == {1: 41, 0: 33}
+
+
 def test_training_is_distinct_and_balanced_and_validation_keeps_natural_frequencies(tmp_path):
     copies = [("teacher", "t0", "teacher 0\n#### 1", "stop")] * 3
     validation = [*both("sft", "v0", 1, 1), *both("sft", "v0", 5, 0)]
-    paths = workspace(tmp_path, [*both("teacher", "t0", 5, 2), *copies, *validation])
+    paths = workspace(tmp_path, [*both("teacher", "t0", 5, 2), *copies, *validation], balance=True)
     metrics = run_stage("reward_data", LEARNED, tmp_path)
     assert Counter(row["label"] for row in read(paths, "train")) == {0: 2, 1: 2}
     assert (metrics["duplicates"], metrics["dropped_for_balance"]) == (3, 3)
@@ -115,3 +126,56 @@ def test_set_with_one_class_is_refused_and_nothing_is_written(tmp_path, response
     with pytest.raises(InputError, match=problem):
         run_stage("reward_data", LEARNED, tmp_path)
     assert not paths.reward_data("learned", "train").exists()
+
+
+@pytest.mark.parametrize("balance", [True, False])
+@pytest.mark.parametrize("of_student", [1, 3], ids=["one shard of the student's", "as many"])
+def test_examples_over_shards_are_those_over_the_whole(tmp_path, balance, of_student):
+    rng = random.Random(5)
+    names = [f"{'t' if number < 40 else 'v'}{number}" for number in range(50)]
+    said = {
+        source: [
+            [
+                (source, name, f"{rng.randrange(40)} steps\n#### {rng.randrange(1, 3)}", rng.choice(["stop", "length"]))
+                for _ in range(5)
+            ]
+            for name in names
+        ]
+        for source in ("teacher", "sft")
+    }
+    labels = {name: None if number % 9 == 0 else "1" for number, name in enumerate(names)}
+    found = {}
+    for of in (1, 3):
+        root = tmp_path / str(of)
+        paths = workspace(root, [], {"t0": None, "t1": None, "v0": None} | labels, max_per_prompt=3, balance=balance)
+        shards = {"teacher": of, "sft": 1 if of == 1 else of_student}
+        prompts = [
+            row["prompt_id"] for split in ("train", "validation") for row in read_table(paths.prompts(split), PROMPTS)
+        ]
+        for source, count in shards.items():
+            for shard in range(count):
+                mine = prompts[shard::count]
+                rows = [one for some in said[source] for one in some if one[1] in mine]
+                write_table(paths.responses(source, shard), as_rows(rows), RESPONSES)
+        settings = {"max_per_prompt": 3, "balance": balance}
+        sections = {
+            f"{name}_responses": {"shards": list(range(count))}
+            for name, count in (("teacher", of), ("student", shards["sft"]))
+        }
+        write_params(root, reward_data=settings, **sections)
+        if of > 1:
+            for part in range(of):
+                run_stage("reward_examples", {**LEARNED, "shard": str(part)}, root)
+        found[of] = run_stage("reward_data", LEARNED, root), content_hash(paths.reward_data("learned", "train").parent)
+    assert found[3] == found[1]
+    metrics = found[1][0]
+    assert min(metrics[name] for name in ("over_cap", "abstained", "duplicates")) > 0
+    assert bool(metrics["dropped_for_balance"]) == balance
+
+
+def test_a_response_in_another_shard_s_table_is_refused(tmp_path):
+    paths = workspace(tmp_path, both("teacher", "t0") + both("sft", "v0"))
+    write_table(paths.responses("teacher", 1), as_rows(both("teacher", "t0")), RESPONSES)  # t1 is of shard 1, not t0
+    write_params(tmp_path, teacher_responses={"shards": [0, 1]})
+    with pytest.raises(InputError, match=r"shard-1.parquet, row 1, field 'prompt_id': 't0' is no prompt of this shard"):
+        run_stage("reward_examples", {**LEARNED, "shard": "1"}, tmp_path)

@@ -113,7 +113,8 @@ def test_any_tangle_is_read_alike_twice_and_lies_inside(marker, tangle):
 GOLD = [
     "72", "$72", "72 clips", "72 cm", r"\boxed{72}", r"So the total is $\boxed{72}$.", "The answer is 72",
     "Work...\nThe answer is: 72", "1 072 - 1000 = 72", "= 72", "x = 72", "72.0", "so\n#### 72", "so\nA: 72",
-    "**Answer:** 72 clips", "\uff17\uff12", "seventy-two",
+    "**Answer:** 72 clips", "\uff17\uff12", "seventy-two", "So he sold 72 clips.",
+    "Natalia sold 72 clips altogether in April and May",
 ]  # fmt: skip
 
 
@@ -124,6 +125,21 @@ def test_gold_is_read_by_the_rules_for_responses(gold):
     assert readable_gold(gold_answer(gold), "number")
 
 
-@pytest.mark.parametrize("gold", ["many", "72 or 73", "2x", "3:30", ""])
+@pytest.mark.parametrize("gold", ["many", "72 or 73", "2x", "3:30", "", "He took 72 clips in 3 days.", "Not 72."])
 def test_gold_that_states_no_number_is_not_readable(gold):
     assert not readable_gold(gold_answer(gold), "number")
+
+
+@pytest.mark.parametrize(
+    "gold",
+    ["B", "b", "(B)", "B.", "B) the second", "B: the second", "**B. the second**", "Option B", "[B]", "Answer: B"],
+)
+def test_gold_letters_are_read_however_they_are_spelt(gold):
+    assert readable_gold(gold_answer(gold), "choice")
+    assert same_answer("B", gold_answer(gold), "choice")
+    assert not same_answer("A", gold_answer(gold), "choice")
+
+
+@pytest.mark.parametrize("gold", ["0", "1", "A or B", "A, B", "the second", ""])
+def test_gold_that_names_no_one_letter_is_not_readable(gold):
+    assert not readable_gold(gold_answer(gold), "choice")

@@ -7,6 +7,8 @@ import pytest
 from retort_pipelines.runs import names, submit
 from retort_pipelines.runs.client import kubeflow
 
+import retort.cli.check
+from retort.cli.check import before_submit
 from tests.kubeflow_server.cluster import PREFIX, STORE
 
 TOY = ("--config", "toy.yaml", "--name", "a")
@@ -263,3 +265,13 @@ def test_names_and_arguments_are_refused_before_anything_is_asked(cluster):
     assert "use lower-case letters" in err
     assert cluster.kubeflow.asked == []
     assert submit.LONGEST_NAME == 63
+
+
+def test_what_stages_would_refuse_is_refused_before_anything_is_sent(cluster, monkeypatch):
+    monkeypatch.setattr(retort.cli.check, "before_submit", before_submit)
+    _, err = cluster.retort("submit", *TOY, code=64)
+    assert "error    toy.yaml: prompts: prompts.validation asks for 200 prompts, but only 1 are left" in err
+    assert "error    toy.yaml: models.base.source: data/student: holds no *.safetensors weights" in err
+    assert "would stop the run, so nothing was started" in err
+    assert cluster.runs("a") == []
+    assert cluster.s3.objects == {}

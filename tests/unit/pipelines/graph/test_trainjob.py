@@ -124,6 +124,6 @@ def test_the_pod_that_waits_asks_for_no_gpu_and_stages_that_do_not_train_have_no
         assert "accelerator" not in containers[stage]["resources"], stage
         assert "RETORT_PROCESSES" not in {one["name"] for one in containers[stage]["env"]}
         assert "nodeSelector" not in placed[f"exec-{stage}"]
-    for stage in ("teacher-responses", "evaluate"):
+    for stage in ("teacher-responses", "evaluate-base"):
         assert containers[stage]["resources"]["accelerator"]["resourceCount"] == "8"
         assert "RETORT_TRAINJOB" not in {one["name"] for one in containers[stage]["env"]}

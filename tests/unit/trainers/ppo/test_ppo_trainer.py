@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -159,12 +158,8 @@ def test_a_reward_that_is_not_a_number_ends_training_and_the_last_checkpoint_is_
         calls.append(text)
         return float("nan") if len(calls) > 32 else len(text) / 10
 
-    with pytest.raises(TrainingError, match=r"ppo: scores holds nan at step 3 \(16 of 16 values\)"):
+    with pytest.raises(TrainingError, match=r"rewards\.judged: scored nan for the response '.*' to the prompt '.+'"):
         run(make_parts(score, judges=()), ppo_config())
-    saved = json.loads((run.root / "run-state.failed/step-00000003/batch.json").read_text())
-    assert saved["tensor"] == "scores"
-    assert [row["score"] for row in saved["batch"]] == ["nan"] * 16
-    assert saved["batch"][0]["prompt"].startswith("<|user|>")
     # Two iterations of 16 episodes were whole.
     kept = sorted(path.name for path in (run.root / "run-state").glob("step-*.pt"))
     assert kept == ["step-00000001.pt", "step-00000002.pt"]

@@ -1,0 +1,1 @@
+"""Handing over a run's student: exported, served, talked to, deployed, registered."""
