@@ -30,7 +30,7 @@ test: install ## Lint, types and every test that needs neither GPU nor network
 	@$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal
 
-test-faults: install ## Kill every stage, break the store and the teacher, and write docs/faults.md (half an hour)
+test-faults: install ## Kill every stage and break the store, in number; write a table of it under docs
 	OMP_NUM_THREADS=1 RETORT_FAULTS=full RETORT_FAULTS_TABLE=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadfile tests/faults
 
 test-cluster: install ## Tests on the cluster that KUBECONFIG, RETORT_REMOTE and RETORT_KFP_HOST name

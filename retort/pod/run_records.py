@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -133,7 +134,7 @@ def summary(state: str, message: str, failures: Sequence[Failure]) -> str:
         pods = f"Pod `{failure.pod}`" + (f" and {more} more" if more else "")
         lines += [f"## {failure.task}", "", f"{pods}, exit code {failure.exit_code}: {again}.", ""]
         said = [harmless(line).replace("```", "'''") for line in failure.lines]  # nothing leaves its frame
-        lines += [escape(harmless(failure.message), quote=False), "", "```text", *said, "```", ""]
+        lines += [_in_a_page(failure.message), "", "```text", *said, "```", ""]
     if state != "SUCCEEDED" and not failures:
         lines += [
             "No stage has said why: its pod was ended from outside (memory, eviction) or never started (image, GPUs, "
@@ -141,3 +142,9 @@ def summary(state: str, message: str, failures: Sequence[Failure]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _in_a_page(message: str) -> str:
+    """A message that makes no frame, heading or element of a page of Markdown; `commands` stay as they are."""
+    text = escape(harmless(message), quote=False).replace("```", "'''")
+    return re.sub(r"(?m)^(\s*)#", r"\1\\#", text)

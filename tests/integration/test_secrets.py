@@ -156,6 +156,7 @@ def test_what_a_failed_stage_said_stays_in_its_frame_in_kubeflows_page_and_in_th
     failure = Failure("sft-sft", "pod", 65, NASTY, NASTY.splitlines())
     page = summary("FAILED", "", [failure])
     assert page.count("```") == 2
+    assert "\n# Not" not in page.partition("```text")[0]
     assert "<script>" not in page.partition("```text")[0]
     assert "\x1b" not in page
     (words,) = reasons([failure])
