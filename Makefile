@@ -8,7 +8,7 @@ TEST_WORKERS ?= 2
 CLUSTER_TESTS ?= cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-cluster images lint lock docs clean
+.PHONY: help install demo test test-faults test-cluster test-vllm images lint lock docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ test-faults: install ## Kill every stage, break the store and the teacher, and w
 test-cluster: install ## Tests on the cluster that KUBECONFIG, RETORT_REMOTE and RETORT_KFP_HOST name
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -m $(CLUSTER_TESTS) tests/cluster
 
+test-vllm: install ## Tests with the real vLLM (for CPUs, 6 GB, in an environment of its own) and a real chat model
+	tests/vllm/environment.sh .vllm $(BIN)/python $(BIN)/uv
+	test -d smollm2/model || $(BIN)/python -m retort.demo.smollm2 smollm2
+	RETORT_VLLM=.vllm RETORT_SMOLLM2=smollm2 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/vllm
+
 images: ## Build the pods' images with Docker, and run each without network or a writable file system
 	docker/build.sh train
 	docker/build.sh generate
@@ -49,6 +54,7 @@ lock: ## Resolve pyproject.toml into the hashed requirements files
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml docker/generate.in -o docker/requirements-generate.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --override tests/vllm/overrides.txt --no-emit-package torchaudio --no-emit-package torchcodec --no-emit-package torchvision tests/vllm/requirements.in -o tests/vllm/requirements.txt
 
 docs: install ## Write the generated pages under docs/reference again
 	$(BIN)/python -m docs.generate

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -150,19 +151,26 @@ class Shown:
 class PodCheck:
     """Runs a component's function as a pod would, with small upstream outputs that lie in a remote."""
 
-    toy: Toy
+    make: Callable[..., Toy]
+    """Makes a toy run with the sections given."""
 
-    def check(self, component: Any, address: str) -> None:
+    @cached_property
+    def toy(self) -> Toy:
+        """The toy run with the graph's defaults."""
+        return self.make()
+
+    def check(self, component: Any, address: str, **sections: Any) -> None:
         """Run `component` for a task twice: its command runs once, and both give the same fragment of its outputs."""
         from retort.pod import lock_fragments
         from retort.pod.settings import settings
         from retort.run import dvc_adapter
         from retort.run.workspace import create
 
-        made = graph(self.toy.config, self.toy.home)
+        toy = self.make(**sections) if sections else self.toy
+        made = graph(toy.config, toy.home)
         task = made.by_address[address]
-        root = self.toy.home / "runs/submit"
-        create(root, self.toy.config, home=self.toy.home, remote=str(root / "remote"), cache=root / "cache")
+        root = toy.home / "runs/submit"
+        create(root, toy.config, home=toy.home, remote=str(root / "remote"), cache=root / "cache")
         for path in map(root.__truediv__, task.deps):
             file = path if path.suffix else path / "content.txt"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -171,12 +179,12 @@ class PodCheck:
         remote = dvc_adapter.remote(root)
         upstream = lock_fragments.save({"upstream": {"outs": [entries[path] for path in task.deps]}}, remote)
         shown = {name: Shown(root / name) for name in set(component.component_spec.outputs) - {"Output"}}
-        told = settings(self.toy.config, made.groups[task.group], entries, remote=remote).to_json()
+        told = settings(toy.config, made.groups[task.group], entries, remote=remote).to_json()
         call = {"settings": told, "item": task.item, "upstream": [upstream], **shown}
         first, second = (lock_fragments.load(component.python_func(**call), remote) for _ in range(2))
         assert first == second
         assert {out["path"] for out in first[address]["outs"]} == set(task.written)
-        assert self.toy.ran() == [address]
+        assert toy.ran() == [address]
         for artifact in shown.values():
             if task.metrics:
                 assert artifact.metadata.items() >= {out["path"]: out["md5"] for out in first[address]["outs"]}.items()
@@ -185,4 +193,4 @@ class PodCheck:
 @pytest.fixture
 def pod(toy: Callable[..., Toy]) -> PodCheck:
     """Check a component."""
-    return PodCheck(toy())
+    return PodCheck(toy)

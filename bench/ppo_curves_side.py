@@ -41,7 +41,8 @@ def retort(seed: int) -> list[float]:
     from retort.config.training import KLConfig, PPOConfig
     from retort.trainers.ppo import trainer
     from retort.trainers.ppo.critic import Critic
-    from retort.trainers.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo.rollout import Parts
+    from retort.trainers.shared.prompts import Prompt
 
     words, policy = tokenizer(WORK), language_model(WORK, seed)
 

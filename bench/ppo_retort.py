@@ -56,7 +56,8 @@ def _parts(work: Work) -> Any:
     from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
     from retort.trainers.ppo.models import features_of
-    from retort.trainers.ppo.rollout import Parts, Prompt, frozen_models
+    from retort.trainers.ppo.rollout import Parts, frozen_models
+    from retort.trainers.shared.prompts import Prompt
 
     words = tokenizer(work)
     policy, reference = language_model(work, SEED), language_model(work, SEED)

@@ -50,7 +50,8 @@ def measure(
     """Size, kept step and figures by source of a reward model trained on 1/N of the prompts, for each N of `parts`."""
     import torch
 
-    from retort.rewards.learned.train import held_out_part, prepare
+    from retort.rewards.learned.halves import held_out_part
+    from retort.rewards.learned.train import prepare
     from retort.stages.reward import build, fit, quality, read_examples
 
     torch.set_num_threads(threads)

@@ -6,6 +6,8 @@ retry every failure except `DO_NOT_RETRY`: those inputs will be refused again ho
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 DO_NOT_RETRY = 65
@@ -18,11 +20,32 @@ RETRY = 75
 INTERRUPTED = 130
 """Exit code of what a person ended by Ctrl-C, as shells have it (128 and the number of SIGINT)."""
 
+_SECRET = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|ACCESS_KEY)", re.IGNORECASE)
+"""Names of environment variables whose values are shown nowhere, unless they name a file."""
+_SHORTEST_SECRET = 8
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys instead of showing them, or that turn the direction of what is read."""
+
+
+def harmless(text: str) -> str:
+    """Text of whatever origin, for a terminal, a log or a page: no control characters, no secret of the environment.
+
+    A model's response, a prompt or a server's answer may hold either: a server says which key it refuses.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and _SECRET.search(name) and not name.endswith("_FILE") and value in text:
+            text = text.replace(value, f"[{name}]")
+    return _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
 
 class RetortError(Exception):
     """Base of every error that Retort explains to its user; the message says what to do."""
 
     exit_code: int = DO_NOT_RETRY
+
+    def __str__(self) -> str:
+        """The message, harmless wherever it is shown."""
+        return harmless(super().__str__())
 
 
 class InputError(RetortError):

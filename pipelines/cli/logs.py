@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from retort.cli import options
-from retort.errors import ClusterError
+from retort.errors import ClusterError, harmless
 
 
 def logs(
@@ -42,7 +42,8 @@ def logs(
         for pod, pieces in pods:
             print(f"--- {pod}", file=sys.stderr)
             for piece in pieces:
-                sys.stdout.write(piece.decode("utf-8", errors="replace"))
+                text = piece.decode("utf-8", errors="replace")
+                sys.stdout.write("\r".join(map(harmless, text.split("\r"))))  # progress bars write over themselves
                 sys.stdout.flush()
     except ClusterError:
         kept = [one for one in runs.failures(found) if library.is_of(stage, one.task)]
@@ -51,4 +52,4 @@ def logs(
             raise
         for one in kept:  # the pod is gone, its last words are not
             print(f"--- {one.pod} (last lines)", file=sys.stderr)
-            print("\n".join([*one.lines, one.message]))
+            print(harmless("\n".join([*one.lines, one.message])))

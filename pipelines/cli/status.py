@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from retort.cli import options
-from retort.errors import ClusterError, StageError
+from retort.errors import ClusterError, StageError, harmless
 from retort.pod.run_records import Failure, alike
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def reasons(failures: Sequence[Failure]) -> list[str]:
     for one, more in alike(failures):
         pods = f"pod {one.pod}" + (f" and {more} more" if more else "")
         said = [f"  | {line}" for line in one.lines[-_LAST:]]
-        made.append("\n".join([f"{one.task}, {pods}, exit code {one.exit_code}:", *said, f"  {one.message}"]))
+        whole = "\n".join([f"{one.task}, {pods}, exit code {one.exit_code}:", *said, f"  {one.message}"])
+        made.append(harmless(whole))
     return made
 
 

@@ -76,7 +76,7 @@ class Placement:
 
     def _image(self, role: str) -> str:
         images = self.profile.images
-        return images.generate if role == "generate" and images.generate else images.train
+        return images.generate if role != "train" and images.generate else images.train
 
     def _resources(self, task: dsl.PipelineTask, needs: Needs) -> None:
         # Without a limit a library counts all cores of the node, and starts as many threads.

@@ -106,7 +106,7 @@ class Images(Strict):
     train: Image = "retort/train:dev"
     """For every stage."""
     generate: Image | None = None
-    """For `teacher_responses` with a teacher of type `vllm`: the same with vLLM."""
+    """For tasks that a model or judge with the engine `vllm` (or `auto`) answers: the same with vLLM."""
     pull_secrets: list[Name] = []
     """Secrets with which they are pulled."""
 

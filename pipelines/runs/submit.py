@@ -28,6 +28,7 @@ from retort.io.objects import Objects
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter, mark, workspace
 from retort.run.embedded import is_embedded
+from retort.run.graph import Graph
 from retort.run.mark import Mark
 from retort.run.record import who
 from retort.run.surroundings import commit
@@ -125,12 +126,15 @@ def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) ->
         check: Ask the cluster first whether the run can succeed there.
 
     Raises:
-        ConfigError: a run of that name is another run, or this one is too large for a workflow.
+        ConfigError: a run of that name is another run, this one is too large for a workflow, or the profile has no
+            image with vLLM where one is needed.
         ClusterError: the run could not succeed; names what is missing.
         InputError, StorageError: a source file is missing, or the store refuses it.
     """
     check_name(submission.name)
-    workspace.check_sources(submission.config, graph(submission.config, submission.home), submission.home)
+    made = graph(submission.config, submission.home)
+    check_images(made, submission.profile)
+    workspace.check_sources(submission.config, made, submission.home)
     if check:
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
@@ -138,6 +142,20 @@ def submit(kubeflow: Kubeflow, submission: Submission, *, check: bool = True) ->
     if (found := names.equal(kubeflow, submission.name, given)) is not None:
         return Submitted(str(found.run_id), False, str(found.state))
     return start(kubeflow, submission, given)
+
+
+def check_images(made: Graph, profile: Profile) -> None:
+    """Refuse a run whose models vLLM answers for where the profile has no image with vLLM.
+
+    Raises:
+        ConfigError: names the groups of tasks.
+    """
+    asked = dict.fromkeys(task.group for task in made if task.image == "generate")
+    if asked and profile.images.generate is None:
+        raise ConfigError(
+            f"{', '.join(asked)}: vLLM answers there, and the profile names no image that has it. Set images.generate "
+            "in the profile (`make images` builds one), or the engine's type to transformers or auto."
+        )
 
 
 def prepare(submission: Submission) -> dict[str, str]:

@@ -23,11 +23,12 @@ def check_engines(on: Checked) -> None:
     """Every engine that the run will start."""
     for key, engine, sampling in _engines(on):
         if isinstance(engine, VLLMEngineConfig):
-            if on.here and shutil.which("vllm") is None:
+            # `auto` runs the model without it.
+            if on.here and engine.type == "vllm" and shutil.which(engine.program) is None:
                 on.error(
                     f"{key}.type",
-                    "vllm is not installed here. Install it where the GPU is (pip install vllm), or set the type to "
-                    "transformers, or to openai for a server that runs elsewhere.",
+                    f"{engine.program} is not installed here. Install it where the GPU is (pip install vllm), or set "
+                    "the type to transformers, or to openai for a server that runs elsewhere.",
                     MissingToolError.exit_code,
                 )
         elif isinstance(engine, EndpointConfig) and (on.asking is None or key in on.asking):

@@ -50,7 +50,7 @@ def _check_model(on: Checked, key: str, name: str, entry: ModelConfig) -> None:
 
 def _check_templates(on: Checked) -> None:
     """Every prompt must go through each model's chat template, with room for a response."""
-    asked = _some([*on.rows.get("train", ()), *on.rows.get("validation", ()), *on.rows.get("test", ())])
+    asked = _some([row for rows in on.rows.values() for row in rows])
     if not asked:
         return
     lengths: dict[str, list[int]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from retort.check.finding import Checked
 from retort.config.run import TEACHER
@@ -33,9 +33,9 @@ def check_prompts(on: Checked) -> None:
         splits, remarks = clean_and_split(prompts, config, on.root, seed=on.config.seed)
     if len(on.findings) > found:
         return
-    for split in ("train", "validation", "test"):
+    for split in (field.name for field in fields(splits) if field.name != "unused"):
         on.rows[split] = [{key: getattr(one, key) for key in PROMPTS.names} for one in getattr(splits, split)]
-    counts = ", ".join(f"{len(rows):,} {split}" for split, rows in on.rows.items())
+    counts = ", ".join(f"{len(rows):,} {split}" for split, rows in on.rows.items() if rows)
     dropped = sum(one["reason"] != "contaminated_kept" for one in remarks.values())
     words = f"{len(prompts):,} prompts: {counts}; {dropped:,} dropped"
     on.facts.append(words if whole else f"{words}, before near duplicates and contamination are looked for")
@@ -103,7 +103,7 @@ def _gold(on: Checked) -> None:
 
 def _held_out(on: Checked) -> None:
     """What a reward model is chosen and measured on are halves of the validation prompts."""
-    from retort.rewards.learned.train import held_out_part
+    from retort.rewards.learned.halves import held_out_part
 
     config, halves = on.config, {"select": 0, "gate": 0}
     for row in on.rows["validation"]:

@@ -19,10 +19,10 @@ _LARGE, _HIGH_FOR_LARGE = 50e6, 2e-4
 
 def check_settings(on: Checked) -> None:
     """Learning rates, warm-ups, trackers, and how many votes a prompt gets."""
-    for place_of, settings, start in _trained(on):
+    for place_of, settings, start, grows in _trained(on):
         _check_rates(on, place_of, settings, start)
         steps = getattr(settings, "steps", None)
-        if steps is not None and settings.warmup_steps >= steps:
+        if steps is not None and settings.warmup_steps >= steps and not grows:
             on.warn(
                 f"{place_of}.warmup_steps",
                 f"is {settings.warmup_steps} of {steps} steps: the learning rate is never reached",
@@ -36,16 +36,17 @@ def check_settings(on: Checked) -> None:
     _check_votes(on)
 
 
-def _trained(on: Checked) -> Iterator[tuple[str, Any, str]]:
-    """Place, settings and model that it starts from, of everything that is trained."""
+def _trained(on: Checked) -> Iterator[tuple[str, Any, str, bool]]:
+    """Place, settings and start of everything that is trained, and whether `compute_of` adds steps to its own."""
     config = on.config
     for name in config.students:
         method = config.method(name).name
         place_of = f"students.{name}" if config.students[name].overrides else method
-        yield place_of, config.settings(name), on.base_of(name)
+        yield place_of, config.settings(name), on.base_of(name), config.students[name].compute_of is not None
     for name in config.learned_rewards():
         settings = config.reward_settings(name)
-        yield f"rewards.{name}" if config.rewards[name].overrides else "reward", settings, on.base_of(settings.trunk)
+        place_of = f"rewards.{name}" if config.rewards[name].overrides else "reward"
+        yield place_of, settings, on.base_of(settings.trunk), False
 
 
 def _check_rates(on: Checked, place_of: str, settings: Any, start: str) -> None:

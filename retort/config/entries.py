@@ -112,7 +112,10 @@ def check_acyclic(needs: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def needs_of(
-    students: Mapping[str, Any], rewards: Mapping[str, Any], rewarded: Mapping[str, str | None]
+    students: Mapping[str, Any],
+    rewards: Mapping[str, Any],
+    rewarded: Mapping[str, str | None],
+    loaded: Mapping[str, Iterable[str]],
 ) -> dict[str, dict[str, str]]:
     """What must be made before each student and reward, with the key that says so.
 
@@ -120,6 +123,7 @@ def needs_of(
         students: Entries of `students`.
         rewards: Models and students by key (`trunk`, `likelihood`, `responses`) that each reward reads.
         rewarded: Reward of each student.
+        loaded: Models and students whose weights each student's method loads beside its start.
     """
     found: dict[str, dict[str, str]] = {}
     for name, entry in students.items():
@@ -130,6 +134,7 @@ def needs_of(
             needs[f"students.{entry.compute_of}"] = f"students.{name}.compute_of"
         if (reward := rewarded[name]) is not None:
             needs[f"rewards.{reward}"] = f"students.{name}.reward"
+        needs |= {f"students.{other}": f"students.{name}" for other in loaded[name] if other in students}
     for name, read in rewards.items():
         needs = found.setdefault(f"rewards.{name}", {})
         for key, others in read.items():

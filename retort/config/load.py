@@ -14,6 +14,7 @@ from pydantic import ValidationError, create_model
 from retort import plugins
 from retort.config.base import Strict, content_keys, operation_keys
 from retort.config.earlier import translated
+from retort.config.models import engine_type
 from retort.config.run import RetortConfig, problems
 from retort.config.students import StudentConfig, StudentEngine
 from retort.config.yaml_text import read_yaml_text
@@ -174,8 +175,19 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _kind(section: Any) -> str | None:
     """What tells a union's members apart: `type`, or that of a model's engine; None where nothing is said."""
     engine = section.get("engine")
-    named = section.get("type") or (engine.get("type") if isinstance(engine, dict) else None)
+    named = section.get("type")
+    # A model whose weights are here stays the same model, whichever engine runs them.
+    if named is None and isinstance(engine, dict) and not _runs_weights(engine.get("type", "transformers")):
+        named = engine["type"]
     return None if named is None else str(named)
+
+
+def _runs_weights(engine: Any) -> bool:
+    try:
+        found: bool = engine_type(str(engine)).config.WEIGHTS
+    except ValueError:  # said where the configuration is checked
+        return False
+    return found
 
 
 def _explain(error: ValidationError, source: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from retort import plugins
 from retort.config.base import Strict
@@ -13,6 +13,10 @@ from retort.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_]*$"
 """Names of models, students, rewards and benchmarks: they become file names, and `-` joins them there."""
+
+
+Image = Literal["train", "generate", "either"]
+"""Images by role: with vLLM (`generate`), without, or with it where the place has such an image."""
 
 
 class EngineConfig(Strict):
@@ -25,7 +29,7 @@ class EngineConfig(Strict):
     """Whether the model's weights are loaded from `source` here; without, somebody else has them."""
     ASKABLE: ClassVar[bool] = True
     """Whether it can be asked anything new."""
-    IMAGE: ClassVar[Literal["train", "generate"]] = "train"
+    IMAGE: ClassVar[Image] = "train"
     """Image of pods in which it runs."""
 
     def sources(self) -> list[str]:
@@ -39,21 +43,89 @@ class TransformersEngineConfig(EngineConfig):
     type: Literal["transformers"] = "transformers"
 
 
+SET_BY_RETORT = frozenset(
+    {
+        "model",
+        "host",
+        "port",
+        "uds",
+        "served_model_name",
+        "dtype",
+        "tensor_parallel_size",
+        "gpu_memory_utilization",
+        "max_num_seqs",
+        "max_model_len",
+        "generation_config",
+        "logprobs_mode",
+        "revision",
+        "tokenizer",
+        "tokenizer_revision",
+        "api_key",
+        "ssl_keyfile",
+        "ssl_certfile",
+        "root_path",
+    }
+)
+"""Arguments of `vllm serve` that Retort gives itself."""
+
+
 class VLLMEngineConfig(EngineConfig):
     """`vllm serve` runs the model on this machine's GPUs for the length of the stage."""
 
-    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"gpu_memory_utilization", "concurrency", "start_timeout_s"})
-    IMAGE: ClassVar[Literal["train", "generate"]] = "generate"
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset(
+        {
+            "program",
+            "gpu_memory_utilization",
+            "concurrency",
+            "max_model_len",
+            "start_timeout_s",
+            "stall_timeout_s",
+            "environment",
+        }
+    )
+    IMAGE: ClassVar[Image] = "generate"
 
     type: Literal["vllm"]
+    program: str = "vllm"
+    """The program, by name or path: vLLM may have an environment of its own, beside Retort's."""
     tensor_parallel: int = Field(1, ge=1)
     """GPUs that one copy of the model is spread over."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """Share of GPU memory that vLLM may take."""
     concurrency: int = Field(256, ge=1)
     """Requests under way at once."""
+    max_model_len: int | None = Field(None, ge=1)
+    """Longest prompt with response in tokens, which room in the key-value cache must be found for; left out: what the
+    stage's own prompts and `max_new_tokens` need, so that a context of 131,072 does not keep vLLM from starting."""
+    args: dict[str, Any] = {}
+    """More arguments of `vllm serve`, such as `quantization: awq`, `enforce_eager: true`,
+    `hf_overrides: {...}`; `false` becomes `--no-...`."""
+    environment: dict[str, str] = {}
+    """Environment variables of the server."""
     start_timeout_s: float = Field(900.0, gt=0)
     """Seconds until the server must answer."""
+    stall_timeout_s: float = Field(600.0, gt=0)
+    """Seconds without one more token, read or written, after which the server is given up. There is no other limit on
+    a request: a long response takes its time."""
+
+    @field_validator("args")
+    @classmethod
+    def _arguments_with_a_setting_are_set_there(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
+            plain = name.lstrip("-").replace("-", "_")
+            if plain != name:
+                raise ValueError(f"write {plain!r} for {name!r}")
+            if name in SET_BY_RETORT:
+                raise ValueError(f"{name!r} is given by Retort itself, from the run's or the engine's settings")
+        return values
+
+
+class AutoEngineConfig(VLLMEngineConfig):
+    """`vllm` where a GPU and vLLM are, else `transformers`. Each writes other responses from the same seeds."""
+
+    IMAGE: ClassVar[Image] = "either"
+
+    type: Literal["auto"]  # type: ignore[assignment]
 
 
 class OpenAIEngineConfig(EndpointConfig, EngineConfig):

@@ -47,3 +47,13 @@ class FunctionRewardConfig(Strict):
 
     path: str = Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
     """`my_reward.py:score`: the file, from the folder that the configuration's paths start from, and the function."""
+
+
+class OwnVoteRewardConfig(Strict):
+    """1 for a response that agrees with the majority of those to its prompt that are scored with it, 0 for another.
+
+    Neither teacher nor reward model is asked (test-time reinforcement learning, Zuo et al. 2025, arXiv 2504.16084).
+    """
+
+    min_share: float = Field(0.0, ge=0, le=1)
+    """Least share of those responses that the majority must have; below it, and on a tie, all of them get 0."""

@@ -22,7 +22,7 @@ from retort.config.earlier import translated
 from retort.config.entries import STAGES, check_acyclic, check_known, check_names, check_once, check_overrides, needs_of
 from retort.config.judge import JudgeConfig
 from retort.config.models import ModelConfig
-from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig
+from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig, method_words
 from retort.config.training import RewardConfig
 from retort.errors import ConfigError
 
@@ -113,7 +113,9 @@ class RetortConfig(Strict):
         for name in self.students:
             self._check_student(name)
         read = {name: self._check_reward(name) for name in self.rewards}
-        check_acyclic(needs_of(self.students, read, {name: self.reward_of(name) for name in self.students}))
+        rewarded = {name: self.reward_of(name) for name in self.students}
+        loaded = {name: self.method(name).models(self.settings(name)) for name in self.students}
+        check_acyclic(needs_of(self.students, read, rewarded, loaded))
         self._check_outcome()
         return self
 
@@ -190,9 +192,19 @@ class RetortConfig(Strict):
             if entry.reward is not None:
                 check_known(f"{place}.reward", entry.reward, self.rewards, "reward")
         check_overrides(place, entry.overrides, method.config.model_fields, _keys(StudentConfig))
-        if entry.overrides:
-            section = getattr(self, method.name)
-            _checked(method.config, {**section.model_dump(), **entry.overrides}, place)
+        section = getattr(self, method.name)
+        settings = _checked(method.config, {**section.model_dump(), **entry.overrides}, place)
+        for model in method.models(settings):
+            check_known(place, model, [*self.models, *self.students], "model or student")
+            self._check_weights(place, model)
+
+    def _check_weights(self, place: str, name: str) -> None:
+        """A model or student has its weights here."""
+        if name in self.models and not self.models[name].engine.WEIGHTS:
+            raise ValueError(
+                f"{place}: asks for the weights of {name}, which is behind the engine {self.models[name].engine.type}; "
+                "name a model with a source, or a student"
+            )
 
     def _check_reward(self, name: str) -> dict[str, list[str]]:
         """What a reward reads of models and students, by key."""
@@ -211,11 +223,8 @@ class RetortConfig(Strict):
             known = [TEACHER, *self.students] if key == "responses" else [*self.models, *self.students]
             for one in names:
                 check_known(f"{place}.{key}", one, known, "student" if key == "responses" else "model or student")
-                if key != "responses" and one in self.models and not self.models[one].engine.WEIGHTS:
-                    raise ValueError(
-                        f"{place}.{key}: asks for the weights of {one}, which is behind the engine "
-                        f"{self.models[one].engine.type}; name a model with a source, or a student"
-                    )
+                if key != "responses":
+                    self._check_weights(f"{place}.{key}", one)
         return read
 
     def _check_outcome(self) -> None:
@@ -302,7 +311,11 @@ class RetortConfig(Strict):
         """
         reward = self.reward_of(student)
         labels = reward is not None and self.reward_type(reward).votes
-        return self.prompts.has_unlabelled and "unlabelled" in self.method(student).reads and not labels
+        return (
+            self.prompts.has_unlabelled
+            and "unlabelled" in self.method(student).reads_under(self.settings(student))
+            and not labels
+        )
 
     def engine(self, model: str) -> Any:
         """Engine settings of a model or student."""
@@ -321,7 +334,8 @@ class RetortConfig(Strict):
 
     def learned_rewards(self) -> list[str]:
         """Rewards that the run trains."""
-        return [name for name in self.rewards if self.reward_type(name).trained]
+        # A task that is told of none has no such section.
+        return [name for name in getattr(self, "rewards", {}) if self.reward_type(name).trained]
 
     def final_student(self) -> str:
         """The student that the run hands over, unless a gate stops it."""
@@ -355,7 +369,7 @@ class RetortConfig(Strict):
         """What tables call a model or student."""
         if name in self.students:
             entry = self.students[name]
-            shown = name.upper() if name == self.method(name).name else name.replace("_", " ")
+            shown = method_words(name) if name == self.method(name).name else name.replace("_", " ")
             return entry.label or f"{shown} student"
         return {"teacher": "Teacher", "base": "Base student"}.get(name, name.replace("_", " "))
 

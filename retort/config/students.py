@@ -68,3 +68,8 @@ DEFAULT_STUDENTS: dict[str, Any] = {
 
 DEFAULT_REWARDS: dict[str, Any] = {"learned": {"type": "model"}}
 """The rewards of a configuration that names none, where a student wants them."""
+
+
+def method_words(method: str) -> str:
+    """A method within a sentence: an abbreviation in capitals, another name as it is."""
+    return method.upper() if len(method) <= 5 and "_" not in method else method.replace("_", " ")

@@ -46,8 +46,23 @@ class OptimizerConfig(Strict):
         return self
 
 
-class SFTConfig(OptimizerConfig):
-    """Supervised fine-tuning of the student on responses that agree with the vote."""
+class TrainerConfig(OptimizerConfig):
+    """What every method that TRL trains sets of the training itself."""
+
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"tracker"})
+
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Examples a forward pass; the rest of a step's is accumulated."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Course of the learning rate after warm-up."""
+    lora: LoraConfig | None = None
+    """Adapters; full fine-tuning when left out."""
+    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Tracker that curves go to beside DVCLive."""
+
+
+class StepsConfig(TrainerConfig):
+    """What methods set that learn from examples which are there before training."""
 
     NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_steps", "tracker"})
 
@@ -55,22 +70,21 @@ class SFTConfig(OptimizerConfig):
     """Optimizer steps."""
     batch_size: int = Field(32, ge=1)
     """Examples a step, over all devices and accumulation."""
-    micro_batch_size: int | None = Field(None, ge=1)
-    """Examples a forward pass; the rest of `batch_size` is accumulated."""
     max_length: int = Field(1024, ge=8)
     """Longest example in tokens; longer ones are left out and counted."""
-    max_per_prompt: int | None = Field(None, ge=1)
-    """Agreeing responses used of each prompt; all when left out."""
-    reasoning: Literal["keep", "drop"] = "keep"
-    """Whether the reasoning that a teacher gives apart from its response is taught before it, in the teacher's tags."""
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Course of the learning rate after warm-up."""
-    lora: LoraConfig | None = None
-    """Adapters; full fine-tuning when left out."""
     checkpoint_steps: int = Field(100, ge=1)
     """Steps between checkpoints that a killed stage resumes from."""
-    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Tracker that curves go to beside DVCLive."""
+
+
+class SFTConfig(StepsConfig):
+    """Supervised fine-tuning of the student on the teacher's responses."""
+
+    responses: Literal["agreeing", "all"] = "agreeing"
+    """The teacher's responses that are taught: those that agree with the vote, or all that ended by themselves."""
+    max_per_prompt: int | None = Field(None, ge=1)
+    """Responses used of each prompt; all when left out."""
+    reasoning: Literal["keep", "drop"] = "keep"
+    """Whether the reasoning that a teacher gives apart from its response is taught before it, in the teacher's tags."""
 
 
 class RewardConfig(OptimizerConfig):

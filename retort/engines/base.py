@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from retort.config.data import SamplingConfig
 from retort.modeling.chat import Form
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Key = tuple[str, int]
 """Prompt id and number of the response: what names a response within a stage."""
@@ -63,8 +66,8 @@ class Response:
     prompt_tokens: int
     response_tokens: int
     mean_logprob: float | None = None
-    """Mean natural log-probability of its tokens, at the temperature that the engine scores them at (`transformers`:
-    the sampling temperature; OpenAI: 1); None where not asked for or not known."""
+    """Mean natural log-probability of its tokens, at the temperature that the engine scores them at (`transformers` and
+    `vllm`: the sampling temperature; OpenAI: 1); None where not asked for or not known."""
     reasoning: str | None = None
     """Reasoning before the response, with the model's tags and the white space after them; None where there is none."""
 
@@ -119,6 +122,35 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, whatever happened."""
+        ...
+
+
+Pair = tuple[Sequence[int], Sequence[int]]
+"""Tokens of a context, none empty, and of what follows it."""
+
+
+@runtime_checkable
+class ScoringEngine(Engine, Protocol):
+    """An engine that also says how probable given texts are, by the tokens of a tokenizer that it has."""
+
+    tokenizer: PreTrainedTokenizerFast
+    context: int
+    """Longest sequence in tokens whose every token but the last is read."""
+
+    def log_likelihoods(self, pairs: Sequence[Pair], *, batch_size: int) -> list[tuple[float, bool]]:
+        """Log-probability of each continuation after its context.
+
+        Args:
+            pairs: Tokens of contexts and continuations.
+            batch_size: Rows at once, for engines that run here.
+
+        Returns:
+            For each pair the sum of its continuation's log-probabilities in nats, and whether every token of it is the
+            most probable one.
+
+        Raises:
+            EngineError: the engine failed.
+        """
         ...
 
 

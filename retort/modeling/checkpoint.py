@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 import random
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ class Checkpoints:
         damaged = False
         for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
             try:
-                # The file is this machine's own resume state; optimizers and generators need no more than tensors.
-                whole = torch.load(file, weights_only=False, map_location="cpu")
+                with torch.serialization.safe_globals(_dataclasses_of(file)):
+                    whole = torch.load(file, weights_only=True, map_location="cpu")
                 payload: dict[str, Any] = whole["payload"]
             except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
                 _log.warning("%s: is damaged and passed over (%s)", file, str(error).partition("\n")[0] or "empty")
@@ -67,3 +68,18 @@ class Checkpoints:
         if damaged:
             _log.warning("%s: no checkpoint there is whole: training starts over", self.folder)
         return None
+
+
+def _dataclasses_of(file: Path) -> list[Any]:
+    """Classes that a checkpoint may hold beside tensors: dataclasses of modules that this process has loaded.
+
+    A checkpoint comes out of the object store, and whoever can write there could write one that runs code when it is
+    loaded. Whatever else it names, torch refuses.
+    """
+    found = []
+    for name in torch.serialization.get_unsafe_globals_in_checkpoint(file):
+        module, _, kind = name.rpartition(".")
+        one = getattr(sys.modules.get(module), kind, None)
+        if isinstance(one, type) and is_dataclass(one):
+            found.append(one)
+    return found

@@ -7,6 +7,7 @@ teacher is versioned by its commit and not copied.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,6 +112,31 @@ def load_model(folder: Path, *, device: torch.device | str | None = None, dtype:
     loaded: PreTrainedModel = model.eval()
     check_abilities(loaded, reference.model)
     return loaded
+
+
+def described_model(folder: Path) -> PreTrainedModel:
+    """The causal language model of `folder` without its weights (on torch's device `meta`), for what others run.
+
+    Its size, context and end tokens are the model's.
+
+    Raises:
+        ModelError: the folder is missing, or transformers cannot read its configuration.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    reference = read_reference(folder)
+    source = model_source(folder, reference)
+    config = model_config(reference, source)
+    try:
+        with torch.device("meta"):
+            made: Any = _class_for(config).from_config(config)
+    except Exception as error:
+        raise ModelError(f"{reference.model}: transformers does not know its architecture: {_words(error)}") from error
+    with contextlib.suppress(OSError):  # a folder without one
+        made.generation_config = GenerationConfig.from_pretrained(source, revision=reference.revision or "main")
+    described: PreTrainedModel = made
+    return described
 
 
 def _words(error: BaseException) -> str:

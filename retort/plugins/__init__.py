@@ -6,12 +6,13 @@ its errors.
 
 from retort.plugins.benchmark import BenchmarkType, Item, Verdict
 from retort.plugins.engine import EngineContext, EngineType
-from retort.plugins.method import Method, Training
+from retort.plugins.method import Answering, Method, Training
 from retort.plugins.registry import GROUPS, at, function, is_path, load, module_of, names, source_of
 from retort.plugins.reward import LikelihoodReward, Reward, RewardContext, RewardType
 
 __all__ = [
     "GROUPS",
+    "Answering",
     "BenchmarkType",
     "EngineContext",
     "EngineType",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from retort.plugins.reward import Reward
+from retort.plugins.reward import Reward, nothing
 
 Reads = Literal["teacher_responses", "votes", "unlabelled"]
 """What a method may read beside the prompts, the model it starts from and its reward; `unlabelled` are prompts that
@@ -42,6 +42,8 @@ class Training:
     """Shards of the teacher's responses (`RESPONSES`)."""
     votes: Path | None = None
     """Table of pseudo-labels (`VOTES`)."""
+    models: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the models and students that it loads beside its start, by name (`Method.models`)."""
     judged: Callable[[], Mapping[tuple[str, str], bool | None]] | None = None
     """For open-ended prompts: reads whether a response, by prompt id and text, agrees with its label."""
     judging: Callable[[], Any] | None = None
@@ -55,6 +57,20 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Answering:
+    """What a method that is a way to answer is given where its student is sampled from or evaluated."""
+
+    engine: Any
+    """The engine (`retort.engines.base.Engine`) that answers for the student otherwise, not started yet."""
+    settings: Any
+    """The method's settings."""
+    folder: Path
+    """The student, as `train` left it."""
+    reward: Callable[[], Reward]
+    """Loads the student's reward."""
+
+
+@dataclass(frozen=True)
 class Method:
     """A training method: one file, one configuration class, one registration in group `retort.methods`."""
 
@@ -65,12 +81,17 @@ class Method:
     train: Callable[[Training], Any]
     """Trains one student. Returns a dataclass of metrics, of which the report understands `flops`, `tokens`, `steps`,
     `skipped` and `reasons`, `alarms`. Heavy imports belong inside: the configuration is read where no torch is."""
-    reads: frozenset[Reads] = frozenset()
-    """What it reads beside prompts, start and reward."""
+    reads: frozenset[Reads] | Callable[[Any], frozenset[Reads]] = frozenset()
+    """What it reads beside prompts, start and reward; where that depends on its settings, a function of them."""
+    models: Callable[[Any], list[str]] = nothing
+    """Names of the models and students whose weights it loads beside its start, under its settings."""
     rewarded: bool = False
     """Whether it is trained against a reward."""
     extra_compute: bool = False
     """Whether it spends `Training.extra_flops`, so that a student can be given another's compute (`compute_of`)."""
+    answer: Callable[[Answering], Any] | None = None
+    """For a method that is a way to answer rather than to train: the engine that answers in place of the student's own,
+    with the student's reward beside it."""
     summary: str = ""
     """What it does, in one sentence, for the report and the pipeline."""
     plan: Callable[[Any, str], Any] | str | None = None
@@ -83,6 +104,10 @@ class Method:
 
     figures: tuple[str, ...] = ("steps", "tokens")
     """Metrics that a student's line in `retort run` shows; three are enough."""
+
+    def reads_under(self, settings: Any) -> frozenset[Reads]:
+        """What it reads beside prompts, start and reward, under its settings."""
+        return self.reads(settings) if callable(self.reads) else self.reads
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot be a stage's."""

@@ -104,7 +104,8 @@ class RewardContext:
     seed: int = 0
 
 
-def _nothing(_settings: Any) -> list[str]:
+def nothing(_settings: Any) -> list[str]:
+    """No names, whatever the settings."""
     return []
 
 
@@ -124,9 +125,9 @@ class RewardType:
     """Whether it reads the prompts and their pseudo-labels."""
     judge: bool = False
     """Whether it asks the judge of the section `judge`."""
-    models: Callable[[Any], list[str]] = _nothing
+    models: Callable[[Any], list[str]] = nothing
     """Names of the models and students that it loads, under its settings."""
-    sources: Callable[[Any], list[str]] = _nothing
+    sources: Callable[[Any], list[str]] = nothing
     """Files of the project that it reads, under its settings."""
-    modules: Callable[[Any], list[str]] = _nothing
+    modules: Callable[[Any], list[str]] = nothing
     """Modules, beside its own, whose code decides its scores, under its settings."""

@@ -10,9 +10,10 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
-from retort.errors import RETRY, InputError, IntegrityError
+from retort.errors import RETRY, InputError, IntegrityError, harmless
 from retort.io.objects import Objects
 from retort.run.dvc_adapter import Entry
 
@@ -131,7 +132,8 @@ def summary(state: str, message: str, failures: Sequence[Failure]) -> str:
         again = "another attempt may help" if failure.exit_code == RETRY else "another attempt will fail as well"
         pods = f"Pod `{failure.pod}`" + (f" and {more} more" if more else "")
         lines += [f"## {failure.task}", "", f"{pods}, exit code {failure.exit_code}: {again}.", ""]
-        lines += [failure.message, "", "```text", *failure.lines, "```", ""]
+        said = [harmless(line).replace("```", "'''") for line in failure.lines]  # nothing leaves its frame
+        lines += [escape(harmless(failure.message), quote=False), "", "```text", *said, "```", ""]
     if state != "SUCCEEDED" and not failures:
         lines += [
             "No stage has said why: its pod was ended from outside (memory, eviction) or never started (image, GPUs, "

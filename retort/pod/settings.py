@@ -41,10 +41,14 @@ class GroupSettings:
 
     def to_json(self) -> str:
         """As one string, the same for the same settings."""
-        tasks = {item: as_plain(task) for item, task in self.tasks.items()}
+        tasks = {item: as_plain(task) | {"code": self.code[item]} for item, task in self.tasks.items()}
         for plain in tasks.values():
             del plain["stage"]["summary"]  # words decide nothing
-        plain = {"remote": self.remote, "params": self.params, "code": self.code, "files": self.files, "tasks": tasks}
+        # What the tasks have in common is written once: all arguments of a run share one command line.
+        first = next(iter(tasks.values()))
+        common = {key: value for key, value in first.items() if all(task[key] == value for task in tasks.values())}
+        own = {item: {key: value for key, value in task.items() if key not in common} for item, task in tasks.items()}
+        plain = {"remote": self.remote, "params": self.params, "files": self.files, "common": common, "tasks": own}
         plain |= {"generation": self.generation} if self.generation else {}
         return json.dumps(plain)  # in the order of the configuration, which is that of the report
 
@@ -52,11 +56,10 @@ class GroupSettings:
     def from_json(cls, text: str) -> GroupSettings:
         """What `to_json` made."""
         plain = json.loads(text)
-        tasks = {
-            item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in plain["tasks"].items()
-        }
-        generation = plain.get("generation", 0)
-        return cls(plain["remote"], plain["params"], plain["code"], plain["files"], tasks, generation)
+        every = {item: plain["common"] | own for item, own in plain["tasks"].items()}
+        code = {item: one.pop("code") for item, one in every.items()}
+        tasks = {item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in every.items()}
+        return cls(plain["remote"], plain["params"], code, plain["files"], tasks, plain.get("generation", 0))
 
     def task(self, item: str) -> Task:
         """One of the tasks: the only one where `item` is empty.

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from retort.errors import ConfigError, RetortError
+from retort.errors import ConfigError, RetortError, harmless
 from retort.io.files import write_text
 from retort.io.objects import Objects
 from retort.io.outages import patient
@@ -198,7 +198,7 @@ def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail, upstr
     pod = os.environ.get("KFP_POD_NAME", "")
     with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
-            said = str(error), list(tail.lines), list(upstream)
+            said = str(error), [harmless(line) for line in tail.lines], list(upstream)
             records.keep_failure(Failure(task.address, pod, error.exit_code, *said))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from retort.config import RetortConfig
 from retort.config.run import TEACHER
+from retort.config.students import method_words
 from retort.report.stage_metrics import Measured
 from retort.run.graph import Task
 from retort.run.known_stages import method_stage
@@ -125,11 +126,6 @@ class Outline:
     def base(self) -> str:
         """The model that the result comes from."""
         return self.students[self.result].base if self.result in self.students else self.result
-
-
-def method_words(method: str) -> str:
-    """A method within a sentence: an abbreviation in capitals, another name as it is."""
-    return method.upper() if len(method) <= 5 and "_" not in method else method.replace("_", " ")
 
 
 def outline(config: RetortConfig, stages: Mapping[str, Measured]) -> Outline:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from retort.config.run import TEACHER
+from retort.config.students import method_words
 from retort.report.findings import Findings
 from retort.report.formats import joined, percent
-from retort.report.outline import Student, method_words
+from retort.report.outline import Student
 from retort.report.probes import probes
 from retort.report.reward import LearnedReward
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from retort.config.run import TEACHER
+from retort.config.students import method_words
 from retort.report.findings import Findings
 from retort.report.formats import bracketed, joined, percent
-from retort.report.outline import Pair, Student, method_words
+from retort.report.outline import Pair, Student
 from retort.report.scores import Paired
 
 

@@ -64,7 +64,7 @@ class Task:
     """Modules whose code, with all that it imports, decides its result."""
     without: tuple[str, ...] = ()
     """Modules that the configuration does not use, though others import them."""
-    image: Literal["train", "generate"] = "train"
+    image: Literal["train", "generate", "either"] = "train"
     """Image of its pod."""
 
     @property

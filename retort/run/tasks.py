@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,20 @@ def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     made = _Tasks(config, root)
     before = list(made.before_report())
     return Graph.of([*before, made.report(list(Graph.of(before)))])
+
+
+@dataclass
+class _Needs:
+    """What a student's method and reward add to a task."""
+
+    params: list[str] = field(default_factory=list)
+    operation: list[str] = field(default_factory=list)
+    deps: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    votes: bool = False
+    judged: bool = False
 
 
 class _Tasks:
@@ -133,7 +148,11 @@ class _Tasks:
             shards = [path for pair in read for path in pair]
         return self._task(
             "votes",
-            params=("seed", "answer", "votes", "teacher_responses.shards"),
+            params=[
+                *("seed", "answer", "votes", "teacher_responses.shards"),
+                # What the labels must be enough for.
+                *(f"rewards.{name}.type" for name in self.config.learned_rewards()),
+            ],
             deps=("outputs/prompts", *shards),
             outs=("outputs/votes",),
             metrics=("metrics/votes.json",),
@@ -217,52 +236,65 @@ class _Tasks:
 
     def train(self, student: str) -> Task:
         config, entry, method = self.config, self.config.students[student], self.config.method(student)
+        needs, settings = self._needs(student), config.settings(student)
+        reads, others = method.reads_under(settings), method.models(settings)
+        needs.deps[:0] = ["outputs/prompts", *map(self.folder, [entry.from_, *others])]
+        needs.loads[:0] = [entry.from_, *others]
+        if "teacher_responses" in reads:
+            needs.deps += self._shards(TEACHER)
+            needs.params.append("teacher_responses.shards")
+        if config.trains_on_unlabelled(student):
+            needs.deps.append(UNLABELLED)
+        if "votes" in reads or needs.votes:
+            needs.deps.append("outputs/votes")
+        if entry.compute_of is not None:
+            needs.deps.append(f"metrics/{config.method(entry.compute_of).name}-{entry.compute_of}.json")
+        return self._task(
+            method_stage(method),
+            {"student": student},
+            params=needs.params,
+            operation=needs.operation,
+            deps=dict.fromkeys(needs.deps),
+            outs=(self.folder(student),),
+            metrics=(f"metrics/{method.name}-{student}.json",),
+            plots=(f"curves/{student}",),
+            loads=needs.loads,
+            modules=needs.modules,
+            sources=needs.sources,
+            judged=self.open or needs.judged,
+        )
+
+    def _needs(self, student: str) -> _Needs:
+        """What follows from a student's entry, its method's section and its reward."""
+        config, entry, method = self.config, self.config.students[student], self.config.method(student)
         section, prefix = getattr(config, method.name), f"students.{student}"
         common = ("method", "from", "reward", "compute_of", "max_extra_steps")
         given = [key for key in common if getattr(entry, "from_" if key == "from" else key) is not None]
         own, aside = _overrides(entry, method.config)
-        params = ["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *own])]
-        operation = [*operation_keys(section, method.name), *(f"{prefix}.{key}" for key in aside)]
-        params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
-        deps, loads = ["outputs/prompts", self.folder(entry.from_)], [entry.from_]
-        modules, sources = self._modules("method", entry.method), self._plugin_files(entry.method)
-        if "teacher_responses" in method.reads:
-            deps += self._shards(TEACHER)
-            params.append("teacher_responses.shards")
-        if config.trains_on_unlabelled(student):
-            deps.append(UNLABELLED)
-        votes, judged = "votes" in method.reads, self.open
-        if (reward := config.reward_of(student)) is not None:
-            kind, settings = config.reward_type(reward), config.reward_settings(reward)
-            needed = kind.models(settings)
-            if kind.trained:
-                deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
-                params.append(f"rewards.{reward}.type")
-            else:
-                own, aside = _overrides(config.rewards[reward], kind.config)
-                params += [f"rewards.{reward}.{key}" for key in ["type", *own]]
-                operation += [f"rewards.{reward}.{key}" for key in aside]
-            deps += map(self.folder, needed)
-            loads += needed
-            votes, judged = votes or kind.votes, judged or kind.judge
-            modules += [*self._modules("reward", config.rewards[reward].type), *kind.modules(settings)]
-            sources += [*self._plugin_files(config.rewards[reward].type), *kind.sources(settings)]
-        if entry.compute_of is not None:
-            deps.append(f"metrics/{config.method(entry.compute_of).name}-{entry.compute_of}.json")
-        return self._task(
-            method_stage(method),
-            {"student": student},
-            params=params,
-            operation=operation,
-            deps=dict.fromkeys([*deps, *(["outputs/votes"] if votes else [])]),
-            outs=(self.folder(student),),
-            metrics=(f"metrics/{method.name}-{student}.json",),
-            plots=(f"curves/{student}",),
-            loads=loads,
-            modules=modules,
-            sources=sources,
-            judged=judged,
+        found = _Needs(
+            params=["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *own])],
+            operation=[*operation_keys(section, method.name), *(f"{prefix}.{key}" for key in aside)],
+            modules=self._modules("method", entry.method),
+            sources=self._plugin_files(entry.method),
         )
+        found.params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
+        if (reward := config.reward_of(student)) is None:
+            return found
+        kind, settings = config.reward_type(reward), config.reward_settings(reward)
+        needed = kind.models(settings)
+        if kind.trained:
+            found.deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
+            found.params.append(f"rewards.{reward}.type")
+        else:
+            own, aside = _overrides(config.rewards[reward], kind.config)
+            found.params += [f"rewards.{reward}.{key}" for key in ["type", *own]]
+            found.operation += [f"rewards.{reward}.{key}" for key in aside]
+        found.deps += map(self.folder, needed)
+        found.loads += needed
+        found.votes, found.judged = kind.votes, kind.judge
+        found.modules += [*self._modules("reward", config.rewards[reward].type), *kind.modules(settings)]
+        found.sources += [*self._plugin_files(config.rewards[reward].type), *kind.sources(settings)]
+        return found
 
     # Stages that measure
 
@@ -383,7 +415,13 @@ class _Tasks:
         """A task; what asking a model (`answers`) or the judge adds to any task is added here."""
         found = STAGES[stage] if isinstance(stage, str) else stage
         params, operation, sources, loads = list(params), list(operation), list(sources), list(loads)
-        modules, image = [found.run, *modules], "train"
+        modules, images, deps = [found.run, *modules], {"train"}, list(deps)
+        if answers in self.config.students and self.config.method(answers).answer is not None:
+            needs = self._needs(answers)
+            params, operation = [*params, *needs.params], [*operation, *needs.operation]
+            sources, loads, modules = [*sources, *needs.sources], [*loads, *needs.loads], [*modules, *needs.modules]
+            deps += [*needs.deps, *(["outputs/votes"] if needs.votes else [])]
+            judged = judged or needs.judged
         if answers is not None:
             engine = self.config.engine(answers)
             base = answers in self.config.models
@@ -395,13 +433,14 @@ class _Tasks:
             sources += [*engine.sources(), *self._plugin_files(engine.type)]
             loads.append(answers)
             modules += self._modules("engine", engine.type)
-            image = engine.IMAGE
+            images.add(engine.IMAGE)
         if judged and (judge := self.config.judge) is not None:
             params += content_keys(judge, "judge")
             operation += operation_keys(judge, "judge")
             sources += [*self._files(judge.model), *judge.model.engine.sources()]
             sources += self._plugin_files(judge.model.engine.type)
             modules += ["retort.stages.judging", *self._modules("engine", judge.model.engine.type)]
+            images.add(judge.model.engine.IMAGE)
         # A model that was not made here may be a reference to a folder of the project, which is read then as well.
         sources += [
             file for name in loads if name in self.config.models for file in self._files(self.config.models[name])
@@ -411,12 +450,12 @@ class _Tasks:
             values or {},
             params=tuple(dict.fromkeys(params)),
             operation=tuple(dict.fromkeys(operation)),
-            deps=tuple(deps),
+            deps=tuple(dict.fromkeys(deps)),
             sources=tuple(self._all(sources)),
             loads=tuple(dict.fromkeys(map(self.folder, loads))),
             modules=tuple(dict.fromkeys(modules)),
             without=(*without, *(() if judged else _JUDGE)),
-            image=image,  # type: ignore[arg-type]
+            image="generate" if "generate" in images else "either" if "either" in images else "train",
             **{key: tuple(value) for key, value in written.items()},
         )
 

@@ -13,6 +13,7 @@ from retort.evaluation.heldout import evaluate_heldout
 from retort.evaluation.statistics import mean_interval
 from retort.io import tables
 from retort.run.stage import Context
+from retort.stages.answering import answering
 from retort.text.finish_reasons import is_whole
 
 
@@ -62,14 +63,18 @@ def run(context: Context) -> EvaluateResult:
         batch_size=config.batch_size,
     )
     file = next(iter(benchmark.data.values()), "outputs/prompts/test.parquet")
-    engine = make_engine(
-        context.config.engine(model),
-        context.paths.model(model),
-        place=f"{'students' if made_here else 'models'}.{model}.engine",
-        root=context.paths.root,
-        file=file,
-        training=model != TEACHER,
-        store=context.store,
+    engine = answering(
+        context,
+        model,
+        make_engine(
+            context.config.engine(model),
+            context.paths.model(model),
+            place=f"{'students' if made_here else 'models'}.{model}.engine",
+            root=context.paths.root,
+            file=file,
+            training=model != TEACHER,
+            store=context.store,
+        ),
     )
     state, harness = context.state(), {}
     with engine:

@@ -25,6 +25,7 @@ from retort.judge.elect import Elected, Prompt, elect_responses
 from retort.judge.make import judge_engine
 from retort.modeling.conversations import shown
 from retort.run.stage import Context
+from retort.stages.enough_labels import check_labels
 from retort.text.finish_reasons import whole_text
 
 
@@ -93,7 +94,8 @@ def elect_labels(context: Context) -> JudgeSummary:
     """Have the teacher's responses judged; writes the votes, the judgements and what the judge was asked and said.
 
     Raises:
-        InputError: an input table is missing or malformed, a response belongs to no prompt, or no label was elected.
+        InputError: an input table is missing or malformed, a response belongs to no prompt, or no label was elected,
+            or too few (`enough_labels`).
         EngineError: the judge's engine failed after its own retries; run the stage again.
     """
     prompts = _prompts(context)
@@ -102,6 +104,10 @@ def elect_labels(context: Context) -> JudgeSummary:
         figures = figures_of(judge)
     if all(one.vote.abstained for one in elected):
         raise InputError(_why_nobody(elected, figures), file=context.paths.votes, remedy=_REMEDY)
+    check_labels(
+        context,
+        {prompt.prompt_id for prompt, one in zip(prompts, elected, strict=True) if not one.vote.abstained},
+    )
     rows = {row["prompt_id"]: row for row in _all_prompts(context)}
     votes = [
         _vote_row(prompt, one, rows[prompt.prompt_id]["answer"]) for prompt, one in zip(prompts, elected, strict=True)

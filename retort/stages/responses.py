@@ -18,6 +18,7 @@ from retort.engines.probe import probe_of, probe_once
 from retort.errors import InputError
 from retort.io import tables
 from retort.run.stage import Context
+from retort.stages.answering import answering
 from retort.text.finish_reasons import LENGTH, is_whole
 
 logger = logging.getLogger(__name__)
@@ -65,14 +66,18 @@ def run(context: Context) -> ResponsesResult:
     sampling: ResponsesConfig = getattr(context.config, context.task.stage.name)
     shard = int(context.task.values["shard"])
     requests = _requests(context, sampling, shard)
-    engine = make_engine(
-        context.config.engine(name),
-        context.paths.model(name),
-        place=f"{'models' if teacher else 'students'}.{name}.engine",
-        root=context.paths.root,
-        file="outputs/prompts",
-        training=not teacher,
-        store=context.store,
+    engine = answering(
+        context,
+        name,
+        make_engine(
+            context.config.engine(name),
+            context.paths.model(name),
+            place=f"{'models' if teacher else 'students'}.{name}.engine",
+            root=context.paths.root,
+            file="outputs/prompts",
+            training=not teacher,
+            store=context.store,
+        ),
     )
     state = context.state()
     with engine:

@@ -67,7 +67,8 @@ def run(context: Context) -> RewardResult:
     """
     import torch
 
-    from retort.rewards.learned.train import held_out_part, prepare, rows_of_a_pass
+    from retort.rewards.learned.halves import held_out_part
+    from retort.rewards.learned.train import prepare, rows_of_a_pass
 
     config, name, paths, state = _settings(context), context.task.values["reward"], context.paths, context.state()
     train_rows = read_examples(paths.reward_data(name, "train"))

@@ -18,6 +18,7 @@ from retort.io.files import atomic_path, write_text
 from retort.io.rank import is_rank_zero
 from retort.run.stage import Context
 from retort.run.tasks import UNLABELLED
+from retort.stages.rewards import load_reward
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,12 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         context.config.students[name],
         context.config.method(name),
     )
-    shards = config.teacher_responses.shards if "teacher_responses" in method.reads else []
+    settings = config.settings(name)
+    shards = config.teacher_responses.shards if "teacher_responses" in method.reads_under(settings) else []
     open_ended = config.answer == "open"
     return plugins.Training(
         student=name,
-        settings=config.settings(name),
+        settings=settings,
         answer=config.answer,
         seed=config.seed,
         start=paths.model(entry.from_),
@@ -109,6 +111,7 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
         prompts={use: paths.prompts(use) for use in ("train", "validation", *_unlabelled(context))},
         teacher_responses=tuple(paths.responses(TEACHER, shard) for shard in shards),
         votes=paths.votes if paths.votes.exists() else None,
+        models={model: paths.model(model) for model in method.models(settings)},
         judged=(lambda: _judged(context)) if open_ended else None,
         judging=(lambda: _judging(context)) if open_ended else None,
         reward=(lambda: load_reward(context, reward, entry.from_)) if reward is not None else None,
@@ -120,42 +123,6 @@ def _training(context: Context, name: str, reward: str | None) -> plugins.Traini
 def _unlabelled(context: Context) -> tuple[str, ...]:
     """The use of prompts that no teacher answers, where the task reads them."""
     return ("unlabelled",) if UNLABELLED in context.task.deps else ()
-
-
-def load_reward(context: Context, name: str, student: str) -> plugins.Reward:
-    """The reward `name`, for a policy that starts from `student`.
-
-    Raises:
-        InputError: it is a reward model that was made from another student.
-    """
-    config, paths = context.config, context.paths
-    kind = config.reward_type(name)
-    found = kind.load(
-        plugins.RewardContext(
-            name=name,
-            settings=None if kind.trained else config.reward_settings(name),
-            answer=config.answer,
-            root=paths.root,
-            folder=paths.reward(name),
-            models=paths.model,
-            prompts={split: paths.prompts(split) for split in ("train", "validation")},
-            votes=paths.votes,
-            judge=getattr(config, "judge", None),
-            state=context.state(),
-            seed=config.seed,
-        )
-    )
-    if not callable(getattr(found, "score", None)) or not hasattr(found, "flops_per_token"):
-        raise ConfigError(
-            f"rewards.{name}: its type loads a {type(found).__name__}, which lacks score or flops_per_token; see "
-            "retort.plugins.Reward."
-        )
-    if hasattr(found, "check_reads_like"):
-        from retort.modeling.loading import load_tokenizer
-
-        found.check_reads_like(load_tokenizer(paths.model(student)), student)
-    reward: plugins.Reward = found
-    return reward
 
 
 def _compute_of(context: Context, other: str | None) -> float:

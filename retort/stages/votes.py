@@ -12,6 +12,7 @@ from retort.errors import ConfigError, InputError
 from retort.io.tables import VOTES, write_rows
 from retort.run.stage import Context
 from retort.stages.ballots import ballots_of, gold_answers, read_shard
+from retort.stages.enough_labels import check_labels
 from retort.stages.judging import JudgeSummary, elect_labels
 from retort.votes.answers import Ballot, Counts
 from retort.votes.labels import Labels, VoteSummary, count_parts
@@ -28,7 +29,7 @@ def run(context: Context) -> VotesResult:
 
     Raises:
         InputError: an input table is missing or malformed, a response belongs to no prompt, a prompt is answered in two
-            shards, or all votes abstain.
+            shards, all votes abstain, or so many that a later stage of the run would fail (`enough_labels`).
         ConfigError: votes.source_weights lacks a model that answered.
     """
     kind = context.config.answer
@@ -42,6 +43,8 @@ def run(context: Context) -> VotesResult:
     if all(vote.abstained for vote in labels.votes):
         shard_file = context.paths.responses(TEACHER, 0)
         raise InputError(_why_all_abstain(labels.votes, counts), file=shard_file, remedy=_REMEDY)
+    labelled = {prompt_id for prompt_id, vote in zip(golds, labels.votes, strict=True) if not vote.abstained}
+    check_labels(context, labelled)
     write_rows(context.paths.votes, _rows(golds, labels), VOTES)
     return labels.summary
 

@@ -17,10 +17,33 @@ SETTINGS = {
     "sft": {"steps": 6, "batch_size": 4, "learning_rate": 1e-3},
     "reward": {"steps": 6, "evaluate_steps": 3, "micro_batch_size": 2},
     "ppo": {"iterations": 3, "micro_batch_size": 2, "critic_warmup": 1, "learning_rate": 1e-3},
+    "dpo": {"steps": 6, "batch_size": 4, "learning_rate": 1e-3},
+    "grpo": {
+        "iterations": 3,
+        "prompts_per_iteration": 4,
+        "responses_per_prompt": 4,
+        "max_new_tokens": 8,
+        "micro_batch_size": 4,
+        "learning_rate": 1e-3,
+        "loss": "grpo",
+        "keep": "last",
+    },
 }
+STUDENTS = {
+    "dpo": {"method": "dpo", "from": "sft"},
+    "grpo": {"method": "grpo", "from": "sft", "reward": "digits"},
+}
+REWARDS = {"digits": {"type": "function", "path": "digits.py:score"}}
+DIGITS = "def score(prompts, responses, finished):\n    return [sum(map(str.isdigit, one)) / 4 for one in responses]\n"
 
 
-VALUES = {"sft": {"student": "sft"}, "reward": {"reward": "learned"}, "ppo": {"student": "ppo"}}
+VALUES = {
+    "sft": {"student": "sft"},
+    "reward": {"reward": "learned"},
+    "ppo": {"student": "ppo"},
+    "dpo": {"student": "dpo"},
+    "grpo": {"student": "grpo"},
+}
 
 
 def train_together(stage, root):
@@ -47,10 +70,16 @@ def train_together(stage, root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["sft", "reward", "ppo"])
+@pytest.mark.parametrize("stage", ["sft", "reward", "ppo", "dpo", "grpo"])
 def test_two_processes_make_what_one_makes(training_root, with_reward, stage):
     make = with_reward if stage == "ppo" else training_root
-    alone, together = make("alone", **{stage: SETTINGS[stage]}), make("together", **{stage: SETTINGS[stage]})
+    changes = {stage: SETTINGS[stage]}
+    if stage in STUDENTS:
+        changes |= {"students": STUDENTS, "rewards": REWARDS}
+        for name in ("alone", "together"):
+            training_root.root(name).mkdir()
+            (training_root.root(name) / "digits.py").write_text(DIGITS)
+    alone, together = make("alone", **changes), make("together", **changes)
     expected = run_stage(stage, VALUES[stage], alone)
     found = train_together(stage, together)
     assert found.keys() == expected.keys()
@@ -65,7 +94,7 @@ def test_two_processes_make_what_one_makes(training_root, with_reward, stage):
     # Far more than they differ by; PPO may keep the student that it began with.
     assert moved > 1e-3 or found.get("best_iteration") == 0
     # Curves and figures of the one are those of the other.
-    name = {"sft": "loss", "reward": "loss", "ppo": "policy_loss"}[stage]
+    name = {"ppo": "policy_loss", "grpo": "reward"}.get(stage, "loss")
     curves = [
         [
             float(line.split("\t")[1])

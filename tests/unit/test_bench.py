@@ -1,5 +1,6 @@
 """The benchmarks measure what they say."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import claim, ppo, sampler
+from bench import claim, generate, ppo, sampler
 from bench.ppo_work import Work
 from retort.config import load_config
 
@@ -22,6 +23,56 @@ def test_both_samplers_write_responses_of_the_length_that_the_case_says():
     prompts = [[2 + number % 5, 7, 8][: 1 + number % 3] for number in range(256)]
     for side in (sampler._retort, sampler._generate):
         assert side(model, prompts, 0, 6) / 256 == pytest.approx(3.29, abs=0.5)
+
+
+def generation(monkeypatch, **given):
+    """`bench.generate` with a model of a few thousand parameters."""
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    monkeypatch.setattr(generate, "SHAPE", generate.SHAPE | small | {"num_key_value_heads": 4, "vocab_size": 256})
+    monkeypatch.setattr(generate, "NEW_TOKENS", 12)
+    monkeypatch.setattr(generate, "END_PROBABILITY", 1 / 4)
+    defaults = {"prompts": 32, "samples": 4, "rows": 32, "repeats": 1, "limit": 60, "model": None, "vllm": None}
+    return generate.measure(argparse.Namespace(**defaults | {"sides": "retort,generate"} | given))
+
+
+def test_every_way_to_generate_answers_the_same_requests_at_the_same_lengths(monkeypatch):
+    found = generation(monkeypatch)
+    # A response ends with probability 1/4 a token, at most after 12: 4 x (1 - 0.75**12) = 3.87; 0.27 is the standard
+    # error over 128 responses of deviation 3.
+    for side in found["sides"].values():
+        assert side["mean_length"] == pytest.approx(3.87, abs=0.9)
+        assert side["tokens"] == pytest.approx(128 * side["mean_length"])
+        assert side["deviation_of_length"] > 2
+    rates = {name: side["tokens_per_cpu_s"] for name, side in found["sides"].items()}
+    assert found["tokens_per_s_ratio"] == rates["retort"] / rates["generate"]
+
+
+def test_a_way_to_generate_that_fails_or_takes_too_long_is_said(monkeypatch):
+    def fails(work, seed):
+        raise RuntimeError("no kernel for this device")
+
+    monkeypatch.setattr(generate, "continuous_side", fails)
+    monkeypatch.setattr(generate, "generate_side", spin)
+    found = generation(monkeypatch, sides="retort,generate,continuous", limit=1)["sides"]
+    assert found["generate"]["why"] == "not done after 1 CPU s"
+    assert found["continuous"]["why"] == "failed: no kernel for this device"
+
+
+def spin(work, seed):
+    while len(work.prompts) > 1:  # all but what is done once a process
+        pass
+    return [1]
+
+
+def test_vllm_s_processor_time_is_that_of_the_server(monkeypatch, tmp_path, tiny_model_folder):
+    program = tmp_path / "vllm"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/vllm_stand_in.py"} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("STATE", str(tmp_path))
+    sides = {"sides": "retort", "model": tiny_model_folder(), "vllm": str(program)}
+    found = generation(monkeypatch, prompts=4, samples=2, **sides)["sides"]
+    assert found["vllm"]["tokens"] == 8 * 2  # the stand-in writes two tokens
+    assert found["vllm"]["tokens_per_cpu_s"] > 0
 
 
 def test_the_vote_benchmark_reports_time_memory_and_differing_labels():

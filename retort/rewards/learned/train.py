@@ -7,7 +7,6 @@ measured on, so that the gate's figures are not those that were selected for.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +87,6 @@ def prepare(
             f"{' or '.join(model.judges)} is no finite number. Give that model another dtype, or mend its weights."
         )
     return Examples(kept, tokens, table, torch.tensor([float(row["label"]) for row in kept]), of_tokens)
-
-
-def held_out_part(prompt_id: str) -> str:
-    """`select` or `gate`: which half of the held-out prompts one belongs to."""
-    return "select" if hashlib.sha256(prompt_id.encode()).digest()[0] % 2 else "gate"
 
 
 def train_reward(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,9 +9,7 @@ from retort.config.training import PPOConfig
 from retort.plugins import Method, Training
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-    from retort.trainers.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo.rollout import Parts
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,11 @@ def train(training: Training) -> PPOResult:
     from retort.modeling.fsdp import save_whole
     from retort.trainers.ppo.models import trained_student
     from retort.trainers.ppo.trainer import train as train_ppo
+    from retort.trainers.shared.agreement import open_agreement
 
     config: PPOConfig = training.settings
     parts = _parts(training)
-    with _open_agreement(training, parts):
+    with open_agreement(training) as parts.agree:
         state = train_ppo(
             parts,
             config,
@@ -79,51 +76,28 @@ def train(training: Training) -> PPOResult:
     )
 
 
-@contextmanager
-def _open_agreement(training: Training, parts: Parts) -> Iterator[None]:
-    """Where prompts are open-ended, have the judge say which held-out responses agree with their label."""
-    if training.judging is None:
-        yield
-        return
-    with training.judging() as agree_with:
-
-        def agree(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[bool]:
-            asked = [(p.prompt_id, p.text, text, p.label or "") for p, text in zip(prompts, texts, strict=True)]
-            return [found is True for found in agree_with(asked)]
-
-        parts.agree = agree
-        yield
-
-
 def _parts(training: Training) -> Parts:
     from transformers import set_seed
 
-    from retort.errors import InputError
+    from retort.errors import TrainingError
     from retort.modeling.loading import context_length, load_model, load_tokenizer
+    from retort.modeling.process_group import team
     from retort.trainers.ppo.models import ppo_models
     from retort.trainers.ppo.rollout import Parts
+    from retort.trainers.shared.prompts import held_out_prompts, train_prompts
 
     config: PPOConfig = training.settings
     assert training.reward is not None, "the method says that it is trained against one"
-    assert training.votes is not None, "the method says that it reads them"
     set_seed(training.seed)
     tokenizer, base = load_tokenizer(training.start), load_model(training.start)
     reward = training.reward()
-    limit = context_length(base)
-    train_prompts = [
-        prompt
-        for use in ("train", "unlabelled")
-        if use in training.prompts
-        for prompt in _prompts(training, tokenizer, use, limit)
-    ]
-    held_out = [prompt for prompt in _prompts(training, tokenizer, "validation", limit) if prompt.label is not None]
-    if not held_out:
-        raise InputError(
-            "no held-out prompt has a label: agreement with the vote cannot be watched",
-            file=training.votes,
-            field="label",
-            remedy="Hold more prompts out (prompts.validation) or loosen votes.min_share",
+    if getattr(reward, "grouped", False) and config.prompts_per_iteration % team().size:
+        raise TrainingError(
+            f"rewards.{reward.name}: compares the responses to one prompt, which {team().size} processes would share "
+            f"where prompts_per_iteration is {config.prompts_per_iteration}. Choose a multiple."
         )
+    limit = context_length(base)
+    prompts, held_out = train_prompts(training, tokenizer, limit), held_out_prompts(training, tokenizer, limit)
     policy, critic, reference = ppo_models(training.start, config, base, tokenizer, reward)
     return Parts(
         policy=policy,
@@ -132,28 +106,9 @@ def _parts(training: Training) -> Parts:
         reward=reward,
         start=training.start.name,
         tokenizer=tokenizer,
-        prompts=train_prompts,
-        held_out=held_out[: config.validation_limit],
+        prompts=prompts,
+        held_out=held_out,
     )
-
-
-def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, use: str, limit: int) -> list[Prompt]:
-    from retort.io.tables import PROMPTS, VOTES, read_table
-    from retort.modeling.chat import check_prompt_length, prompt_ids
-    from retort.trainers.ppo.rollout import Prompt
-
-    assert training.votes is not None, "the method says that it reads them"
-    file = training.prompts[use]
-    labels = {row["prompt_id"]: row["label"] for row in read_table(training.votes, VOTES) if not row["abstained"]}
-    prompts = []
-    for row in read_table(file, PROMPTS):
-        ids = prompt_ids(tokenizer, row["prompt"])
-        check_prompt_length(
-            len(ids), training.settings.max_new_tokens, limit, prompt_id=row["prompt_id"], file=str(file)
-        )
-        label = labels.get(row["prompt_id"])
-        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, label, answered=use != "unlabelled"))
-    return prompts
 
 
 METHOD = Method(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,33 +11,23 @@ from torch import Tensor
 
 from retort.config.training import PPOConfig
 from retort.engines.sampler import Sample, sample
-from retort.errors import TrainingError
 from retort.modeling.batch import TokenBatch, pad_batch
 from retort.modeling.chat import response_text
 from retort.modeling.logprobs import length_sorted_batches, scoring_tokens, token_logprobs
 from retort.modeling.process_group import team
 from retort.modeling.turns import end_ids
 from retort.plugins import Reward
+from retort.trainers.shared.prompts import Prompt, draw_prompts
+from retort.trainers.shared.scores import checked_scores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from retort.trainers.ppo.critic import Critic
+    from retort.trainers.shared.agreement import Agree
 
 SCORING_BATCH = 128
 """Rows of a forward pass without gradient."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt as text and tokens; `label` is the vote's answer where it is used to measure agreement."""
-
-    prompt_id: str
-    text: str
-    ids: list[int]
-    label: str | None = None
-    answered: bool = True
-    """Whether the teacher answered it."""
 
 
 @dataclass
@@ -55,7 +45,7 @@ class Parts:
     tokenizer: PreTrainedTokenizerFast
     prompts: list[Prompt]
     held_out: list[Prompt]
-    agree: Callable[[Sequence[Prompt], Sequence[str]], list[bool]] | None = None
+    agree: Agree | None = None
     """Says which responses to open-ended prompts agree with the label; None reads and compares their answers."""
 
     def likelihood_models(self) -> dict[str, Any]:
@@ -98,20 +88,6 @@ class Rollout:
 def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
     """Frozen models of a `retort.plugins.LikelihoodReward` that read the tokens of `tokenizer`; none of another."""
     return reward.frozen_models(tokenizer) if hasattr(reward, "frozen_models") else {}
-
-
-def draw_prompts(prompts: Sequence[Prompt], config: PPOConfig, *, seed: int, iteration: int) -> list[Prompt]:
-    """The prompts of one iteration, each repeated for its responses: epoch by epoch in an order fixed by the seed."""
-    chosen: list[Prompt] = []
-    orders: dict[int, Tensor] = {}  # an epoch's order is drawn once, not for each of its prompts
-    first = iteration * config.prompts_per_iteration
-    for position in range(first, first + config.prompts_per_iteration):
-        epoch, place = divmod(position, len(prompts))
-        if epoch not in orders:
-            generator = torch.Generator().manual_seed(seed * 7919 + epoch)
-            orders[epoch] = torch.randperm(len(prompts), generator=generator)
-        chosen.append(prompts[int(orders[epoch][place])])
-    return [prompt for prompt in chosen for _ in range(config.responses_per_prompt)]
 
 
 def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
@@ -201,27 +177,6 @@ def _scores(
     }
     reward: Any = parts.reward
     return checked_scores(reward.score_knowing(*asked, known), parts.reward.name, *asked[:2])
-
-
-def checked_scores(scores: Any, name: str, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
-    """What a reward gave, as float32, if it is one finite number a response.
-
-    Raises:
-        TrainingError: it is not; names the reward and the first response concerned.
-    """
-    found = torch.as_tensor(scores, dtype=torch.float32).cpu()
-    if found.shape != (len(responses),):
-        raise TrainingError(
-            f"rewards.{name}: scored {len(responses)} responses by a tensor of shape {tuple(found.shape)}, where one "
-            "number a response is needed. Mend its function score."
-        )
-    if not bool(found.isfinite().all()):
-        place = int((~found.isfinite()).nonzero()[0])
-        raise TrainingError(
-            f"rewards.{name}: scored {float(found[place])} for the response {responses[place]!r} to the prompt "
-            f"{prompts[place]!r}. A reward must be a finite number: mend what gives it."
-        )
-    return found
 
 
 @torch.no_grad()

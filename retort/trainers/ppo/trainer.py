@@ -17,14 +17,11 @@ from retort.config.data import AnswerType
 from retort.config.training import PPOConfig
 from retort.io.progress import Progress
 from retort.modeling import preemption
-from retort.modeling.chat import response_text
 from retort.modeling.checkpoint import Checkpoints
 from retort.modeling.curves import Curves
 from retort.modeling.fsdp import gathered, load_optimizer, placed, whole
 from retort.modeling.loading import model_size
 from retort.modeling.nonfinite import stop_training
-from retort.modeling.process_group import team
-from retort.text.agreement import stated
 from retort.trainers.ppo.alarms import Alarm, Figures, new_alarms
 from retort.trainers.ppo.maths import adapted_kl_coefficient
 from retort.trainers.ppo.optimizers import Optimizers, make_optimizers, set_learning_rates
@@ -32,6 +29,7 @@ from retort.trainers.ppo.rollout import Parts, Rollout, respond, rollout
 from retort.trainers.ppo.shaping import Moments, penalised, shaped
 from retort.trainers.ppo.update import NotFiniteError, precision, update
 from retort.trainers.ppo.weights import Weights, load_weights, snapshot, trained_weights
+from retort.trainers.shared.agreement import agreement
 
 _log = logging.getLogger(__name__)
 
@@ -202,22 +200,17 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     with gathered(parts.policy), precision(config, parts.device):
         samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     load_weights(parts.policy, trained)
-    texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
-    if (agree := parts.agree) is not None:
-        agreeing = team().from_first(lambda: agree(parts.held_out, texts))
-    else:
-        pairs = zip(parts.held_out, texts, strict=True)
-        agreeing = [prompt.label is not None and stated(text, kind).agrees(prompt.label) for prompt, text in pairs]
-    hits = [s.finished and agreed for s, agreed in zip(samples, agreeing, strict=True)]
-    agreement = sum(hits) / len(hits)
+    measured = agreement(
+        parts.held_out, samples, tokenizer=parts.tokenizer, ends=parts.ends, kind=kind, agree=parts.agree
+    )
     tokens = sum(len(prompt.ids) + len(s.ids) for prompt, s in zip(parts.held_out, samples, strict=True))
     state.flops += 2.0 * model_size(parts.policy) * tokens
-    if agreement > state.best_agreement:
-        state.best_agreement, state.best_iteration, state.stale = agreement, state.iteration, 0
+    if measured > state.best_agreement:
+        state.best_agreement, state.best_iteration, state.stale = measured, state.iteration, 0
         state.best_policy = {name: value.clone() for name, value in state.averaged_policy.items()}
     elif state.iteration > config.critic_warmup:
         state.stale += 1
-    return agreement
+    return measured
 
 
 def _payload(parts: Parts, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:

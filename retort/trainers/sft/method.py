@@ -1,4 +1,4 @@
-"""SFT as a training method: fine-tune a student on the teacher's responses that agree with the vote."""
+"""SFT as a training method: fine-tune a student on the teacher's responses, all or those that agree with the vote."""
 
 from __future__ import annotations
 
@@ -29,32 +29,30 @@ class SFTResult:
 
 
 def train(training: Training) -> SFTResult:
-    """Fine-tune on the responses that agree with the vote, for as many more steps as `extra_flops` pays for.
+    """Fine-tune on the teacher's responses, for as many more steps as `extra_flops` pays for.
 
     Raises:
-        InputError: no response agrees with the vote.
+        InputError: there is nothing to teach: no response agrees with the vote, or none ended by itself.
         TrainingError: see `retort.trainers.sft.train.train_sft`.
     """
     from retort.errors import InputError
-    from retort.io.tables import PROMPTS, RESPONSES, VOTES, read_table, read_tables
-    from retort.trainers.sft.examples import agreeing_responses
+    from retort.trainers.sft.examples import taught_responses
     from retort.trainers.sft.train import train_sft
+    from retort.trainers.shared.teacher import told
 
     config: SFTConfig = training.settings
-    assert training.votes is not None, "the method says that it reads them"
-    examples = agreeing_responses(
-        read_table(training.prompts["train"], PROMPTS),
-        read_tables(list(training.teacher_responses), RESPONSES),
-        read_table(training.votes, VOTES),
-        training.answer,
+    every = config.responses == "all"
+    examples = taught_responses(
+        told(training),
+        every=every,
         max_per_prompt=config.max_per_prompt,
         seed=training.seed,
-        judged=training.judged() if training.judged is not None else None,
         reasoning=config.reasoning == "keep",
     )
     if not examples:
+        assert training.votes is not None, "the method says that it reads them"
         raise InputError(
-            "no teacher response to a training prompt agrees with the vote",
+            "no teacher response to a training prompt " + ("ended by itself" if every else "agrees with the vote"),
             file=training.votes,
             field="label",
             remedy="Look at metrics/votes.json: a teacher that is never read or always abstains teaches nothing",
@@ -88,7 +86,7 @@ METHOD = Method(
     train,
     reads=frozenset({"teacher_responses", "votes"}),
     extra_compute=True,
-    summary="Fine-tune a student on the teacher's responses that agree with the vote.",
+    summary="Fine-tune a student on the teacher's responses: those that agree with the vote, or all.",
     plan="retort.plan.sft:plan",
     curves=("loss",),
     figures=("steps", "examples", "loss"),

@@ -48,6 +48,20 @@ def test_another_engine_of_a_model_replaces_the_whole_entry(tmp_path):
     assert (teacher.engine.path, teacher.source) == ("r.jsonl", None)
 
 
+def test_another_engine_for_the_same_weights_keeps_the_entry(tmp_path):
+    models = {"teacher": {"source": "a", "dtype": "bfloat16"}, "base": {"source": "hub/student"}}
+    students = {"sft": {"method": "sft", "from": "base"}}
+    base = write(tmp_path, "a.yaml", BASE | {"models": models, "students": students})
+    changes = ["models.teacher.engine={type: vllm, concurrency: 8}", "students.sft.engine.type=auto"]
+    config = load_config(base, changes=changes)
+    teacher = config.models["teacher"]
+    assert (teacher.source, teacher.dtype, teacher.engine.type) == ("a", "bfloat16", "vllm")
+    assert (config.students["sft"].from_, config.students["sft"].engine.type) == ("base", "auto")
+    # The settings of one engine mean nothing in another.
+    again = load_config(base, changes=[*changes, "models.teacher.engine={type: transformers}"])
+    assert (again.models["teacher"].source, again.models["teacher"].engine.type) == ("a", "transformers")
+
+
 def test_another_source_of_a_model_keeps_its_engine(tmp_path):
     base = write(tmp_path, "a.yaml", BASE | {"models": {"teacher": {"source": "a", "engine": {"type": "vllm"}}}})
     overlay = write(tmp_path, "b.yaml", {"models": {"teacher": {"source": "b"}, "base": {"source": "hub/student"}}})

@@ -12,7 +12,6 @@ from retort.config.data import SamplingConfig
 from retort.engines.base import derived_seed, plan_requests
 from retort.engines.local import LocalEngine
 from retort.engines.log import answer
-from retort.engines.sampler import Sample
 from retort.errors import EngineError, InputError, StorageError
 from retort.modeling.chat import prompt_ids
 
@@ -87,12 +86,12 @@ def test_a_response_ends_before_the_first_text_to_stop_at(engine):
     assert shorter == len(REQUESTS)
 
 
-def test_a_special_token_can_be_stopped_at(engine, monkeypatch):
+def test_a_special_token_can_be_stopped_at(engine):
     ids = [*engine.tokenizer("abc def").input_ids, engine.tokenizer.convert_tokens_to_ids("<|user|>")]
-    drawn = Sample([*ids, *ids], [], finished=False)
-    stopped = engine._response(replace(REQUESTS[0], stop=("Question:", "<|user|>")), 3, drawn, logprobs=False)
+    written = engine._writer.response
+    stopped = written(replace(REQUESTS[0], stop=("Question:", "<|user|>")), 3, [*ids, *ids], None, finished=False)
     assert (stopped.response, stopped.finish_reason, stopped.response_tokens) == ("abc def", "stop", len(ids))
-    assert engine._response(REQUESTS[0], 3, drawn, logprobs=False).finish_reason == "length"
+    assert written(REQUESTS[0], 3, [*ids, *ids], None, finished=False).finish_reason == "length"
 
 
 def test_text_to_continue_is_another_prompt_than_a_message(engine):

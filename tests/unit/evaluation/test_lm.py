@@ -95,11 +95,9 @@ def test_in_chat_format_the_continuation_follows_the_template(model):
 
 
 @torch.inference_mode()
-def test_a_text_longer_than_the_context_is_scored_in_windows_each_token_once(model, monkeypatch):
-    from retort.evaluation import lm as module
-
+def test_a_text_longer_than_the_context_is_scored_in_windows_each_token_once(model):
     lm, engine = model(chat=False)
-    monkeypatch.setattr(module, "_context", lambda _: 8)
+    engine.context = 8
     text = "Natalia sold 48 clips in May. How many clips now ?"
     tokens = engine.tokenizer(text).input_ids
     assert len(tokens) > 16

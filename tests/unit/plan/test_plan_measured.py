@@ -41,7 +41,8 @@ def parts(small, config):
     from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
     from retort.trainers.ppo.models import ppo_models
-    from retort.trainers.ppo.rollout import Parts, Prompt
+    from retort.trainers.ppo.rollout import Parts
+    from retort.trainers.shared.prompts import Prompt
 
     words, reference = small.tokenizer(), small.model()
     policy = small.model()

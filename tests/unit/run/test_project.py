@@ -49,6 +49,7 @@ def test_the_demo_is_the_shipped_one_with_its_files_in_the_project():
         ("teacher", "models/teacher"),
         ("base", "models/base"),
         ("prompts.jsonl", "data/problems.jsonl"),
+        ("unlabelled.jsonl.gz", "data/unlabelled.jsonl.gz"),
     ):
         text = text.replace(f"retort/demo/assets/{there}", here)
     assert yaml.safe_load(text) == own

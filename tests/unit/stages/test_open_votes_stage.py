@@ -22,7 +22,7 @@ from retort.io.tables import (
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
 from retort.stages import judging
-from retort.trainers.sft.examples import agreeing_responses
+from retort.trainers.sft.examples import taught_responses, told_responses
 from tests.conftest import write_params
 from tests.unit.judge.stand_ins import Scripted, grades, prefers, verdict
 
@@ -133,7 +133,9 @@ def test_a_rubric_lets_every_good_response_agree(workspace, say):
     assert (votes["b"]["label"], votes["b"]["abstained"]) == (None, True)
     prompts, rows = read_table(Paths(root).prompts("train"), PROMPTS), responses(TEACHER, "teacher")
     agreed = {key: row["agrees"] for key, row in judged.items()}
-    examples = agreeing_responses(prompts, rows, votes.values(), "open", max_per_prompt=None, seed=0, judged=agreed)
+    examples = taught_responses(
+        told_responses(prompts, rows, votes.values(), "open", judged=agreed), max_per_prompt=None, seed=0
+    )
     assert [one.response for one in examples] == ["one", "three", "fifteen"]
 
 

@@ -12,9 +12,9 @@ from retort.io import tables
 from retort.io.files import content_hash
 from retort.modeling.chat import response_ids
 from retort.modeling.loading import load_model, load_tokenizer, read_reference
+from retort.rewards.learned.halves import held_out_part
 from retort.rewards.learned.model import RewardModel
 from retort.rewards.learned.quality import measure
-from retort.rewards.learned.train import held_out_part
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
 

@@ -1,9 +1,11 @@
 import random
 
 import pytest
+import yaml
 
 from retort.errors import ConfigError, InputError
 from retort.io.tables import PROMPTS, RESPONSES, VOTES, read_table, write_table
+from retort.rewards.learned.halves import held_out_part
 from retort.run.paths import Paths
 from retort.run.stage import run_stage
 from tests.conftest import write_params
@@ -26,7 +28,11 @@ def workspace(root, train, validation, shards, **votes):
     write_table(paths.prompts("validation"), validation, PROMPTS)
     for shard, rows in enumerate(shards):
         write_table(paths.responses("teacher", shard), rows, RESPONSES)
+    # No reward is learned: a single held-out prompt is enough.
     write_params(root, votes=votes, teacher_responses={"shards": list(range(len(shards)))})
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    alone = {"students": {"sft": params["students"]["sft"]}, "rewards": {}, "compare": None, "result": "sft"}
+    (root / "params.yaml").write_text(yaml.safe_dump(params | alone))
     return paths
 
 
@@ -64,6 +70,38 @@ def test_all_prompts_abstaining_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match=r"abstains on all 2 prompts.*read in 2 of 3 responses.*Check that `answer`"):
         run_stage("votes", {}, tmp_path)
     assert not Paths(tmp_path).votes.exists()
+
+
+def learned_workspace(root, labelled):
+    """Twenty held-out prompts with a learned reward in the run; those of `labelled` have a majority."""
+    held_out = [prompt(f"v{number}") for number in range(20)]
+    rows = [response("a", "#### 7")]
+    for one in held_out:
+        name = one["prompt_id"]
+        second = "#### 1" if name in labelled else "#### 2"
+        rows += [response(name, "#### 1"), response(name, second, sample=1)]
+    paths = Paths(root)
+    write_table(paths.prompts("train"), [prompt("a")], PROMPTS)
+    write_table(paths.prompts("validation"), held_out, PROMPTS)
+    write_table(paths.responses("teacher", 0), rows, RESPONSES)
+    write_params(root, teacher_responses={"shards": [0]})
+    return paths
+
+
+def test_labels_that_a_learned_reward_could_not_be_trained_with_are_refused_before_anything_is(tmp_path, caplog):
+    halves = {half: [f"v{n}" for n in range(20) if held_out_part(f"v{n}") == half] for half in ("select", "gate")}
+    paths = learned_workspace(tmp_path, halves["gate"])
+    with pytest.raises(
+        InputError, match=r"to choose the step by, none has a label.*rewards.learned.*prompts.validation"
+    ):
+        run_stage("votes", {}, tmp_path)
+    assert not paths.votes.exists()
+    learned_workspace(tmp_path, halves["select"])
+    with pytest.raises(InputError, match="to measure the gate on, none has a label"):
+        run_stage("votes", {}, tmp_path)
+    learned_workspace(tmp_path, [*halves["select"], halves["gate"][0]])
+    run_stage("votes", {}, tmp_path)
+    assert "only 1 of the" in caplog.text
 
 
 def test_no_response_at_all_is_an_error(tmp_path):

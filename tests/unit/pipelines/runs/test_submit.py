@@ -1,9 +1,14 @@
 """What `submit` refuses by itself."""
 
-import pytest
-from retort_pipelines.runs.submit import LONGEST_ARGUMENTS, check_name, check_size
+from pathlib import Path
 
+import pytest
+from retort_pipelines.profiles import Profile
+from retort_pipelines.runs.submit import LONGEST_ARGUMENTS, check_images, check_name, check_size
+
+from retort.config import load_config
 from retort.errors import ConfigError
+from retort.run.tasks import graph
 
 
 def test_arguments_that_fit_one_command_line_are_taken():
@@ -22,3 +27,32 @@ def test_arguments_that_no_pod_could_be_started_with_are_refused_by_name():
 def test_names_that_kubernetes_would_refuse(name, words):
     with pytest.raises(ConfigError, match=words):
         check_name(name)
+
+
+LLAMA = Path(__file__).parents[4] / "configs/gsm8k-llama-3-8b-to-1b.yaml"
+
+
+def profile(generate):
+    return Profile.model_validate({"images": {"train": "registry/train:1", "generate": generate}})
+
+
+def test_a_run_that_vllm_answers_for_needs_an_image_that_has_it():
+    made = graph(load_config(LLAMA))
+    with pytest.raises(ConfigError, match=r"teacher_responses, evaluate-teacher: vLLM.*Set images\.generate"):
+        check_images(made, profile(None))
+    check_images(made, profile("registry/generate:1"))
+
+
+def test_a_judge_and_students_count_and_auto_is_content_with_either_image():
+    place = "students.sft.engine"
+    changed = (f"{place}={{type: vllm}}", "models.teacher.engine={type: auto}")
+    made = graph(load_config(LLAMA, changes=changed))
+    images = {task.group: task.image for task in made}
+    assert images["teacher_responses"] == "either"
+    assert {images["student_responses-sft"], images["evaluate-sft"]} == {"generate"}
+    assert images["evaluate-ppo"] == "train"
+    with pytest.raises(ConfigError, match=r"^student_responses-sft, evaluate-sft: vLLM"):
+        check_images(made, profile(None))
+    judged = ("answer=open", "judge.model={source: some/judge, engine: {type: vllm}}")
+    votes = next(task for task in graph(load_config(LLAMA, changes=judged)) if task.group == "votes")
+    assert votes.image == "generate"

@@ -17,6 +17,6 @@ def test_more_tasks_than_a_workflow_can_hold_are_refused_with_the_figure(tmp_pat
     if shards == 20:
         check_workflow(config, compiled)
         return
-    with pytest.raises(ConfigError, match=r"80 of them of teacher_responses.* grow to about 1\.\d MB") as refused:
+    with pytest.raises(ConfigError, match=r"80 of them of teacher_responses.* grow to about 2\.\d MB") as refused:
         check_workflow(config, compiled)
     assert "Make fewer, larger shards (teacher_responses.shards)" in str(refused.value)

@@ -12,8 +12,9 @@ from retort.config.training import LoraConfig
 from retort.errors import ModelError, TrainingError
 from retort.modeling.lora import with_adapters
 from retort.rewards.learned import train as training
+from retort.rewards.learned.halves import held_out_part
 from retort.rewards.learned.quality import measure
-from retort.rewards.learned.train import held_out_part, prepare, train_reward
+from retort.rewards.learned.train import prepare, train_reward
 
 
 @pytest.fixture

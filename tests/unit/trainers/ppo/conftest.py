@@ -92,7 +92,8 @@ def make_parts(digits_tokenizer, digits_model):
         from retort.rewards.learned.model import RewardModel
         from retort.trainers.ppo.critic import Critic
         from retort.trainers.ppo.models import features_of
-        from retort.trainers.ppo.rollout import Parts, Prompt, frozen_models
+        from retort.trainers.ppo.rollout import Parts, frozen_models
+        from retort.trainers.shared.prompts import Prompt
 
         other = copy.deepcopy(digits_tokenizer)
         other.chat_template = TEMPLATE.replace("<|assistant|>", "<|user|><|assistant|>")

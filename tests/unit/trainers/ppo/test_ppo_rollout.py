@@ -8,7 +8,8 @@ import torch
 from retort.modeling.chat import response_ids
 from retort.modeling.logprobs import token_logprobs
 from retort.rewards.learned.features import prefix_features
-from retort.trainers.ppo.rollout import draw_prompts, frozen_logprobs, rollout
+from retort.trainers.ppo.rollout import frozen_logprobs, rollout
+from retort.trainers.shared.prompts import draw_prompts
 
 
 def test_the_same_seed_and_iteration_give_the_same_episodes_and_others_give_others(make_parts, ppo_config):

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from retort.text.agreement import stated
-from retort.trainers.sft.examples import agreeing_responses
+from retort.trainers.sft.examples import taught_responses, told_responses
 
 PROMPTS = [{"prompt_id": name, "prompt": f"question {name}"} for name in ("b", "a", "c")]
 VOTES = [
@@ -35,8 +35,13 @@ RESPONSES = [
 ]
 
 
+def taught(responses, *, prompts=PROMPTS, max_per_prompt=None, seed=0, **settings):
+    told = told_responses(prompts, responses, VOTES, "number")
+    return taught_responses(told, max_per_prompt=max_per_prompt, seed=seed, **settings)
+
+
 def texts(responses=RESPONSES, *, prompts=PROMPTS, most=None, seed=0):
-    found = agreeing_responses(prompts, responses, VOTES, "number", max_per_prompt=most, seed=seed)
+    found = taught(responses, prompts=prompts, max_per_prompt=most, seed=seed)
     return [(one.prompt_id, one.response) for one in found]
 
 
@@ -46,8 +51,22 @@ def test_only_whole_agreeing_responses_to_prompts_with_a_vote_are_used():
     assert texts() == [("b", "#### 12"), ("a", "#### 7"), ("a", "so it is #### 7.0")]
 
 
+def test_all_responses_are_those_that_ended_by_themselves_whatever_the_vote_says():
+    found = [(one.prompt_id, one.response) for one in taught(RESPONSES, every=True)]
+    # Left out: a3 was cut off, b2 filtered, b3 nobody knows.
+    assert found == [
+        ("b", "#### 12"),
+        ("b", "#### 7"),
+        ("a", "#### 7"),
+        ("a", "#### 8"),
+        ("a", "so it is #### 7.0"),
+        ("a", "seven, I think"),
+        ("c", "#### 5"),
+    ]
+
+
 def test_an_example_has_the_text_of_its_prompt():
-    found = agreeing_responses(PROMPTS, RESPONSES, VOTES, "number", max_per_prompt=1, seed=0)
+    found = taught(RESPONSES, max_per_prompt=1)
     assert [one.prompt for one in found] == ["question b", "question a"]
 
 
@@ -97,11 +116,5 @@ def test_agreement_compares_values(text, label, expected):
 def test_reasoning_is_taught_before_the_response_in_its_tags_or_not_at_all():
     thought = response("a", 0, "#### 7") | {"reasoning": "<think>\n8 less 1\n</think>\n\n"}
     rows = [thought, response("b", 0, "#### 12") | {"reasoning": None}]
-    taught = {
-        kept: [
-            one.response
-            for one in agreeing_responses(PROMPTS, rows, VOTES, "number", max_per_prompt=None, seed=0, reasoning=kept)
-        ]
-        for kept in (True, False)
-    }
-    assert taught == {True: ["#### 12", "<think>\n8 less 1\n</think>\n\n#### 7"], False: ["#### 12", "#### 7"]}
+    found = {kept: [one.response for one in taught(rows, reasoning=kept)] for kept in (True, False)}
+    assert found == {True: ["#### 12", "<think>\n8 less 1\n</think>\n\n#### 7"], False: ["#### 12", "#### 7"]}

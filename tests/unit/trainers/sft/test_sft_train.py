@@ -10,9 +10,11 @@ from retort.config.training import SFTConfig
 from retort.errors import StorageError, TrainingError
 from retort.io.files import content_hash
 from retort.modeling.loading import model_size
-from retort.trainers.sft import train as training
 from retort.trainers.sft.examples import Example
-from retort.trainers.sft.train import last_checkpoint, log_every, micro_batch, tokenize, train_sft
+from retort.trainers.sft.train import tokenize, train_sft
+from retort.trainers.shared import course
+from retort.trainers.shared.arguments import log_every, micro_batch
+from retort.trainers.shared.course import last_checkpoint
 
 EXAMPLES = [Example(f"p{n}", f"{n} + {n} ?", f"#### {2 * n}") for n in range(12)]
 
@@ -85,7 +87,7 @@ def test_the_loss_goes_down_and_the_figures_are_what_was_done(sft):
 @pytest.mark.parametrize("dies", [5, 8])
 def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(sft, monkeypatch, dies):
     whole = sft("whole")
-    honest, seen = training.Progress.update, []
+    honest, seen = course.Progress.update, []
 
     def update(self, count=1, **figures):
         seen.append(count)
@@ -93,11 +95,11 @@ def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(sft
             raise KeyboardInterrupt
         honest(self, count, **figures)
 
-    monkeypatch.setattr(training.Progress, "update", update)
+    monkeypatch.setattr(course.Progress, "update", update)
     with pytest.raises(KeyboardInterrupt):
         sft("killed")
     assert not (sft.root / "killed").exists()
-    monkeypatch.setattr(training.Progress, "update", honest)
+    monkeypatch.setattr(course.Progress, "update", honest)
     kept = last_checkpoint(sft.root / "killed-state/checkpoints")
     assert kept.name == ("checkpoint-3" if dies == 5 else "checkpoint-6")
     assert sft("killed") == whole
@@ -115,7 +117,7 @@ def test_no_logged_loss_spans_a_checkpoint(steps, checkpoint_steps, expected):
 
 def test_a_training_killed_after_its_last_step_only_writes_the_student(sft, monkeypatch):
     whole = sft("whole", steps=3)
-    monkeypatch.setattr(training, "save_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(course, "save_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         sft("killed", steps=3)
     monkeypatch.undo()
@@ -159,7 +161,7 @@ def test_examples_that_are_all_too_long_name_the_setting(sft):
 
 
 def test_a_full_disk_is_a_storage_error_and_the_last_checkpoint_is_kept(sft, monkeypatch, limit_file_size):
-    honest, seen = training.Progress.update, []
+    honest, seen = course.Progress.update, []
 
     def update(self, count=1, **figures):
         honest(self, count, **figures)
@@ -167,7 +169,7 @@ def test_a_full_disk_is_a_storage_error_and_the_last_checkpoint_is_kept(sft, mon
         if len(seen) == 4:
             limited.__enter__()
 
-    monkeypatch.setattr(training.Progress, "update", update)
+    monkeypatch.setattr(course.Progress, "update", update)
     try:
         with pytest.raises(StorageError, match=r"out-state: could not be written.*goes on from its last checkpoint"):
             sft()
@@ -190,10 +192,9 @@ def test_compute_buys_as_many_more_steps_as_it_costs_up_to_the_bound(sft, most, 
     ("batch", "micro", "processes", "expected"), [(64, None, 1, 64), (64, 8, 2, 8), (12, 8, 1, 6), (12, 4, 4, 3)]
 )
 def test_passes_add_up_to_the_batch(batch, micro, processes, expected):
-    config = SFTConfig(batch_size=batch, micro_batch_size=micro)
-    assert micro_batch(config, processes) == expected
+    assert micro_batch(batch, micro, processes, "sft.batch_size") == expected
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
     with pytest.raises(TrainingError, match=r"sft\.batch_size 10 cannot be shared by 4 processes"):
-        micro_batch(SFTConfig(batch_size=10), 4)
+        micro_batch(10, None, 4, "sft.batch_size")

@@ -1,0 +1,1 @@
+"""On-policy distillation: the student answers, and learns the teacher's distribution after each token of its own."""

@@ -1,0 +1,1 @@
+"""Rejection sampling: fine-tune on the responses that a reward likes best."""

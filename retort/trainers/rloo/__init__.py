@@ -1,0 +1,1 @@
+"""RLOO: REINFORCE with a leave-one-out baseline against any reward."""
