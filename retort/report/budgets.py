@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from retort.report.across import Pair, Side, Standing
-from retort.report.formats import count, flops, joined, percent, points
+from retort.report.formats import NO_INTERVAL, count, flops, joined, percent, points
 
 Cost = Callable[[Standing], float]
 Place = tuple[str, str]
@@ -89,5 +89,5 @@ def _step(step: Step, cost: str, *, several: bool) -> str:
     text = f"{named(step.standing, several=several)} ({percent(step.standing.accuracy)}) from {cost}"
     if step.over is None:
         return text
-    low, high = points(step.over.low), points(step.over.high)
-    return f"{text}, {points(step.over.difference)} points [{low}, {high}] above the one before"
+    ends = f"{points(step.over.low)}, {points(step.over.high)}" if step.over.low < step.over.high else NO_INTERVAL
+    return f"{text}, {points(step.over.difference)} points [{ends}] above the one before"

@@ -14,7 +14,7 @@ from retort.report.across import Pair, Side, Standing, compare_arms, pair_of
 from retort.report.arms import Arm, arms, place_of
 from retort.report.budgets import Place, advice, named
 from retort.report.charts import cost_chart
-from retort.report.formats import count, duration, flops, percent, points
+from retort.report.formats import bracketed, count, duration, flops, interval_words, percent, points
 from retort.report.terminal import columns
 
 _SEEDS_OF_AN_ARM = "runs of %d seeds (%s); intervals are over items, and the columns by seed show how seeds differ"
@@ -143,8 +143,8 @@ def _pairs(side: Side, *, several: bool) -> list[str]:
             [
                 " − ".join("/".join(place) if several else place[1] for place in (pair.first, pair.second)),
                 points(pair.difference),
-                f"{points(pair.low)} to {points(pair.high)}",
-                *("–" if one is None else f"{points(one[0])} [{points(one[1])}, {points(one[2])}]" for one in alone),
+                interval_words(pair.low, pair.high),
+                *("–" if one is None else bracketed(*one) for one in alone),
                 count(pair.n),
             ]
         )

@@ -23,6 +23,11 @@ def interval_words(low: float, high: float) -> str:
     return f"{points(low)} to {points(high)}" if low < high else "none: all items alike"
 
 
+def bracketed(difference: float, low: float, high: float) -> str:
+    """A difference of shares with its interval, in points: `+2.1 [+0.8, +3.4]`; one of zero width is none."""
+    return f"{points(difference)} [{f'{points(low)}, {points(high)}' if low < high else NO_INTERVAL}]"
+
+
 def decimals(value: float | None) -> str:
     """A figure with three decimals, or a dash."""
     return "–" if value is None else f"{value:.3f}"

@@ -7,16 +7,14 @@ from typing import Any
 from retort.config.run import TEACHER
 from retort.config.students import method_words
 from retort.report.findings import Findings
-from retort.report.formats import NO_INTERVAL, joined, percent, points
+from retort.report.formats import bracketed, joined, percent
 from retort.report.outline import Pair, Student
 from retort.report.scores import Paired
 
 
 def difference(pair: Paired) -> str:
     """A paired difference with its interval: `+2.1 [+0.8, +3.4]`."""
-    if not pair.has_interval:
-        return f"{points(pair.difference)} [{NO_INTERVAL}]"
-    return f"{points(pair.difference)} [{points(pair.low)}, {points(pair.high)}]"
+    return bracketed(pair.difference, pair.low, pair.high)
 
 
 def headline(findings: Findings) -> str:

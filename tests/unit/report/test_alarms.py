@@ -32,6 +32,7 @@ ANSWERS = {"prompt_tokens": 100, "response_tokens": 300, "flops": 1e9, "response
 
 def metrics_of(root: Path) -> dict[str, Any]:
     run_stage("report", {}, root)
+    (root / "dvc.yaml").write_text("stages: {}\n")  # what tells a run's folder from another
     found: dict[str, Any] = json.loads((root / "outputs/report/metrics.json").read_text())
     return found
 
@@ -113,7 +114,7 @@ def test_answers_of_the_result_that_were_not_read_or_cut_off_are_said(item_resul
 
 
 def exit_of(root: Path, *more: str) -> BaseException | None:
-    return CliRunner().invoke(app, ["report", "--workspace", str(root), *more]).exception
+    return CliRunner().invoke(app, ["show", str(root), *more]).exception
 
 
 def test_require_better_fails_on_a_result_no_better_than_its_base_and_on_alarms(finished_run: Make) -> None:
