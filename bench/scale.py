@@ -87,7 +87,7 @@ def measured(prompts: int, arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shards = str(list(range(arguments.shards)))
-        config = _CONFIG.replace("SHARDS", shards).replace("VALIDATION", str(max(1, prompts // 100)))
+        config = _CONFIG.replace("SHARDS", shards).replace("VALIDATION", str(max(20, prompts // 100)))
         file = folder / "params.yaml"
         file.write_text(config, encoding="utf-8")
         # Written out in full, as a run's own is: a stage sees what its workspace says, and no defaults beside it.

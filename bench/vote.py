@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_tables(folder, arguments.prompts, arguments.responses, arguments.shards)
-        stage = timed([sys.executable, "-m", "retort", "stage", "votes"], folder)
+        stage = _voting(folder, arguments.shards)
         plain = timed([sys.executable, "-m", "bench.vote", "--exact-strings", str(folder)], Path.cwd())
         peer_prompts = min(arguments.peer_prompts, arguments.prompts)
         words = ["--math-verify", str(folder), "--peer-prompts", str(peer_prompts)]
@@ -98,6 +98,14 @@ def main() -> None:
     ]
     head = ["", "responses", "seconds", "CPU seconds", "peak, MB", "responses/s", "labels that differ"]
     show(found, head, rows, as_json=arguments.json)
+
+
+def _voting(folder: Path, shards: int) -> dict[str, float]:
+    """The stages that read and count answers, one after another: several shards are read by a task each."""
+    tasks = [["ballots", "--shard", str(shard)] for shard in range(shards)] if shards > 1 else []
+    done = [timed([sys.executable, "-m", "retort", "stage", *task], folder) for task in [*tasks, ["votes"]]]
+    added = {name: sum(one[name] for one in done) for name in ("seconds", "cpu_seconds")}
+    return added | {"peak_mb": max(one["peak_mb"] for one in done)}
 
 
 def write_tables(folder: Path, prompts: int, responses: int, shards: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 
 import annotated_types
 import pyarrow as pa
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -236,6 +237,8 @@ def _verb(name: str, verb: Any, *, level: int = 2) -> Iterator[str]:
     kinds = typing.get_type_hints(verb, include_extras=True)
     rows, arguments = [], []
     for key, parameter in inspect.signature(verb).parameters.items():
+        if kinds[key] is typer.Context:
+            continue
         kind, info = get_args(kinds[key])
         is_argument = isinstance(info, ArgumentInfo)
         # In Annotated, typer takes the first declaration for the default and sorts that out later.

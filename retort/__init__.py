@@ -3,7 +3,6 @@
 From Python: `retort.vote`, `retort.score`, `retort.run`, `retort.runs` and `retort.Run` (docs/guides/python.md).
 """
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -16,9 +15,13 @@ _INTERFACE = ("Run", "Scored", "Scores", "Vote", "runs", "score", "vote")
 
 def __getattr__(name: str) -> Any:
     if name in _INTERFACE:
-        return getattr(import_module("retort.interface"), name)
+        from retort import interface
+
+        return getattr(interface, name)
     if name == "run":
-        return import_module("retort.run")
+        import retort.run
+
+        return retort.run
     raise AttributeError(f"module 'retort' has no attribute {name!r}")
 
 

@@ -15,6 +15,7 @@ from retort.errors import MissingToolError
 
 
 def doctor(
+    context: typer.Context,
     workspace: Annotated[Path, typer.Option(help="Folder with params.yaml and .dvc.")] = Path(),
     cluster: Annotated[bool, typer.Option("--cluster", help="Check the cluster of KUBECONFIG instead.")] = False,
     profile: options.Profile = "generic",
@@ -23,12 +24,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON object.")] = False,
 ) -> None:
     """Check this machine, a cluster, or an object store (--remote); exit code 69 where every run lacks something."""
-    import click
-
     from retort.run.doctor import examine
     from retort.run.store_checks import examine_store
 
-    given = click.get_current_context().get_parameter_source("remote")
+    given = context.get_parameter_source("remote")
     if remote is not None and not cluster and given is not None and given.name == "COMMANDLINE":
         checks = examine_store(remote)
     elif cluster:

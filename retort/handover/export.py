@@ -112,7 +112,7 @@ def _to_hub(student: Student, name: str, *, private: bool) -> tuple[str, str]:
     """Address of the page, and for programs."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     api = _client()
     try:

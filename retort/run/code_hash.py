@@ -21,6 +21,7 @@ NOT_HASHED = frozenset(
     {
         "retort.config",  # checks values; the values themselves are parameters
         "retort.errors",  # words of errors
+        "retort.interface",  # for a user's script; the package itself names it
         "retort.io.files",  # atomic writing
         "retort.io.progress",  # lines on stderr
         "retort.io.rank",  # which process writes

@@ -25,7 +25,6 @@ from tests.faults.table import FULL
 from tests.s3_server import S3Server, md5
 
 REMOTE = "s3://bucket/store"
-VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet", "outputs/teacher_responses/shard-1.parquet")
 LEAST = 20 if FULL else 2
 """Faults of each kind."""
 EVERY = {"often": 3, "seldom": 11}
@@ -40,13 +39,14 @@ class Trial:
         self.direct()
         root = toy.home / "runs/submit"
         create(root, toy.config, home=toy.home, remote=REMOTE, cache=root / "cache")
-        for path in VOTES:
+        (votes,) = graph(toy.config, toy.home).of_stage("votes")
+        for path in votes.deps:
             file = root / path
             file = file if file.suffix else file / "train.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"what {path} says" * 100)
-        entries = dvc_adapter.store(root, VOTES)
-        made = {Path(path).stem: {"outs": [entry]} for path, entry in entries.items()}
+        entries = dvc_adapter.store(root, votes.deps)
+        made = {path.replace("/", "-"): {"outs": [entry]} for path, entry in entries.items()}
         self.upstream = lock_fragments.save(made, REMOTE)
         self.told = settings(toy.config, graph(toy.config, toy.home).groups["votes"], {}, remote=REMOTE).to_json()
         self.before = dict(server.objects)

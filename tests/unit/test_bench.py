@@ -197,5 +197,5 @@ def test_the_scale_benchmark_runs_the_stages_and_says_how_time_grew():
     first, second = json.loads(done.stdout)["sizes"]
     assert (first["prompts"], second["prompts"]) == (60, 120)
     for size in (first, second):
-        assert set(size["stages"]) == {"prompts", "votes", "reward_data"}
+        assert set(size["stages"]) == {"prompts", "ballots", "votes", "reward_examples", "reward_data"}
         assert all(one["seconds"] > 0 and one["peak_mb"] > 0 for one in size["stages"].values())

@@ -136,7 +136,9 @@ def test_every_field_says_what_it_means():
             assert field.description or name in ("type", "base_url"), f"{kind.__name__}.{name}"
 
 
-@pytest.mark.parametrize("file", sorted(Path("configs").rglob("*.yaml")), ids=str)
+@pytest.mark.parametrize(
+    "file", [file for file in sorted(Path("configs").rglob("*.yaml")) if file.name != "begin.yaml"], ids=str
+)  # begin.yaml says what `retort init` writes beside a configuration
 def test_every_shipped_configuration_loads(file):
     load_config(file)
 

@@ -112,10 +112,8 @@ def test_refresh_rewrites_a_graph_that_does_not_follow_the_parameters(toy):
     values["teacher_responses"]["shards"] = [0, 1, 2]
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     refresh(root)
-    assert (
-        "outputs/teacher_responses/shard-2.parquet"
-        in yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["votes"]["deps"]
-    )
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    assert "outputs/ballots/shard-2.parquet" in stages["votes"]["deps"]
 
 
 def test_refresh_refuses_parameters_that_leave_sections_unsaid(toy):

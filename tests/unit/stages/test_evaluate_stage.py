@@ -63,9 +63,9 @@ def test_metrics_are_those_of_the_table(root):
 
 
 def test_a_right_answer_counts(root, monkeypatch):
-    from retort.engines import local
+    from retort.engines import written
 
-    monkeypatch.setattr(local, "response_text", lambda *_: "so #### 7")
+    monkeypatch.setattr(written, "response_text", lambda *_: "so #### 7")
     metrics = evaluate(root)
     # Only the prompt whose answer is 7 of twelve; Wilson's interval of 1 in 12 by its formula: 0.0149 to 0.3539.
     assert metrics["correct"] == 1
@@ -74,9 +74,9 @@ def test_a_right_answer_counts(root, monkeypatch):
 
 
 def test_a_task_of_the_harness_is_asked_in_the_stage_s_own_way(root, monkeypatch):
-    from retort.engines import local
+    from retort.engines import written
 
-    monkeypatch.setattr(local, "response_text", lambda *_: "so #### 2 Question: and 3 ?")
+    monkeypatch.setattr(written, "response_text", lambda *_: "so #### 2 Question: and 3 ?")
     metrics = evaluate(root, benchmark="gsm8k")
     rows = tables.read_table(root / "outputs/evaluate/sft-gsm8k.parquet", tables.RESULTS)
     # Cut at the task's stop text; the third of three questions is about two eggs.

@@ -59,6 +59,7 @@ def test_a_black_box_teacher_is_recorded_by_what_it_answers_as(run):
         "revision": None,
         "content": None,
         "vocabulary": None,
+        "license": None,
         "chat_template": (),
     }
     assert metrics["same_vocabulary"] == {"base": False}

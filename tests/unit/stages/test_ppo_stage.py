@@ -48,7 +48,8 @@ def test_when_the_gate_failed_the_sft_student_goes_on_and_the_reason_is_kept(wit
     assert (metrics["skipped"], metrics["reasons"]) == (True, ["rewards.learned: AUC 0.500 is below min_auc 0.75"])
     assert metrics["flops"] == 0
     assert content_hash(root / "outputs/models/ppo") == content_hash(root / "outputs/models/sft")
-    assert list((root / "curves/ppo").iterdir()) == []
+    (table,) = (path for path in (root / "curves/ppo").rglob("*") if path.is_file())
+    assert len(table.read_text().splitlines()) == 1  # a head without rows: `dvc plots show` warns of an empty folder
 
 
 def test_without_a_vote_on_held_out_prompts_there_is_nothing_to_watch(with_reward):

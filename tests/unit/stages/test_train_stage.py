@@ -116,6 +116,8 @@ def test_a_second_round_trains_against_a_reward_that_reads_the_first_one_s_respo
     run_stage("ppo", {"student": "ppo"}, root)
     for student in ("sft", "ppo"):
         run_stage("student_responses", {"student": student, "shard": "0"}, root)
+    for shard in ("0", "1"):
+        run_stage("reward_examples", {"reward": "learned2", "shard": shard}, root)
     run_stage("reward_data", {"reward": "learned2"}, root)
     rows = [row for split in ("train", "validation") for row in learned2(paths, split)]
     assert {row["source"] for row in rows} == {"teacher", "sft", "ppo"}
