@@ -7,7 +7,6 @@ every so manieth request goes wrong. Then the store is looked at without the pro
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 from s3fs import S3FileSystem
