@@ -21,8 +21,10 @@ from retort.run.workspace import create, dvc_yaml
 from tests.guide import code_blocks, write_python_files
 
 CHECKOUT = Path(__file__).parents[2]
+PROBLEMS = {"path": "retort/demo/assets/prompts.jsonl", "prompt_field": "question", "answer_field": "answer"}
 TINY = {
-    "prompts": {"limit": 24, "validation": 12, "test": 10},
+    # Without the demonstration's unlabelled prompts: none of the guide's students trains on such.
+    "prompts": {"sources": [PROBLEMS], "limit": 24, "validation": 12, "test": 10},
     "teacher_responses": {"samples": 1, "shards": [0], "temperatures": [1.0]},
     "sft": {"steps": 2, "batch_size": 8},
     "evaluate": {"max_new_tokens": 24},
