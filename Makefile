@@ -8,7 +8,7 @@ TEST_WORKERS ?= 2
 CLUSTER_TESTS ?= cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-cluster test-vllm images lint lock docs clean
+.PHONY: help install demo test test-long test-faults test-cluster test-vllm images lint lock docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,12 @@ $(STAMP): requirements-dev.txt pyproject.toml
 demo: install ## Run the whole method on the embedded task; prints the result and where the report is
 	$(BIN)/retort run
 
-test: install ## Lint, types and every test that needs neither GPU nor network
+test: install ## Lint, types and the tests that need neither GPU nor network; those of `test-long` apart
 	@$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal -m "not long"
+
+test-long: install ## Whole runs of minutes each: a project from `retort init`, every method, the notebook, kills, a served student
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist worksteal -m long
 
 test-faults: install ## Kill every stage and break the store, in number; write a table of it under docs
 	OMP_NUM_THREADS=1 RETORT_FAULTS=full RETORT_FAULTS_TABLE=1 $(BIN)/pytest -q -n $(TEST_WORKERS) --dist loadfile tests/faults

@@ -93,7 +93,7 @@ def chosen(made: Graph) -> list[Task]:
     return list({task.stage.name: task for task in tasks}.values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_killed_stage_run_again_gives_the_same_and_repeats_no_more_than_since_its_checkpoint(
     smoke: Smoke, tmp_path: Path, row: Callable[[str, str], Row]

@@ -16,7 +16,7 @@ import pytest
 from retort import demo
 from tests.endpoint_stand_in import Body, message, serving, text_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 SMALL = """
 extends: mine.yaml

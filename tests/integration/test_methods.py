@@ -174,7 +174,7 @@ def test_what_cannot_be_trained_is_refused_when_the_configuration_is_read(projec
         load_config(wrong)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_all_of_them_run_and_are_in_the_report(project):
     folder, file = project

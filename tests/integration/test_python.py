@@ -95,7 +95,7 @@ def cells() -> Sequence[str]:
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_notebook_runs_from_top_to_bottom_in_an_empty_folder(tmp_path: Path) -> None:
     done = python("\n".join(cells()) + "\nassert run.figures['items'] == 40\nprint('done')", tmp_path)

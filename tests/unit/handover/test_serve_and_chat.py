@@ -44,7 +44,7 @@ def test_without_any_server_it_is_said_what_to_install(run: Run, monkeypatch: py
         command(student, host="h", port=9)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_served_student_answers_and_ends_when_it_is_told(run: Run, home: Path) -> None:
     run()
     with socket.socket() as free:

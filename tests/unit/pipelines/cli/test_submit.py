@@ -191,7 +191,7 @@ def test_in_multi_user_mode_runs_are_kept_in_the_profiles_namespace(stand_in):
 def test_more_shards_than_a_command_line_can_hold_are_refused_with_the_figure(cluster):
     shards = f"teacher_responses.shards={list(range(200))}"
     _, err = cluster.retort("submit", *TOY, "--set", shards, code=64)
-    assert "teacher_responses_settings alone" in err
+    assert "characters long, reward_examples_learned_settings alone" in err
     assert "Make fewer, larger shards" in err
     assert cluster.runs("a") == []
 
