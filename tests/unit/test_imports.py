@@ -106,6 +106,8 @@ def test_every_room_has_a_floor():
 def test_rooms_import_downwards_only():
     floor = {one: number for number, floor in enumerate(FLOORS) for one in floor}
     upward = {(module, other) for module, other in between_rooms() if floor[room(other)] >= floor[room(module)]}
+    # The package itself is the door of the Python interface: it opens it when it is first asked for.
+    upward -= {("retort", "retort.interface"), ("retort", "retort.run")}
     assert upward == set(), "imports a room beside it or above"
 
 
