@@ -21,9 +21,9 @@ from retort.run.tasks import graph
 from retort.run.verify import verify
 from retort.run.workspace import create
 
-VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet", "outputs/teacher_responses/shard-1.parquet")
+VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet")
 """What stage `votes` reads."""
-MAKERS = {VOTES[0]: "prompts", VOTES[1]: "teacher_responses-0", VOTES[2]: "teacher_responses-1"}
+MAKERS = {VOTES[0]: "prompts", VOTES[1]: "teacher_responses-0"}
 
 
 def flipped(content):
@@ -98,7 +98,7 @@ class Store:
 
 @pytest.fixture
 def store(toy):
-    return Store(toy())
+    return Store(toy(teacher_responses={"shards": [0]}))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_an_input_that_changes_while_its_stage_runs_is_not_recorded(store, monke
 
 def test_a_local_run_does_not_read_an_output_that_rotted_in_place(toy, monkeypatch):
     """Same size, same times: nothing but reading tells."""
-    made = toy()
+    made = toy(teacher_responses={"shards": [0]})
     root = Path("runs/toy")
     create(root, made.config, home=Path(), remote="runs/.remote", cache=Path("runs/.cache"))
     monkeypatch.setenv("TOY_FAIL", "votes:65")
@@ -378,7 +378,7 @@ def test_a_failed_run_is_verified_as_far_as_it_came(store, monkeypatch):
     with pytest.raises(SystemExit):
         store.run()
     lock = recorded(store.remote, Records.of(store.remote, "run-2"))
-    assert {"prompts", "teacher_responses-0", "teacher_responses-1"} <= set(lock)
+    assert {"prompts", "teacher_responses-0"} <= set(lock)
 
 
 @pytest.mark.parametrize("how", ["right length", "cut", "empty"])

@@ -22,7 +22,7 @@ from retort.run.workspace import create
 from tests.s3_server import FAULTS, S3Server, md5
 
 REMOTE = "s3://bucket/store"
-VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet", "outputs/teacher_responses/shard-1.parquet")
+VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet")
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ class Pod:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"what {path} says" * 100)
         self.entries = dvc_adapter.store(self.root, VOTES)
-        stages = ("prompts", "teacher_responses-0", "teacher_responses-1")
+        stages = ("prompts", "teacher_responses-0")
         made = {stage: {"outs": [self.entries[path]]} for stage, path in zip(stages, VOTES, strict=True)}
         self.upstream = lock_fragments.save(made, REMOTE)
 
@@ -158,7 +158,7 @@ class Pod:
 
 @pytest.fixture
 def pod(toy, server):
-    return Pod(toy(), server)
+    return Pod(toy(teacher_responses={"shards": [0]}), server)
 
 
 def whole(server):
