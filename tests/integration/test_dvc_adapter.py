@@ -149,7 +149,9 @@ def test_the_lock_holds_every_parameter_of_a_stage_and_no_other(toy):
     root = workspace(made)
     dvc_adapter.reproduce(root)
     entry = dvc_adapter.read_lock(root)["votes"]
-    assert set(entry["params"]["params.yaml"]) == {"answer", "seed", "teacher_responses.shards", "votes"}
+    assert set(entry["params"]["params.yaml"]) == {
+        *("answer", "rewards.learned.type", "seed", "teacher_responses.shards", "votes")
+    }
     assert set(entry["params"]["code.yaml"]) == {"votes"}
     assert yaml.safe_load((root / "params.yaml").read_text())["votes"] == entry["params"]["params.yaml"]["votes"]
 

@@ -22,7 +22,10 @@ from retort.run.workspace import create
 from tests.s3_server import FAULTS, S3Server, md5
 
 REMOTE = "s3://bucket/store"
-VOTES = ("outputs/prompts", "outputs/teacher_responses/shard-0.parquet")
+VOTES = (
+    *("outputs/prompts", "outputs/ballots/shard-0.parquet", "outputs/ballots/shard-1.parquet"),
+    *("metrics/ballots-0.json", "metrics/ballots-1.json"),
+)
 
 
 @pytest.fixture
@@ -147,8 +150,7 @@ class Pod:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"what {path} says" * 100)
         self.entries = dvc_adapter.store(self.root, VOTES)
-        stages = ("prompts", "teacher_responses-0")
-        made = {stage: {"outs": [self.entries[path]]} for stage, path in zip(stages, VOTES, strict=True)}
+        made = {path.replace("/", "-"): {"outs": [entry]} for path, entry in self.entries.items()}
         self.upstream = lock_fragments.save(made, REMOTE)
 
     def run(self):
@@ -158,7 +160,7 @@ class Pod:
 
 @pytest.fixture
 def pod(toy, server):
-    return Pod(toy(teacher_responses={"shards": [0]}), server)
+    return Pod(toy(), server)
 
 
 def whole(server):
@@ -322,7 +324,7 @@ def test_a_full_disk_while_fetching_is_named_as_that(pod, limit_file_size):
     create(root, pod.toy.config, home=Path(), remote=REMOTE, cache=Path("runs/.cache-full"))
     dvc_adapter.write_lock(root, lock)
     file = place(root / "../.cache-full", pod.entries[VOTES[1]]["md5"])
-    outs = contents.Wanted(VOTES[1], pod.entries[VOTES[1]]["md5"], "teacher_responses-0")
+    outs = contents.Wanted(VOTES[1], pod.entries[VOTES[1]]["md5"], "ballots-0")
     with opened(root) as here:
         here.contents.remote_size(outs.oid)  # DVC's own databases are made
         with limit_file_size(100), pytest.raises(StorageError, match="could not be written") as refused:
