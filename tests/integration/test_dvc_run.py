@@ -37,7 +37,7 @@ def test_a_run_gets_a_workspace_named_by_its_configuration(run, capfd):
     verb()
     shown = capfd.readouterr()
     assert shown.out.split("\n") == ["the report", ""]  # a list shows what a terminal hides
-    assert "runs/toy: 17 tasks ran" in shown.err
+    assert "runs/toy: 21 tasks ran" in shown.err
     made.ran()
     verb()
     assert "nothing has changed since the last run" in capfd.readouterr().err
