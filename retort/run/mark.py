@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from retort.errors import IntegrityError
-from retort.io.outages import explained
+from retort.io.outages import explained, patiently
 
 FOLDER, NAME = "gc", "marked.json"
 """Place of the mark in a store."""
@@ -53,12 +53,16 @@ def read_mark(store: Any) -> Mark | None:
         IntegrityError: it is damaged.
     """
     place = str(store.fs.join(store.path, FOLDER, NAME))
-    with explained(place):
-        try:
-            content: bytes = store.fs.cat_file(place)
-        except FileNotFoundError:
-            return None
-    return Mark.from_json(content, place)
+
+    def read() -> bytes | None:
+        with explained(place):
+            try:
+                return bytes(store.fs.cat_file(place))
+            except FileNotFoundError:
+                return None
+
+    content = patiently(f"reading {place}", read)
+    return None if content is None else Mark.from_json(content, place)
 
 
 def write_mark(store: Any, mark: Mark) -> None:
