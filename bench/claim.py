@@ -25,7 +25,7 @@ from retort.config.students import DEFAULT_STUDENTS
 CONFIG = Path("params.yaml")
 BASELINE = {"method": "sft", "from": "base", "compute_of": "ppo", "label": "SFT, equal compute"}
 """The student that the demonstration has no time for."""
-MARKS = ("<!-- claim:begin (written by `python -m bench.claim`) -->", "<!-- claim:end -->")
+MARKS = ("<!-- claim:begin (`python -m bench.claim --write` puts its table here) -->", "<!-- claim:end -->")
 
 
 def main() -> None:
