@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import signal
 import statistics
@@ -46,6 +47,8 @@ SHAPE: dict[str, Any] = {
 PAD, END = 0, 2
 NEW_TOKENS = 128
 END_PROBABILITY = 1 / 32
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+"""In which Linux counts another process's processor time: less than one tick is told as none."""
 QUESTIONS = (
     "What is {} + {}?",
     "Sam has {} hats and buys {} more. How many hats does Sam have now? Explain each step.",
@@ -141,7 +144,7 @@ def _measured(
             for seed in range(arguments.repeats):
                 start = clock()
                 lengths = side(work, seed)
-                rates.append(sum(lengths) / (clock() - start))
+                rates.append(sum(lengths) / max(clock() - start, TICK_S))
     except OutOfTimeError:
         return {"tokens": 0, "tokens_per_cpu_s": None, "why": f"not done after {arguments.limit} CPU s"}
     except Exception as error:  # a side of another library that fails is a row of the table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib.util
 import os
@@ -80,6 +81,20 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def _print_as_before() -> Iterator[None]:
+    """`print` is the same after the block as before it.
+
+    kfp.local 2.17 puts another in its place while a task runs, one that indents; where tasks run side by side, each
+    puts back what the other had put there, and this process would indent what it prints for as long as it lives.
+    """
+    kept = builtins.print
+    try:
+        yield
+    finally:
+        builtins.print = kept
+
+
 def _run(config: RetortConfig, made: Graph, given: dict[str, str], root: Path, remote: str) -> dict[str, Entry]:
     """Run the pipeline; return the lock of the whole run."""
     local, private = _kfp_local(), (root / ".retort").resolve()
@@ -92,7 +107,7 @@ def _run(config: RetortConfig, made: Graph, given: dict[str, str], root: Path, r
         enable_caching=True,
     )
     told = _environment(RETORT_STATE=str(private / "state"), RETORT_RUN=run, **{OPERATION: operation(config, made)})
-    with told, dvc_adapter.stdout_on_stderr(), warnings.catch_warnings():
+    with told, dvc_adapter.stdout_on_stderr(), _print_as_before(), warnings.catch_warnings():
         # kfp.local warns that it starts no image and grants no resources; that is its nature.
         warnings.filterwarnings("ignore", message="You may be attemping")
         try:

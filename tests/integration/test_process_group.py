@@ -117,6 +117,7 @@ def test_what_is_asked_outside_is_asked_once_and_all_know_the_answer(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["--local_addr", "127.0.0.1", str(script), str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=200)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert [file.name for file in tmp_path.glob("asked-*")] == ["asked-0"]
     assert {(tmp_path / f"known-{rank}").read_text() for rank in (0, 1)} == {"['yes', 0]"}

@@ -71,6 +71,7 @@ def test_vllm_s_processor_time_is_that_of_the_server(monkeypatch, tmp_path, tiny
     monkeypatch.setenv("STATE", str(tmp_path))
     sides = {"sides": "retort", "model": tiny_model_folder(), "vllm": str(program)}
     found = generation(monkeypatch, prompts=4, samples=2, **sides)["sides"]
+    assert "why" not in found["vllm"], found
     assert found["vllm"]["tokens"] == 8 * 2  # the stand-in writes two tokens
     assert found["vllm"]["tokens_per_cpu_s"] > 0
 
