@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from retort.config.methods import DistillationConfig
 from retort.plugins import Method, Training
+from retort.trainers.shared.reads import on_policy_reads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from retort.trainers.shared.on_policy import OnPolicyResult
     from retort.trainers.shared.student import Student
 
 
-@dataclass(frozen=True)
-class DistillationResult:
-    """Metrics of a distillation on the student's own samples."""
-
-    iterations: int
-    episodes: int
-    first_agreement: float | None
-    """Agreement with the vote on held-out prompts before the first update; None where it is not watched."""
-    best_agreement: float | None
-    best_iteration: int
-    """Iteration whose student is the result; 0 is the student that it started from."""
-    stopped_early: bool
-    tokens: int
-    """Tokens of all samples, prompts included."""
-    flops: float
-    """Compute of samples, the teacher's reading and updates, 2 x parameters a forward token and 6 x a trained one."""
-
-
-def train(training: Training) -> DistillationResult:
+def train(training: Training) -> OnPolicyResult:
     """Train the student on the divergence between the teacher's and its own distributions, at its own samples.
 
     Raises:
@@ -87,17 +70,7 @@ def train(training: Training) -> DistillationResult:
             },
         ),
     )
-    done = watch.state
-    return DistillationResult(
-        iterations=done.iteration,
-        episodes=done.iteration * config.prompts_per_iteration,
-        first_agreement=done.first_agreement,
-        best_agreement=done.best_agreement,
-        best_iteration=done.best_iteration if student.held_out else done.iteration,
-        stopped_early=done.iteration < config.iterations,
-        tokens=done.tokens,
-        flops=done.flops,
-    )
+    return on_policy.result_of(watch, episodes=config.prompts_per_iteration)
 
 
 def _teacher(training: Training, student: Student) -> PreTrainedModel:
@@ -125,11 +98,6 @@ def _teacher(training: Training, student: Student) -> PreTrainedModel:
     return teacher
 
 
-def reads(config: DistillationConfig) -> frozenset[Any]:
-    """Prompts that no teacher answers, and the vote, where agreement with it decides which student is kept."""
-    return frozenset({"unlabelled", *(["votes"] if config.keep == "best" else [])})
-
-
 def models(config: DistillationConfig) -> list[str]:
     """The teacher, whose logits are learned."""
     return [config.teacher]
@@ -139,7 +107,7 @@ METHOD = Method(
     "distillation",
     DistillationConfig,
     train,
-    reads=reads,
+    reads=on_policy_reads,
     models=models,
     extra_compute=True,
     summary="Learn the teacher's distribution at each token of the student's own samples (on-policy distillation).",

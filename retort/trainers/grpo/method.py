@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retort.config.methods import GRPOConfig
 from retort.plugins import Method, Training
+from retort.trainers.shared.reads import on_policy_reads
 
 if TYPE_CHECKING:
-    from retort.trainers.shared.group import GroupResult
+    from retort.trainers.shared.on_policy import OnPolicyResult
 
 
-def train(training: Training) -> GroupResult:
+def train(training: Training) -> OnPolicyResult:
     """Train with GRPO; the responses to a prompt are each other's baseline, so there is no critic.
 
     Raises:
@@ -19,51 +20,23 @@ def train(training: Training) -> GroupResult:
         TrainingError: a reward, figure or weight is not a finite number.
     """
     from retort.trainers.shared.group import train_groups
-    from retort.trainers.shared.on_policy import frozen_start
 
     config: GRPOConfig = training.settings
-
-    def trainer() -> type:
-        from trl import GRPOTrainer
-
-        found: type = GRPOTrainer
-        return found
-
-    def make(kind: type, arguments: dict[str, Any], rest: dict[str, Any]) -> Any:
-        from trl import GRPOConfig as TRLConfig
-
-        from retort.modeling.lora import adapter_settings
-
-        made = kind(
-            args=TRLConfig(
-                **arguments,
-                num_generations=config.responses_per_prompt,
-                generation_batch_size=config.episodes,
-                num_iterations=config.epochs,
-                epsilon=config.clip,
-                beta=0.0,  # the reference is given below: TRL would load it by its name alone
-                scale_rewards=config.scale_rewards,
-                loss_type=config.loss,
-            ),
-            **rest,
-            peft_config=adapter_settings(config.lora, rest["model"]),
-        )
-        frozen_start(training, made, beta=config.beta)
-        return made
-
-    return train_groups(training, "grpo", trainer, make, beta=config.beta, logprobs=True)
-
-
-def reads(config: GRPOConfig) -> frozenset[Any]:
-    """Prompts that no teacher answers, and the vote, where agreement with it decides which student is kept."""
-    return frozenset({"unlabelled", *(["votes"] if config.keep == "best" else [])})
+    return train_groups(
+        training,
+        "GRPO",
+        beta=config.beta,
+        scale_rewards=config.scale_rewards,
+        loss_type=config.loss,
+        logprobs=True,
+    )
 
 
 METHOD = Method(
     "grpo",
     GRPOConfig,
     train,
-    reads=reads,
+    reads=on_policy_reads,
     rewarded=True,
     extra_compute=True,
     summary="Refine a student against a reward by comparing the responses to one prompt (GRPO): no critic.",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retort.config.methods import RLOOConfig
 from retort.plugins import Method, Training
+from retort.trainers.shared.reads import on_policy_reads
 
 if TYPE_CHECKING:
-    from retort.trainers.shared.group import GroupResult
+    from retort.trainers.shared.on_policy import OnPolicyResult
 
 
-def train(training: Training) -> GroupResult:
+def train(training: Training) -> OnPolicyResult:
     """Train with RLOO: a response's baseline is the mean reward of the other responses to its prompt.
 
     Raises:
@@ -19,50 +20,21 @@ def train(training: Training) -> GroupResult:
         TrainingError: a reward, figure or weight is not a finite number.
     """
     from retort.trainers.shared.group import train_groups
-    from retort.trainers.shared.on_policy import frozen_start
 
     config: RLOOConfig = training.settings
-
-    def trainer() -> type:
-        from trl import RLOOTrainer
-
-        found: type = RLOOTrainer
-        return found
-
-    def make(kind: type, arguments: dict[str, Any], rest: dict[str, Any]) -> Any:
-        from trl import RLOOConfig as TRLConfig
-
-        from retort.modeling.lora import adapter_settings
-
-        made = kind(
-            args=TRLConfig(
-                **arguments,
-                num_generations=config.responses_per_prompt,
-                generation_batch_size=config.episodes,
-                num_iterations=config.epochs,
-                epsilon=config.clip,
-                beta=0.0,  # the reference is given below: TRL would load it by its name alone
-                normalize_advantages=config.normalise_advantages,
-            ),
-            **rest,
-            peft_config=adapter_settings(config.lora, rest["model"]),
-        )
-        frozen_start(training, made, beta=config.beta)
-        return made
-
-    return train_groups(training, "rloo", trainer, make, beta=config.beta)
-
-
-def reads(config: RLOOConfig) -> frozenset[Any]:
-    """Prompts that no teacher answers, and the vote, where agreement with it decides which student is kept."""
-    return frozenset({"unlabelled", *(["votes"] if config.keep == "best" else [])})
+    return train_groups(
+        training,
+        "RLOO",
+        beta=config.beta,
+        normalize_advantages=config.normalise_advantages,
+    )
 
 
 METHOD = Method(
     "rloo",
     RLOOConfig,
     train,
-    reads=reads,
+    reads=on_policy_reads,
     rewarded=True,
     extra_compute=True,
     summary="Refine a student against a reward by REINFORCE with the other responses to a prompt as baseline (RLOO).",

@@ -1,35 +1,17 @@
-"""What GRPO and RLOO share: a reward as TRL wants it, their result, and what they cost."""
+"""What GRPO and RLOO share: a reward as TRL wants it, the trainer around it, and what it costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from retort.config.methods import GroupConfig
 from retort.modeling.chat import response_text
+from retort.modeling.lora import adapter_settings
 from retort.plugins import Reward, Training
-from retort.trainers.shared.on_policy import Method, train
+from retort.trainers.shared.on_policy import Method, OnPolicyResult, frozen_start, result_of, train
 from retort.trainers.shared.scores import checked_scores
 from retort.trainers.shared.student import Student, load_student
-
-
-@dataclass(frozen=True)
-class GroupResult:
-    """Metrics of a training against a reward on groups of responses."""
-
-    iterations: int
-    episodes: int
-    first_agreement: float | None
-    """Agreement with the vote on held-out prompts before the first update; None where it is not watched."""
-    best_agreement: float | None
-    best_iteration: int
-    """Iteration whose student is the result; 0 is the student that it started from."""
-    stopped_early: bool
-    tokens: int
-    """Tokens of all samples, prompts included."""
-    flops: float
-    """Compute of samples, scoring and updates, 2 x parameters a forward token and 6 x a trained one."""
 
 
 def reward_function(reward: Reward, student: Student, *, missing_eos_penalty: float) -> Callable[..., list[float]]:
@@ -50,23 +32,16 @@ def reward_function(reward: Reward, student: Student, *, missing_eos_penalty: fl
 
 
 def train_groups(
-    training: Training,
-    name: str,
-    trainer: Callable[[], type],
-    make: Callable[[type, dict[str, Any], dict[str, Any]], Any],
-    *,
-    beta: float,
-    logprobs: bool = False,
-) -> GroupResult:
+    training: Training, algorithm: str, *, beta: float, logprobs: bool = False, **own: Any
+) -> OnPolicyResult:
     """Train a student against its reward by one of TRL's trainers that compare the responses to one prompt.
 
     Args:
         training: What the method is given.
-        name: Name of the method.
-        trainer: TRL's class.
-        make: Makes it; see `Method.make`. The reward function is `reward_funcs`.
+        algorithm: `GRPO` or `RLOO`: TRL's classes are named for it.
         beta: Weight of the KL to the start: with 0 no reference reads the samples.
         logprobs: Whether TRL's class is given log-probabilities beside the samples.
+        own: Fields of TRL's configuration that are the algorithm's own.
 
     Raises:
         InputError: a prompt is too long for the student, or none that is held out has a label.
@@ -82,12 +57,38 @@ def train_groups(
         passes = 1 + (config.minibatch < config.episodes or config.epochs > 1) + (beta > 0)
         return 2.0 * passes * parameters + reward.flops_per_token + 6.0 * config.epochs * parameters
 
+    def make(kind: type, arguments: dict[str, Any], rest: dict[str, Any]) -> Any:
+        import trl
+
+        made = kind(
+            args=getattr(trl, f"{algorithm}Config")(
+                **arguments,
+                num_generations=config.responses_per_prompt,
+                generation_batch_size=config.episodes,
+                num_iterations=config.epochs,
+                epsilon=config.clip,
+                beta=0.0,  # the reference is given below: TRL would load it by its name alone
+                **own,
+            ),
+            **rest,
+            reward_funcs=function,
+            peft_config=adapter_settings(config.lora, rest["model"]),
+        )
+        frozen_start(training, made, beta=beta)
+        return made
+
+    def trainer() -> type:
+        import trl
+
+        found: type = getattr(trl, f"{algorithm}Trainer")
+        return found
+
     watch = train(
         training,
         student,
         Method(
-            name,
-            lambda kind, arguments, rest: make(kind, arguments, rest | {"reward_funcs": function}),
+            algorithm.lower(),
+            make,
             trainer,
             group=config.responses_per_prompt,
             minibatch=config.minibatch,
@@ -107,14 +108,4 @@ def train_groups(
             logprobs=logprobs,
         ),
     )
-    done = watch.state
-    return GroupResult(
-        iterations=done.iteration,
-        episodes=done.iteration * config.episodes,
-        first_agreement=done.first_agreement,
-        best_agreement=done.best_agreement,
-        best_iteration=done.best_iteration if student.held_out else done.iteration,
-        stopped_early=done.iteration < config.iterations,
-        tokens=done.tokens,
-        flops=done.flops,
-    )
+    return result_of(watch, episodes=config.episodes)

@@ -17,12 +17,12 @@ from retort.config.methods import OnPolicyConfig
 from retort.errors import TrainingError
 from retort.modeling.curves import Curves
 from retort.modeling.loading import load_model, model_size
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.plugins import Training
 from retort.trainers.shared import course
 from retort.trainers.shared.agreement import open_agreement
 from retort.trainers.shared.arguments import checkpoints, trainer_arguments
-from retort.trainers.shared.prompts import Prompt, in_order
+from retort.trainers.shared.prompts import TrainingPrompt, in_order
 from retort.trainers.shared.student import Student
 from retort.trainers.shared.watch import Watch, watching
 
@@ -49,6 +49,40 @@ class Method:
     """Curves by TRL's names of the figures."""
     logprobs: bool = False
     """Whether TRL's class is given log-probabilities beside the samples."""
+
+
+@dataclass(frozen=True)
+class OnPolicyResult:
+    """Metrics of a training on the student's own samples."""
+
+    iterations: int
+    episodes: int
+    first_agreement: float | None
+    """Agreement with the vote on held-out prompts before the first update; None where it is not watched."""
+    best_agreement: float | None
+    best_iteration: int
+    """Iteration whose student is the result; 0 is the student that it started from."""
+    stopped_early: bool
+    tokens: int
+    """Tokens of all samples, prompts included."""
+    flops: float
+    """Compute of samples, what else reads them (reward, reference, teacher) and updates: 2 x parameters a forward
+    token and 6 x a trained one."""
+
+
+def result_of(watch: Watch, *, episodes: int) -> OnPolicyResult:
+    """What a training that was watched came to; `episodes` are the responses of one iteration."""
+    done = watch.state
+    return OnPolicyResult(
+        iterations=done.iteration,
+        episodes=done.iteration * episodes,
+        first_agreement=done.first_agreement,
+        best_agreement=done.best_agreement,
+        best_iteration=done.best_iteration if watch.student.held_out else done.iteration,
+        stopped_early=done.iteration < watch.config.iterations,
+        tokens=done.tokens,
+        flops=done.flops,
+    )
 
 
 def train(training: Training, student: Student, method: Method) -> Watch:
@@ -144,7 +178,7 @@ def _most_extra(training: Training, student: Student, method: Method, each: floa
     return most if training.max_extra_steps is None else min(most, training.max_extra_steps)
 
 
-def _rows(prompts: Sequence[Prompt], config: OnPolicyConfig, iterations: int, seed: int) -> Any:
+def _rows(prompts: Sequence[TrainingPrompt], config: OnPolicyConfig, iterations: int, seed: int) -> Any:
     """A row for each prompt of each iteration, in order: one epoch is the whole training."""
     from datasets import Dataset
 
@@ -175,7 +209,7 @@ def with_sampler(base: type, watch: Watch, config: OnPolicyConfig, *, seed: int,
                     seed=seed * 1_000_003 + iteration,
                 )
             tokens = sum(len(prompt) + len(one.ids) for prompt, one in zip(prompt_ids, samples, strict=True))
-            watch.sampled(int(team().sum_figures({"tokens": float(tokens)})["tokens"]))
+            watch.sampled(int(process_group().sum_figures({"tokens": float(tokens)})["tokens"]))
             found = [one.ids for one in samples]
             # Log-probabilities would be those of another sampler, to correct for its arithmetic.
             return (found, None) if logprobs else found
