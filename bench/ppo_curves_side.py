@@ -41,8 +41,8 @@ def retort(seed: int) -> list[float]:
     from retort.config.training import KLConfig, PPOConfig
     from retort.trainers.ppo import trainer
     from retort.trainers.ppo.critic import Critic
-    from retort.trainers.ppo.rollout import Parts
-    from retort.trainers.shared.prompts import Prompt
+    from retort.trainers.ppo.rollout import PPOModels
+    from retort.trainers.shared.prompts import TrainingPrompt
 
     words, policy = tokenizer(WORK), language_model(WORK, seed)
 
@@ -56,9 +56,9 @@ def retort(seed: int) -> list[float]:
             said = [words(text).input_ids for text in responses]
             return shares(asked, torch.tensor([ids + [0] * (WORK.response - len(ids)) for ids in said]))
 
-    listed = [Prompt(f"p{n}", f"w{ids[0]}", ids, label="none") for n, ids in enumerate(prompts(seed))]
+    listed = [TrainingPrompt(f"p{n}", f"w{ids[0]}", ids, label="none") for n, ids in enumerate(prompts(seed))]
     critic = Critic(language_model(WORK, seed), features=0, head_size=64)
-    parts = Parts(
+    parts = PPOModels(
         policy=policy,
         critic=critic,
         reference=language_model(WORK, seed),

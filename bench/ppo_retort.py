@@ -52,26 +52,28 @@ def main(work: Work, out: Path) -> None:
 
 def _parts(work: Work) -> Any:
     from retort.modeling.chat import prompt_ids
-    from retort.rewards.learned.features import Judge
+    from retort.rewards.learned.features import LikelihoodModel
     from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
     from retort.trainers.ppo.models import features_of
-    from retort.trainers.ppo.rollout import Parts, frozen_models
-    from retort.trainers.shared.prompts import Prompt
+    from retort.trainers.ppo.rollout import PPOModels, frozen_models
+    from retort.trainers.shared.prompts import TrainingPrompt
 
     words = tokenizer(work)
     policy, reference = language_model(work, SEED), language_model(work, SEED)
     reference.requires_grad_(False)
     trunk = language_model(work, SEED + 1)
-    reward = RewardModel(trunk, words, {"sft": Judge(reference, words)}, head_size=64).to(policy.device).eval()
+    reward = (
+        RewardModel(trunk, words, {"sft": LikelihoodModel(reference, words)}, head_size=64).to(policy.device).eval()
+    )
     reward.requires_grad_(False)
     seen = features_of(reward, frozen_models(reward, words))
     critic = Critic(language_model(work, SEED), features=seen, head_size=64)
     listed = []
     for number, ids in enumerate(prompts(work)):
         text = " ".join(f"w{token}" for token in ids)
-        listed.append(Prompt(f"p{number}", text, prompt_ids(words, text), label="w2"))
-    return Parts(
+        listed.append(TrainingPrompt(f"p{number}", text, prompt_ids(words, text), label="w2"))
+    return PPOModels(
         policy=policy,
         critic=critic.to(policy.device),
         reference=reference,

@@ -1,4 +1,4 @@
-"""Runs stages in a process of a team, one after another.
+"""Runs stages in a process of a group, one after another.
 
     torchrun sharded_worker.py '[{"stage": ..., "values": {...}, "root": ...}]'
 

@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from retort.judge.alpaca_eval import Judgement
-    from retort.judge.comparisons import Bias, Comparison, WinRate
+    from retort.judge.comparisons import Bias, PairJudgement, WinRate
     from retort.judge.length_control import LengthControl
 
 _DIFFICULTY = "CSV with columns `instruction` and `difficulty`; without it no length-controlled win rate is given."
@@ -80,7 +80,7 @@ def _report(
     file: Path,
     judgements: list[Judgement],
     difficulties: dict[str, float] | None,
-    anchors: list[list[Comparison]],
+    anchors: list[list[PairJudgement]],
 ) -> JudgeReport:
     from retort.errors import InputError
     from retort.judge.comparisons import bias, win_rate

@@ -49,18 +49,18 @@ class Meter:
         """Price of what is spent."""
         return (self._prices[0] * self.spent.prompt_tokens + self._prices[1] * self.spent.response_tokens) / 1e6
 
-    def allows(self, under_way: int) -> bool:
-        """Whether one more request may be sent beside `under_way` others, each taken to cost what they cost so far.
+    def allows(self, in_flight: int) -> bool:
+        """Whether one more request may be sent beside `in_flight` others, each taken to cost what they cost so far.
 
         Tokens are only known afterwards: before the first answer one request is tried alone.
         """
-        spent, budget, more = self.spent, self._budget, under_way + 1
+        spent, budget, more = self.spent, self._budget, in_flight + 1
         if budget.requests is not None and spent.requests + more > budget.requests:
             return False
         if budget.tokens is None and budget.cost is None:
             return True
         if not spent.completions:
-            return not under_way
+            return not in_flight
         share = 1 + more / spent.completions
         tokens = (spent.prompt_tokens + spent.response_tokens) * share
         if budget.tokens is not None and tokens > budget.tokens:

@@ -147,26 +147,26 @@ class EndpointEngine:
         assert self._loop is not None, "the engine is used in a with block"
         waiting = [request for request in requests if request.key not in done][::-1]
         course = _Course(len(requests))
-        under_way: dict[asyncio.Task[Response], Request] = {}
+        in_flight: dict[asyncio.Task[Response], Request] = {}
         self._connection.impatient = False
         try:
             while True:
                 while (
                     waiting
                     and course.trouble is None
-                    and len(under_way) < self.config.concurrency
-                    and self._meter.allows(len(under_way))
+                    and len(in_flight) < self.config.concurrency
+                    and self._meter.allows(len(in_flight))
                 ):
                     request = waiting.pop()
-                    under_way[self._loop.create_task(self._ask(request, sampling))] = request
-                if not under_way:
+                    in_flight[self._loop.create_task(self._ask(request, sampling))] = request
+                if not in_flight:
                     break
-                arrived, _ = self._loop.run_until_complete(asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED))
-                good = [self._outcome(task, under_way.pop(task), course) for task in arrived]
+                arrived, _ = self._loop.run_until_complete(asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED))
+                good = [self._outcome(task, in_flight.pop(task), course) for task in arrived]
                 if some := [response for response in good if response is not None]:
                     yield some
         finally:
-            self._cancel(under_way)
+            self._cancel(in_flight)
             self._say(course)
         if course.trouble is not None:
             raise course.trouble
@@ -202,11 +202,11 @@ class EndpointEngine:
         self._connection.impatient = course.trouble is not None
         return missing
 
-    def _cancel(self, under_way: dict[asyncio.Task[Response], Request]) -> None:
-        for task in under_way:
+    def _cancel(self, in_flight: dict[asyncio.Task[Response], Request]) -> None:
+        for task in in_flight:
             task.cancel()
-        if under_way and self._loop is not None:
-            self._loop.run_until_complete(asyncio.wait(under_way))
+        if in_flight and self._loop is not None:
+            self._loop.run_until_complete(asyncio.wait(in_flight))
 
     def _say(self, course: _Course) -> None:
         """Say in the log what was tried again, left out and mended."""

@@ -247,24 +247,24 @@ class VLLMEngine:
 
     def _all(self, server: Server, ask: Any, items: Sequence[Any]) -> Iterator[list[Any]]:
         """What `ask` gives for every item, as it arrives, `concurrency` under way at once, the server watched."""
-        waiting, under_way = list(items)[::-1], set[asyncio.Task[Any]]()
+        waiting, in_flight = list(items)[::-1], set[asyncio.Task[Any]]()
         loop = asyncio.new_event_loop()
         run = loop.run_until_complete
         watch = _Watch(server, self._config.stall_timeout_s, self._place)
         client = _client(server, self._config.concurrency)
         try:
-            while waiting or under_way:
-                while waiting and len(under_way) < self._config.concurrency:
-                    under_way.add(loop.create_task(ask(client, waiting.pop())))
-                arrived, under_way = run(asyncio.wait(under_way, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED))
+            while waiting or in_flight:
+                while waiting and len(in_flight) < self._config.concurrency:
+                    in_flight.add(loop.create_task(ask(client, waiting.pop())))
+                arrived, in_flight = run(asyncio.wait(in_flight, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED))
                 if arrived:
                     yield [task.result() for task in arrived]
                 watch.look()
         finally:
-            for task in under_way:
+            for task in in_flight:
                 task.cancel()
-            if under_way:
-                run(asyncio.wait(under_way))
+            if in_flight:
+                run(asyncio.wait(in_flight))
             run(client.aclose())
             loop.close()
 

@@ -34,7 +34,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         if is_rank_zero():
             _replace(temporary, target)
-        else:  # the first process of the team writes the same
+        else:  # the first process of the group writes the same
             _remove(temporary)
     except OSError as error:
         _remove(temporary)

@@ -6,5 +6,5 @@ import os
 
 
 def is_rank_zero() -> bool:
-    """Whether this process writes files: the first of a team, or the only one."""
+    """Whether this process writes files: the first of a process group, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0

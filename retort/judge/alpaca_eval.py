@@ -26,7 +26,7 @@ from typing import Any
 
 from retort.errors import InputError
 from retort.io.rows import Record, read_records
-from retort.judge.comparisons import Comparison
+from retort.judge.comparisons import PairJudgement
 
 _REMEDY = "Give an annotations file of AlpacaEval (a JSON array or JSON lines, gzipped or not)"
 _LONGEST = 20_000
@@ -40,7 +40,7 @@ class Judgement:
 
     row: int
     annotator: str
-    comparison: Comparison
+    comparison: PairJudgement
     """With the stored preference."""
     raw: bool
     """Whether the file holds what the judge wrote."""
@@ -65,7 +65,7 @@ def read_judgements(path: Path) -> Iterator[Judgement]:
         stored = _preference(record, path, row)
         raw = record.get("raw_completion")
         read, first = _read(raw, record.get("referenced_models"), stored)
-        comparison = Comparison(**texts, preference=stored, first_shown=first)
+        comparison = PairJudgement(**texts, preference=stored, first_shown=first)
         yield Judgement(row, str(record.get("annotator") or ""), comparison, raw is not None, read)
 
 

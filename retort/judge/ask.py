@@ -13,7 +13,7 @@ from retort.config.data import SamplingConfig
 from retort.config.judge import JudgeConfig
 from retort.engines.base import Request, derived_seed
 from retort.judge import prompts
-from retort.judge.comparisons import Comparison
+from retort.judge.comparisons import PairJudgement
 from retort.judge.injection import code_for
 from retort.judge.verdicts import read_choice, read_rating
 from retort.text.finish_reasons import is_whole
@@ -60,7 +60,7 @@ class Record:
     """Everything that the judge was asked, for the table of calls and the figures."""
 
     calls: list[Call] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[PairJudgement] = field(default_factory=list)
     """Each pair in each order: output_1 is the first of the pair, output_2 the second."""
     pairs: int = 0
     read_both: int = 0
@@ -111,7 +111,7 @@ class Judge:
         as_first = None if swapped is None else 1 - swapped
         for points, shown in ((straight, 1), (as_first, 2)):
             preference = None if points is None else 1 - points
-            self.record.comparisons.append(Comparison(pair.instruction, pair.first, pair.second, preference, shown))
+            self.record.comparisons.append(PairJudgement(pair.instruction, pair.first, pair.second, preference, shown))
         self.record.pairs += 1
         if straight is None or as_first is None:
             return None

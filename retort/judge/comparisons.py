@@ -8,7 +8,7 @@ from math import sqrt
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairJudgement:
     """One judgement of a model's output against a baseline's."""
 
     instruction: str
@@ -52,7 +52,7 @@ class Bias:
     the order was drawn at random."""
 
 
-def win_rate(comparisons: Iterable[Comparison]) -> WinRate:
+def win_rate(comparisons: Iterable[PairJudgement]) -> WinRate:
     """Win rate of the model over the comparisons that have a verdict.
 
     Raises:
@@ -67,7 +67,7 @@ def win_rate(comparisons: Iterable[Comparison]) -> WinRate:
     return WinRate(n, 100 * mean, 100 * sqrt(variance / n), wins, losses, n - wins - losses)
 
 
-def bias(comparisons: Sequence[Comparison]) -> Bias:
+def bias(comparisons: Sequence[PairJudgement]) -> Bias:
     """Length and position bias of the judge that made the comparisons; soft preferences count by their side of 1/2."""
     decided = [one for one in comparisons if one.preference not in (None, 0.5)]
     uneven = [one for one in decided if len(one.output_1) != len(one.output_2)]
@@ -76,7 +76,7 @@ def bias(comparisons: Sequence[Comparison]) -> Bias:
     return Bias(len(decided), _share(longer), len(first), _share(first))
 
 
-def _model_wins(one: Comparison) -> bool:
+def _model_wins(one: PairJudgement) -> bool:
     return one.preference is not None and one.preference > 0.5
 
 

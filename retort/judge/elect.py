@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Prompt:
+class OpenPrompt:
     """An open-ended prompt and the responses to it."""
 
     prompt_id: str
@@ -47,7 +47,7 @@ class Elected:
     """Whether each different response may be learned from; None where the judge did not decide."""
 
 
-def elect_responses(judge: Judge, prompts: Sequence[Prompt], config: VotesConfig) -> list[Elected]:
+def elect_responses(judge: Judge, prompts: Sequence[OpenPrompt], config: VotesConfig) -> list[Elected]:
     """Have all responses judged and elect one for each prompt."""
     if judge.config.method == "rubric":
         return _by_rubric(judge, prompts, config)
@@ -76,7 +76,7 @@ def agree_with(judge: Judge, asked: Sequence[Pair]) -> list[bool | None]:
     ]
 
 
-def _by_rubric(judge: Judge, prompts: Sequence[Prompt], config: VotesConfig) -> list[Elected]:
+def _by_rubric(judge: Judge, prompts: Sequence[OpenPrompt], config: VotesConfig) -> list[Elected]:
     singles = [Single(one.prompt_id, one.instruction, text) for one in prompts for text in _distinct(one)]
     grades = dict(zip(singles, judge.grade(singles), strict=True))
     found = []
@@ -95,7 +95,7 @@ def _by_rubric(judge: Judge, prompts: Sequence[Prompt], config: VotesConfig) -> 
     return found
 
 
-def _by_pairs(judge: Judge, prompts: Sequence[Prompt], config: VotesConfig) -> list[Elected]:
+def _by_pairs(judge: Judge, prompts: Sequence[OpenPrompt], config: VotesConfig) -> list[Elected]:
     pairs = [pair for one in prompts for pair in tournament(one, judge.config.opponents)]
     won: dict[tuple[str, str], list[float | None]] = defaultdict(list)
     for pair, outcome in zip(pairs, judge.compare(pairs), strict=True):
@@ -104,7 +104,7 @@ def _by_pairs(judge: Judge, prompts: Sequence[Prompt], config: VotesConfig) -> l
     return [_elected(one, {text: won[one.prompt_id, text] for text in _distinct(one)}, config) for one in prompts]
 
 
-def _elected(prompt: Prompt, won: Mapping[str, Sequence[float | None]], config: VotesConfig) -> Elected:
+def _elected(prompt: OpenPrompt, won: Mapping[str, Sequence[float | None]], config: VotesConfig) -> Elected:
     if len(won) == 1:  # all responses are one text: nothing to compare
         (text,) = won
         count = sum(one == text for one in prompt.responses)
@@ -124,7 +124,7 @@ def _elected(prompt: Prompt, won: Mapping[str, Sequence[float | None]], config: 
     return Elected(vote, scores, {text: None if abstained else text == best for text in scores})
 
 
-def tournament(prompt: Prompt, opponents: int) -> list[Pair]:
+def tournament(prompt: OpenPrompt, opponents: int) -> list[Pair]:
     """The pairs to compare: on a circle in the order of the texts' hashes, each with its next neighbours.
 
     Every response meets the same number of others (one fewer where that is odd), or all of them where there are
@@ -143,7 +143,7 @@ def tournament(prompt: Prompt, opponents: int) -> list[Pair]:
     return list(found.values())
 
 
-def _distinct(prompt: Prompt) -> list[str]:
+def _distinct(prompt: OpenPrompt) -> list[str]:
     """The different responses that say anything, in the order of their hashes: that of the samples must not matter."""
     return sorted({text for text in prompt.responses if text.strip()}, key=_hash)
 

@@ -43,11 +43,11 @@ def code_for(*texts: str) -> str:
         attempt += 1
 
 
-def neutral(text: str) -> str:
+def escape_control_tokens(text: str) -> str:
     """The text with control tokens, fences and double brackets broken up by a space."""
     return _CONTROL.sub(lambda match: match.group() + " ", text)
 
 
-def fenced(name: str, text: str, code: str) -> str:
-    """A text to be judged, neutral and between lines that carry the call's code."""
-    return f"<<<{name} {code}>>>\n{neutral(text)}\n<<<END OF {name} {code}>>>"
+def delimited(name: str, text: str, code: str) -> str:
+    """A text to be judged, its control tokens escaped, between lines that carry the call's code."""
+    return f"<<<{name} {code}>>>\n{escape_control_tokens(text)}\n<<<END OF {name} {code}>>>"

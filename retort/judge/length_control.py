@@ -22,7 +22,7 @@ from math import exp, tanh
 import numpy as np
 import numpy.typing as npt
 
-from retort.judge.comparisons import Comparison
+from retort.judge.comparisons import PairJudgement
 
 FOLDS = 5
 ANCHOR_WEIGHT = 0.1
@@ -49,9 +49,9 @@ class LengthControl:
 
 
 def fit_length_control(
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[PairJudgement],
     difficulties: Mapping[str, float] | None = None,
-    anchors: Sequence[Sequence[Comparison]] = (),
+    anchors: Sequence[Sequence[PairJudgement]] = (),
 ) -> LengthControl:
     """Fit the model to the comparisons that have a verdict.
 
@@ -80,7 +80,7 @@ def fit_length_control(
     return LengthControl(coefficients[0], coefficients.get(1, 0.0), coefficients[2])
 
 
-def difficulties_of(comparisons: Sequence[Comparison], difficulties: Mapping[str, float] | None) -> list[float]:
+def difficulties_of(comparisons: Sequence[PairJudgement], difficulties: Mapping[str, float] | None) -> list[float]:
     """Difficulty of each comparison's instruction; 0 where none are known.
 
     Raises:
@@ -94,7 +94,7 @@ def difficulties_of(comparisons: Sequence[Comparison], difficulties: Mapping[str
     return [difficulties[one.instruction] for one in comparisons]
 
 
-def _features(rows: Sequence[Comparison], difficulties: Mapping[str, float] | None, *, quality: float) -> Array:
+def _features(rows: Sequence[PairJudgement], difficulties: Mapping[str, float] | None, *, quality: float) -> Array:
     """(rows, 3): length, difficulty, quality."""
     gaps = np.array([len(one.output_1) - len(one.output_2) for one in rows], dtype=float)
     spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0

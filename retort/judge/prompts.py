@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from retort.judge.injection import fenced
+from retort.judge.injection import delimited
 
 CRITERIA = "helpfulness, relevance, accuracy, depth, and how well the response follows the instruction"
 """What is judged, where the configuration names nothing else (MT-Bench's list, less creativity)."""
@@ -51,7 +51,11 @@ def pairwise(instruction: str, a: str, b: str, code: str, *, criteria: str = CRI
         coded: Whether the verdict must repeat the code.
     """
     system = _PAIRWISE.format(criteria=criteria, code=code, form=_form(code, coded))
-    parts = [fenced("INSTRUCTION", instruction, code), fenced("RESPONSE A", a, code), fenced("RESPONSE B", b, code)]
+    parts = [
+        delimited("INSTRUCTION", instruction, code),
+        delimited("RESPONSE A", a, code),
+        delimited("RESPONSE B", b, code),
+    ]
     return _conversation(system, parts)
 
 
@@ -67,7 +71,7 @@ def rubric(
 ) -> str:
     """The conversation that asks for a grade between `low` and `high`, as JSON messages."""
     system = _RUBRIC.format(criteria=criteria, code=code, form=_form(code, coded), low=low, high=high)
-    return _conversation(system, [fenced("INSTRUCTION", instruction, code), fenced("RESPONSE", response, code)])
+    return _conversation(system, [delimited("INSTRUCTION", instruction, code), delimited("RESPONSE", response, code)])
 
 
 def _form(code: str, coded: bool) -> str:

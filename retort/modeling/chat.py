@@ -122,7 +122,7 @@ def fingerprint(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in parts.items()}
 
 
-def differences(one: dict[str, str], other: dict[str, str]) -> str:
+def differing_parts(one: dict[str, str], other: dict[str, str]) -> str:
     """What differs between two fingerprints, in words: `vocabulary and chat template`; empty where nothing does."""
     return " and ".join(words for part, words in _PARTS.items() if one.get(part) != other.get(part))
 

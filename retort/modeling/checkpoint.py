@@ -28,7 +28,7 @@ class Checkpoints:
     def save(self, step: int, payload: dict[str, Any]) -> None:
         """Write a checkpoint of `step` with the state of every random generator; older ones are pruned.
 
-        Of a team, the first process does; all hold the same state.
+        Of a process group, the first process does; all hold the same state.
         """
         if not is_rank_zero():
             return

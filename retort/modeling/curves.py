@@ -48,7 +48,7 @@ class Curves:
     def __init__(self, folder: Path, state: Path, *, resume_step: int = 0, tracker: str = "none"):
         self._live: Any = None
         self._accelerator: Any = None
-        if not is_rank_zero():  # the first process of a team logs for all
+        if not is_rank_zero():  # the first process of a group logs for all
             return
         from dvclive import Live
 

@@ -1,4 +1,4 @@
-"""Fully sharded training (FSDP, Zhao et al. 2023; torch's `fully_shard`): each process of a team holds its share.
+"""Fully sharded training (FSDP, Zhao et al. 2023; torch's `fully_shard`): each process of a group holds its share.
 
 Weights, their gradients and the optimizer's states are cut along the first dimension over the processes. A decoder
 layer's weights are gathered for its forward and for its backward pass and let go again, so that every process has to
@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map
 from retort.config.training import OptimizerConfig
 from retort.io.rank import is_rank_zero
 from retort.modeling.loading import default_device, save_model
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def is_sharded(config: OptimizerConfig) -> bool:
     """Whether a stage shards what it trains: asked for, and there are processes to share it."""
-    return config.sharding == "full_shard" and team().size > 1
+    return config.sharding == "full_shard" and process_group().size > 1
 
 
 def decoder_layers(trunk: nn.Module) -> list[nn.Module]:
@@ -47,12 +47,14 @@ def shard(root: nn.Module, trunk: nn.Module, *, methods: tuple[str, ...] = (), m
         root: What is trained; every pass goes through its `forward`, or one of `methods`.
         trunk: The language model in it, or itself.
         methods: Methods of `root` that compute passes.
-        mesh: The processes; the whole team, on its devices, when left out.
+        mesh: The processes; the whole group, on its devices, when left out.
     """
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     if mesh is None:
-        mesh = init_device_mesh(default_device().type, (team().size,))  # weights on the CPU go there one by one
+        mesh = init_device_mesh(
+            default_device().type, (process_group().size,)
+        )  # weights on the CPU go there one by one
     for layer in decoder_layers(trunk):
         fully_shard(layer, mesh=mesh)
     if trunk is not root and (heads := [child for child in root.children() if child is not trunk]):
@@ -66,7 +68,7 @@ def shard(root: nn.Module, trunk: nn.Module, *, methods: tuple[str, ...] = (), m
 
 
 @contextmanager
-def gathered(*roots: nn.Module) -> Iterator[None]:
+def summon_full_params(*roots: nn.Module) -> Iterator[None]:
     """Whole weights on every process in the block: passes without gradient in it may differ from process to process."""
     units = [(unit, unit is not root) for root in roots for unit in _units(root)]
     for unit, _ in units:
@@ -86,8 +88,8 @@ def _units(root: nn.Module) -> list[Any]:
     return [module for module in root.modules() if isinstance(module, FSDPModule)]
 
 
-def whole(values: Any, *, everywhere: bool = False) -> Any:
-    """`values` (nested) with whole tensors, on the CPU, for sharded ones; every process of the team calls it.
+def full_state(values: Any, *, everywhere: bool = False) -> Any:
+    """`values` (nested) with whole tensors, on the CPU, for sharded ones; every process of the group calls it.
 
     Args:
         values: Dicts, lists and tuples of tensors and other things; what is not sharded is passed on as it is.
@@ -106,28 +108,28 @@ def whole(values: Any, *, everywhere: bool = False) -> Any:
     return tree_map(gather, values)
 
 
-def whole_state(model: nn.Module) -> dict[str, Tensor] | None:
+def full_state_dict(model: nn.Module) -> dict[str, Tensor] | None:
     """The state dict of a sharded model with whole tensors on the first process; None where nothing is sharded."""
     state = model.state_dict(keep_vars=True)  # a detached copy of tied weights would be two
     if not any(isinstance(value, DTensor) for value in state.values()):
         return None
-    found: dict[str, Tensor] = whole(state)
+    found: dict[str, Tensor] = full_state(state)
     return found
 
 
-def save_whole(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """`save_model` of a model that may be sharded: every process of a team calls it, the first one writes."""
-    weights = whole_state(model)
+def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """`save_model` of a model that may be sharded: every process of a group calls it, the first one writes."""
+    weights = full_state_dict(model)
     if is_rank_zero():
         save_model(model, tokenizer, folder, weights=weights)
 
 
-def local(value: Tensor) -> Tensor:
+def to_local(value: Tensor) -> Tensor:
     """The part of this process of a sharded tensor; another as it is. Nobody has to wait for it."""
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def placed(value: Tensor, like: Tensor) -> Tensor:
+def as_dtensor_like(value: Tensor, like: Tensor) -> Tensor:
     """A whole tensor that every process has, where `like` lies: on its device, and cut up if that is sharded."""
     value = value.to(like.device)
     if isinstance(like, DTensor) and not isinstance(value, DTensor):
@@ -141,7 +143,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> N
     state = {
         number: {
             # of the weight's own shape, or a number such as the step
-            name: placed(value, parameters[number]) if value.shape == parameters[number].shape else value
+            name: as_dtensor_like(value, parameters[number]) if value.shape == parameters[number].shape else value
             for name, value in values.items()
         }
         for number, values in saved["state"].items()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from retort.errors import TrainingError
 from retort.io.files import atomic_path, native_writes, write_json
-from retort.modeling.fsdp import local
+from retort.modeling.fsdp import to_local
 
 
 def stop_training(
@@ -64,9 +64,9 @@ def stop_training(
 def _broken(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     named = [(f"{key}.{name}", value) for key, part in modules.items() for name, value in part.named_parameters()]
     # Of a sharded tensor this process's part: the others may not be here.
-    candidates = [(f"weight {name}", local(value.detach())) for name, value in named]
+    candidates = [(f"weight {name}", to_local(value.detach())) for name, value in named]
     candidates += tensors.items()
-    candidates += [(f"gradient of {name}", local(value.grad)) for name, value in named if value.grad is not None]
+    candidates += [(f"gradient of {name}", to_local(value.grad)) for name, value in named if value.grad is not None]
     return ((name, value) for name, value in candidates if not bool(value.isfinite().all()))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from retort.errors import InterruptionError
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 
 _asked = False
 _signal = "SIGTERM"
@@ -47,14 +47,14 @@ def deferred() -> Iterator[None]:
 
 
 def asked() -> bool:
-    """Whether this process, or another of its team, has been told to go; all of a team ask together."""
+    """Whether this process, or another of its group, has been told to go; all of a group ask together."""
     global _asked  # noqa: PLW0603
-    _asked = team().any(_asked)
+    _asked = process_group().any(_asked)
     return _asked
 
 
 def check() -> None:
-    """End here if this process, or another of its team, has been told to go; all of a team check together.
+    """End here if this process, or another of its group, has been told to go; all of a group check together.
 
     Raises:
         InterruptionError: it has.

@@ -1,4 +1,4 @@
-"""Several processes that train one model, one a device, as a launcher starts them; one alone is a team of one.
+"""Several processes that train one model, one a device, as a launcher starts them; one alone is a group of one.
 
 Each process computes a share of every batch. What they compute is put together before anything is decided, so that
 all of them hold the same weights and figures all the time; the first one alone writes files.
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def team() -> Team:
-    """The team that this process is one of; joins it at the first call."""
+def process_group() -> ProcessGroup:
+    """The group that this process is one of; joins it at the first call."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Team()
+        return ProcessGroup()
     import torch
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.cuda.is_available())
-    return Team(state.process_index, state.num_processes)
+    return ProcessGroup(state.process_index, state.num_processes)
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """Processes by number; with one, every method returns what it is given."""
 
     rank: int = 0
     size: int = 1
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """The part of this process of `count` things: neighbours, as many as the others' or one more."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
@@ -86,7 +86,7 @@ class Team:
         A pass over sharded weights waits for all processes. Where this one has fewer parts it repeats one of a single
         thing, marked False, which is not to count.
         """
-        mine = index[self.share(len(index))]
+        mine = index[self.shard(len(index))]
         parts = [(part, True) for part in mine.split(size) if len(part)]
         most = math.ceil(math.ceil(len(index) / self.size) / size)  # of the largest share
         return parts + [(index[:1], False)] * (most - len(parts))

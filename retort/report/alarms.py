@@ -9,7 +9,7 @@ from retort.config.data import ReportAlarmsConfig
 from retort.config.run import TEACHER
 from retort.evaluation.statistics import wilson_interval
 from retort.report.formats import percent
-from retort.report.labels import Labels
+from retort.report.labels import LabelQuality
 from retort.report.outline import Outline
 from retort.report.scores import Score
 from retort.report.stage_metrics import Measured
@@ -23,7 +23,7 @@ _NEAR_NONE = 0.05
 def alarms(
     lines: Outline,
     stages: Mapping[str, Measured],
-    labels: Labels | None,
+    labels: LabelQuality | None,
     scores: Mapping[str, Score],
     limits: ReportAlarmsConfig,
 ) -> list[str]:
@@ -65,7 +65,7 @@ def _responses(lines: Outline, stages: Mapping[str, Measured], limits: ReportAla
             )
 
 
-def _labels(labels: Labels, votes: Mapping[str, Any], limits: ReportAlarmsConfig) -> Iterator[str]:
+def _labels(labels: LabelQuality, votes: Mapping[str, Any], limits: ReportAlarmsConfig) -> Iterator[str]:
     if labels.coverage < limits.coverage:
         yield (
             f"Only {percent(labels.coverage)} of {labels.prompts:,} prompts have a pseudo-label; the vote abstained on "

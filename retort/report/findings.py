@@ -14,7 +14,7 @@ from retort.config import RetortConfig
 from retort.io.tables import PROMPTS, RESULTS, VOTES, Rows, read_table
 from retort.report.alarms import alarms
 from retort.report.curves import Curve, read_curves
-from retort.report.labels import Labels, summarise_votes
+from retort.report.labels import LabelQuality, summarise_votes
 from retort.report.outline import Outline, outline
 from retort.report.reward import LearnedReward, summarise_reward, worst
 from retort.report.scores import Benchmark, compare_models
@@ -31,7 +31,7 @@ class Findings:
     outline: Outline
     benchmarks: list[Benchmark]
     """The first one is the primary one."""
-    labels: Labels | None
+    labels: LabelQuality | None
     rewards: dict[str, LearnedReward]
     """Every reward that the run trained, in its order."""
     stages: Mapping[str, Measured]

@@ -21,7 +21,7 @@ class AtCoverage:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelQuality:
     """Quality of the vote over all train and validation prompts."""
 
     prompts: int
@@ -40,14 +40,14 @@ class Labels:
     """Histogram: (left edge of a bin a tenth wide, share of the prompts)."""
 
 
-def summarise_votes(rows: Rows) -> Labels:
+def summarise_votes(rows: Rows) -> LabelQuality:
     """Summarise the table of votes, which must not be empty."""
     labelled = [row for row in rows if not row["abstained"]]
     known = [row for row in labelled if row["correct"] is not None]
     counts = [0] * 10
     for row in rows:
         counts[min(9, int(row["share"] * 10 + 1e-6))] += 1
-    return Labels(
+    return LabelQuality(
         prompts=len(rows),
         labelled=len(labelled),
         abstained=len(rows) - len(labelled),

@@ -24,7 +24,7 @@ from retort.errors import ConfigError, InputError
 from retort.io.files import content_hash, explain_writes, write_json
 from retort.io.objects import Objects
 from retort.io.rank import is_rank_zero
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.run.code_hash import file_hashes
 from retort.run.graph import Task, from_plain
 from retort.run.paths import CODE, TASK, Paths
@@ -82,7 +82,7 @@ class Context:
             if is_rank_zero():
                 shutil.rmtree(folder)
         write_json(mark, parts)
-        team().wait()  # nobody reads before the first process has tidied up
+        process_group().wait()  # nobody reads before the first process has tidied up
         return folder
 
     def _content(self, path: str) -> str:
@@ -183,7 +183,7 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
         write_json(context.paths.metrics(context.name), metrics)
     timing = {"task": task.address, "seconds": time.monotonic() - started, "machine": surroundings()}
     write_json(context.paths.timing(context.name), timing)
-    team().wait()  # nobody needs the state any more
+    process_group().wait()  # nobody needs the state any more
     if is_rank_zero() and not os.environ.get("RETORT_KEEP_STATE"):  # a pod keeps it until the outputs are stored
         shutil.rmtree(context.paths.state(context.name), ignore_errors=True)
     return metrics

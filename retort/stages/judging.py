@@ -21,7 +21,7 @@ from retort.io.tables import (
 )
 from retort.judge.ask import Judge, Pair, Record, Single
 from retort.judge.comparisons import bias
-from retort.judge.elect import Elected, Prompt, elect_responses
+from retort.judge.elect import Elected, OpenPrompt, elect_responses
 from retort.judge.make import judge_engine
 from retort.modeling.conversations import shown
 from retort.run.stage import Context
@@ -183,7 +183,7 @@ def _all_prompts(context: Context) -> Rows:
     return read_tables([context.paths.prompts(split) for split in ("train", "validation")], PROMPTS)
 
 
-def _prompts(context: Context) -> list[Prompt]:
+def _prompts(context: Context) -> list[OpenPrompt]:
     rows = _all_prompts(context)
     responses: dict[str, list[str]] = {row["prompt_id"]: [] for row in rows}
     for shard in context.config.teacher_responses.shards:
@@ -201,10 +201,10 @@ def _prompts(context: Context) -> list[Prompt]:
                     )
                 # One that is not whole could win, but nothing may be learned from it.
                 responses[prompt_id].append(whole_text(response, reason))
-    return [Prompt(row["prompt_id"], shown(row["prompt"]), responses[row["prompt_id"]]) for row in rows]
+    return [OpenPrompt(row["prompt_id"], shown(row["prompt"]), responses[row["prompt_id"]]) for row in rows]
 
 
-def _vote_row(prompt: Prompt, elected: Elected, reference: str | None) -> dict[str, object]:
+def _vote_row(prompt: OpenPrompt, elected: Elected, reference: str | None) -> dict[str, object]:
     vote = elected.vote
     return {
         "prompt_id": prompt.prompt_id,
@@ -220,7 +220,7 @@ def _vote_row(prompt: Prompt, elected: Elected, reference: str | None) -> dict[s
     }
 
 
-def _judgement_rows(prompts: Sequence[Prompt], elected: Sequence[Elected]) -> Rows:
+def _judgement_rows(prompts: Sequence[OpenPrompt], elected: Sequence[Elected]) -> Rows:
     return [
         {"prompt_id": prompt.prompt_id, "response": text, "score": score, "agrees": one.agrees[text]}
         for prompt, one in zip(prompts, elected, strict=True)
@@ -242,7 +242,7 @@ def _why_nobody(elected: Sequence[Elected], figures: JudgeFigures) -> str:
     )
 
 
-def _summary(prompts: Sequence[Prompt], elected: Sequence[Elected], figures: JudgeFigures) -> JudgeSummary:
+def _summary(prompts: Sequence[OpenPrompt], elected: Sequence[Elected], figures: JudgeFigures) -> JudgeSummary:
     scores = [score for one in elected for score in one.scores.values() if score is not None]
     agrees = [agrees for one in elected for agrees in one.agrees.values()]
     abstained = sum(one.vote.abstained for one in elected)

@@ -54,7 +54,7 @@ class RewardResult:
     bias: float
     train_examples: int
     flops: float
-    """Training compute of the trunk, 6 x parameters x tokens, and the judges' 2 x parameters x tokens."""
+    """Training compute of the trunk, 6 x parameters x tokens, and the likelihood models' 2 x parameters x tokens."""
 
 
 def run(context: Context) -> RewardResult:
@@ -155,16 +155,16 @@ def _check(context: Context, train: Examples, held: Examples, parts: list[str]) 
 
 
 def build(context: Context) -> RewardModel:
-    """The untrained reward model: trunk and judges as the configuration names them, and a random head."""
+    """The untrained reward model: trunk and likelihood models as the configuration names them, and a random head."""
     from retort.modeling.loading import load_model, load_tokenizer
-    from retort.rewards.learned.model import RewardModel, load_judges
+    from retort.rewards.learned.model import RewardModel, load_likelihood_models
 
     config, paths = _settings(context), context.paths
     trunk = load_model(paths.model(config.trunk))
     return RewardModel(
         trunk,
         load_tokenizer(paths.model(config.trunk), training=False),
-        load_judges({name: paths.model(name) for name in config.likelihood}),
+        load_likelihood_models({name: paths.model(name) for name in config.likelihood}),
         head_size=config.head_size,
         init=config.trunk,
         name=context.task.values["reward"],
@@ -248,8 +248,8 @@ def _result(
 
 
 def _flops(model: RewardModel, examples: int, train: Examples, held: Examples) -> float:
-    """Compute of training the trunk on so many examples, and of the judges' reading all once."""
+    """Compute of training the trunk on so many examples, and of the likelihood models' reading all once."""
     lengths = [len(prompt) + len(response) for prompt, response in train.tokens]
     seen = sum(lengths) + sum(len(prompt) + len(response) for prompt, response in held.tokens)
-    judges = sum(model_size(judge.model) for judge in model.judges.values())
-    return 6.0 * model_size(model.trunk) * examples * sum(lengths) / len(lengths) + 2.0 * judges * seen
+    likelihood_models = sum(model_size(one.model) for one in model.likelihood_models.values())
+    return 6.0 * model_size(model.trunk) * examples * sum(lengths) / len(lengths) + 2.0 * likelihood_models * seen

@@ -140,13 +140,13 @@ def _in_order(batches: Iterable[Batch], read: Reader, workers: int) -> Iterator[
             yield batch, _read(batch.responses, batch.finish_reasons, read)
         return
     with spawned(workers) as pool:
-        under_way: deque[tuple[Batch, Future[_Read]]] = deque()
+        in_flight: deque[tuple[Batch, Future[_Read]]] = deque()
         for batch in chain([first, second], source):
-            under_way.append((batch, pool.submit(_read, batch.responses, batch.finish_reasons, read)))
-            if len(under_way) > 2 * workers:
-                done, future = under_way.popleft()
+            in_flight.append((batch, pool.submit(_read, batch.responses, batch.finish_reasons, read)))
+            if len(in_flight) > 2 * workers:
+                done, future = in_flight.popleft()
                 yield done, future.result()
-        for done, future in under_way:
+        for done, future in in_flight:
             yield done, future.result()
 
 

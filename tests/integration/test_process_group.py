@@ -109,8 +109,8 @@ def test_two_processes_make_what_one_makes(training_root, with_reward, stage):
 def test_what_is_asked_outside_is_asked_once_and_all_know_the_answer(tmp_path):
     script = tmp_path / "ask.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom retort.modeling.process_group import team\n"
-        "me, folder = team(), Path(sys.argv[1])\n"
+        "import sys\nfrom pathlib import Path\nfrom retort.modeling.process_group import process_group\n"
+        "me, folder = process_group(), Path(sys.argv[1])\n"
         "def ask():\n    (folder / f'asked-{me.rank}').touch()\n    return ['yes', me.rank]\n"
         "(folder / f'known-{me.rank}').write_text(str(me.from_first(ask)))\n"
     )

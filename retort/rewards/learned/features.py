@@ -25,7 +25,7 @@ POOLED = ("mean", "minimum", "second_minimum", "first_half", "second_half", "las
 
 
 @dataclass(frozen=True)
-class Judge:
+class LikelihoodModel:
     """A frozen language model with its own tokenizer, whose likelihood the head sees."""
 
     model: PreTrainedModel
@@ -34,7 +34,7 @@ class Judge:
     def logprobs(
         self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool], *, batch_size: int
     ) -> list[Tensor]:
-        """Log-probability of each token of each response, in the judge's own chat template and tokens."""
+        """Log-probability of each token of each response, in the likelihood model's own chat template and tokens."""
         cache: dict[str, list[int]] = {}
         for prompt in prompts:
             if prompt not in cache:
@@ -50,7 +50,7 @@ class Judge:
         )
 
     def reads_like(self, tokenizer: PreTrainedTokenizerFast) -> bool:
-        """Whether this judge sees the very tokens of `tokenizer`: one vocabulary and one chat template."""
+        """Whether this likelihood model sees the very tokens of `tokenizer`: one vocabulary and one chat template."""
         return (
             self.tokenizer.get_vocab() == tokenizer.get_vocab()
             and self.tokenizer.chat_template == tokenizer.chat_template
@@ -76,17 +76,17 @@ def pool(logprobs: Tensor) -> list[float]:
 
 
 def features(logprobs: Sequence[Sequence[Tensor]], responses: Sequence[str], finished: Sequence[bool]) -> Tensor:
-    """Features of N responses: each judge's pooled likelihood, whether the response ended, its length.
+    """Features of N responses: each likelihood model's pooled likelihood, whether the response ended, its length.
 
     Args:
-        logprobs: For each judge, the token log-probabilities of each response.
+        logprobs: For each likelihood model, the token log-probabilities of each response.
         responses: The texts.
         finished: Whether the model ended each itself.
 
     Returns:
-        Shape (N, judges * len(POOLED) + 2), float32.
+        Shape (N, likelihood models * len(POOLED) + 2), float32.
     """
-    columns = [torch.tensor([pool(row) for row in judge]).view(len(responses), -1) for judge in logprobs]
+    columns = [torch.tensor([pool(row) for row in one]).view(len(responses), -1) for one in logprobs]
     ends = torch.tensor([[float(end)] for end in finished])
     lengths = torch.tensor([[float(len(response))] for response in responses]).log1p()
     return torch.cat([*columns, ends, lengths], dim=1)
@@ -137,14 +137,14 @@ def pool_prefixes(logprobs: Sequence[Tensor], *, batch_size: int = 256) -> list[
 
 
 def token_features(
-    pooled: Sequence[Tensor], judge_ends: Sequence[Sequence[int]], ends: Sequence[int], whole_F: Tensor
+    pooled: Sequence[Tensor], token_ends: Sequence[Sequence[int]], ends: Sequence[int], whole_F: Tensor
 ) -> Tensor:
     """Features of one response after each of its tokens, of what was written by then: what `features` is at the end.
 
     Args:
-        pooled: Each judge's `pool_prefixes` of the response.
-        judge_ends: For each judge, the character at which each of its tokens ends (`chat.response_tokens`):
-            judges may cut the text into other tokens, and only those that are complete count.
+        pooled: Each likelihood model's `pool_prefixes` of the response.
+        token_ends: For each likelihood model, the character at which each of its tokens ends (`chat.response_tokens`):
+            likelihood models may cut the text into other tokens, and only those that are complete count.
         ends: The same of the trunk's tokens.
         whole_F: The response's own row of `features`.
 
@@ -156,7 +156,7 @@ def token_features(
     written = torch.tensor(ends)
     columns = [
         values[torch.searchsorted(torch.tensor(places), written, right=True)]
-        for values, places in zip(pooled, judge_ends, strict=True)
+        for values, places in zip(pooled, token_ends, strict=True)
     ]
     found = torch.cat([*columns, torch.zeros(len(ends), 1), written.float().log1p()[:, None]], dim=1)
     found[-1] = whole_F
@@ -168,7 +168,7 @@ PREFIX = ("running_mean", "running_minimum", "latest")
 
 
 def prefix_features(logprobs_BT: Tensor, response_mask_BT: Tensor) -> Tensor:
-    """What a judge's likelihood says of a response so far, at the state in which each token is chosen.
+    """What a likelihood model's likelihood says of a response so far, at the state in which each token is chosen.
 
     Position t pools the log-probabilities of the response tokens before t; at the first one nothing is known and all
     figures are 0, as for a text of likelihood one.

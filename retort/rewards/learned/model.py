@@ -1,6 +1,6 @@
 """The pointwise reward model: a language model's trunk and a small head that gives P(agrees with the vote).
 
-It takes text, not tokens, so policy, trunk and judges may each have a tokenizer of their own.
+It takes text, not tokens, so policy, trunk and likelihood models may each have a tokenizer of their own.
 """
 
 from __future__ import annotations
@@ -17,25 +17,32 @@ from retort.errors import InputError, ModelError
 from retort.io.files import native_writes, write_json
 from retort.modeling.abilities import text_config
 from retort.modeling.batch import TokenBatch, pad_batch
-from retort.modeling.chat import differences, fingerprint, prompt_ids, response_ids, response_tokens
+from retort.modeling.chat import differing_parts, fingerprint, prompt_ids, response_ids, response_tokens
 from retort.modeling.loading import load_model, load_tokenizer, model_size
 from retort.modeling.logprobs import length_sorted_batches
 from retort.modeling.lora import WithAdapter, is_adapter, save_adapter
 from retort.modeling.packing import hidden_states
-from retort.rewards.learned.features import POOLED, Judge, features, pool_prefixes, prefix_features, token_features
+from retort.rewards.learned.features import (
+    POOLED,
+    LikelihoodModel,
+    features,
+    pool_prefixes,
+    prefix_features,
+    token_features,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
 class RewardModel(nn.Module):
-    """Trunk, head and the frozen judges whose likelihood the head sees.
+    """Trunk, head and the frozen likelihood models whose likelihood the head sees.
 
     Args:
         trunk: Causal language model, with adapters in its layers (`adapt`) or not; its last hidden state at the
             response's last token is used.
         tokenizer: The trunk's tokenizer.
-        judges: Frozen models by name of model or student.
+        likelihood_models: Frozen models by name of model or student.
         head_size: Hidden width of the head.
         init: Model or student that the trunk started from.
         name: Name of the reward.
@@ -45,20 +52,25 @@ class RewardModel(nn.Module):
         self,
         trunk: Any,
         tokenizer: PreTrainedTokenizerFast,
-        judges: dict[str, Judge],
+        likelihood_models: dict[str, LikelihoodModel],
         *,
         head_size: int,
         init: str = "sft",
         name: str = "learned",
     ):
         super().__init__()
-        self.trunk, self.tokenizer, self.judges, self.head_size = trunk, tokenizer, judges, head_size
+        self.trunk, self.tokenizer, self.likelihood_models, self.head_size = (
+            trunk,
+            tokenizer,
+            likelihood_models,
+            head_size,
+        )
         self.init, self.folder, self.name = init, Path("(not saved)"), name
         self.folders: dict[str, Path] = {}
         self._adapted: tuple[Any, ...] = ()
         self.compute_dtype = trunk.dtype
         hidden = int(text_config(trunk).hidden_size)
-        count = len(judges) * len(POOLED) + 2
+        count = len(likelihood_models) * len(POOLED) + 2
         self.from_hidden = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, head_size))
         self.from_features = nn.Linear(count, head_size)
         self.to_logit = nn.Sequential(nn.GELU(), nn.Linear(head_size, head_size), nn.GELU(), nn.Linear(head_size, 1))
@@ -88,12 +100,12 @@ class RewardModel(nn.Module):
     @property
     def flops_per_token(self) -> float:
         """Compute of scoring one token: 2 x parameters of the trunk and of each frozen model."""
-        models = [self.trunk, *(judge.model for judge in self.judges.values())]
+        models = [self.trunk, *(one.model for one in self.likelihood_models.values())]
         return 2.0 * sum(model_size(model) for model in models)
 
     def frozen_models(self, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         """See `retort.plugins.LikelihoodReward`."""
-        return {name: judge.model for name, judge in self.judges.items() if judge.reads_like(tokenizer)}
+        return {name: one.model for name, one in self.likelihood_models.items() if one.reads_like(tokenizer)}
 
     def score_knowing(
         self,
@@ -115,7 +127,7 @@ class RewardModel(nn.Module):
         Raises:
             InputError: it reads other tokens than the policy.
         """
-        if not Judge(self.trunk, self.tokenizer).reads_like(tokenizer):
+        if not LikelihoodModel(self.trunk, self.tokenizer).reads_like(tokenizer):
             raise InputError(
                 "has another vocabulary or chat template than the student: the critic cannot start from it",
                 file=self.folder / "trunk",
@@ -126,8 +138,8 @@ class RewardModel(nn.Module):
 
     def share_weights(self, policy: Any, reference: Any, start: str, adapter: str) -> None:
         """See `retort.plugins.LikelihoodReward`."""
-        if start in self.judges:
-            self.judges[start] = Judge(reference, self.judges[start].tokenizer)
+        if start in self.likelihood_models:
+            self.likelihood_models[start] = LikelihoodModel(reference, self.likelihood_models[start].tokenizer)
         if self.adapted is not None and self.init == start:
             policy.load_adapter(str(self.folder / "trunk"), adapter)
             self.share(policy, adapter)
@@ -196,34 +208,34 @@ class RewardModel(nn.Module):
         known: Mapping[str, Sequence[Tensor]] | None = None,
         batch_size: int = 64,
     ) -> Tensor:
-        """The judges' features of N responses, shape (N, F), not yet scaled.
+        """The likelihood models' features of N responses, shape (N, F), not yet scaled.
 
         Args:
             prompts: Users' messages.
             responses: Responses to them.
             finished: Whether the model ended each itself.
-            known: Token log-probabilities by judge where they were computed already.
+            known: Token log-probabilities by likelihood model where they were computed already.
             batch_size: Rows of a forward pass.
         """
         return features(
-            self._judged(prompts, responses, finished, known=known, batch_size=batch_size), responses, finished
+            self._likelihoods(prompts, responses, finished, known=known, batch_size=batch_size), responses, finished
         )
 
     def token_features(
         self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool], *, batch_size: int = 64
     ) -> tuple[Tensor, list[Tensor]]:
         """As `features`, and the same after each token of each response, shape (max(1, tokens), F) each."""
-        logprobs = self._judged(prompts, responses, finished, known=None, batch_size=batch_size)
+        logprobs = self._likelihoods(prompts, responses, finished, known=None, batch_size=batch_size)
         table = features(logprobs, responses, finished)
         pooled = [pool_prefixes(row) for row in logprobs]
-        tokenizers = [self.tokenizer, *(judge.tokenizer for judge in self.judges.values())]
+        tokenizers = [self.tokenizer, *(one.tokenizer for one in self.likelihood_models.values())]
         found = []
         for number, (response, end) in enumerate(zip(responses, finished, strict=True)):
             own, *others = (response_tokens(tokenizer, response, finished=end)[1] for tokenizer in tokenizers)
             found.append(token_features([row[number] for row in pooled], others, own, table[number]))
         return table, found
 
-    def _judged(
+    def _likelihoods(
         self,
         prompts: Sequence[str],
         responses: Sequence[str],
@@ -232,11 +244,11 @@ class RewardModel(nn.Module):
         known: Mapping[str, Sequence[Tensor]] | None,
         batch_size: int,
     ) -> list[Sequence[Tensor]]:
-        """Each judge's token log-probabilities of the responses."""
+        """Each likelihood model's token log-probabilities of the responses."""
         known = known or {}
         return [
-            known[name] if name in known else judge.logprobs(prompts, responses, finished, batch_size=batch_size)
-            for name, judge in self.judges.items()
+            known[name] if name in known else one.logprobs(prompts, responses, finished, batch_size=batch_size)
+            for name, one in self.likelihood_models.items()
         ]
 
     @torch.inference_mode()
@@ -283,9 +295,9 @@ class RewardModel(nn.Module):
             InputError: the student's part has another vocabulary or chat template than `tokenizer`.
         """
         parts = {"trunk": self.tokenizer} if self.init == student else {}
-        parts |= {name: judge.tokenizer for name, judge in self.judges.items() if name == student}
+        parts |= {name: one.tokenizer for name, one in self.likelihood_models.items() if name == student}
         for name, mine in parts.items():
-            if differing := differences(fingerprint(mine), fingerprint(tokenizer)):
+            if differing := differing_parts(fingerprint(mine), fingerprint(tokenizer)):
                 raise InputError(
                     f"its {name} was trained with another {differing} than the policy's",
                     file=self.folder / "reward.json",
@@ -308,30 +320,35 @@ class RewardModel(nn.Module):
             self.tokenizer.save_pretrained(folder / "trunk")
             save_file(head, folder / "head.safetensors")
         reads = {"trunk": fingerprint(self.tokenizer)}
-        reads |= {name: fingerprint(judge.tokenizer) for name, judge in self.judges.items()}
-        settings = {"judges": list(self.judges), "head_size": self.head_size, "init": self.init, "reads": reads}
+        reads |= {name: fingerprint(one.tokenizer) for name, one in self.likelihood_models.items()}
+        settings = {
+            "likelihood_models": list(self.likelihood_models),
+            "head_size": self.head_size,
+            "init": self.init,
+            "reads": reads,
+        }
         write_json(folder / "reward.json", settings)
 
     @classmethod
     def load(cls, folder: Path, folders: dict[str, Path], *, name: str = "learned") -> RewardModel:
-        """Read what `save` wrote; the judges, and the base of a trunk that is an adapter, are in `folders` by name.
+        """Read what `save` wrote; the likelihood models, and the base of an adapter's trunk, are in `folders` by name.
 
         Raises:
-            ModelError: the folder holds no reward model, or a judge is missing.
-            InputError: a judge has another vocabulary or chat template than the one that the head was trained with.
+            ModelError: the folder holds no reward model, or a likelihood model is missing.
+            InputError: a likelihood model has another vocabulary or chat template than when the head was trained.
         """
         from safetensors.torch import load_file
 
         if not (folder / "reward.json").exists():
             raise ModelError(f"{folder}/reward.json: does not exist. Run the stage `reward`.")
         settings = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
-        if "reads" not in settings:
+        if not {"reads", "likelihood_models"} <= settings.keys():
             raise ModelError(f"{folder}/reward.json: was written by an earlier version. Run the stage `reward` again.")
         trunk = load_trunk(folder, folders)
         model = cls(
             trunk.get_base_model() if is_adapter(folder / "trunk") else trunk,
             load_tokenizer(folder / "trunk", training=False),
-            load_judges({name: folders[name] for name in settings["judges"]}),
+            load_likelihood_models({name: folders[name] for name in settings["likelihood_models"]}),
             head_size=settings["head_size"],
             init=settings["init"],
             name=name,
@@ -339,10 +356,10 @@ class RewardModel(nn.Module):
         model.folder, model.folders = folder, folders
         if is_adapter(folder / "trunk"):
             model.adapt(trunk)
-        for read, judge in model.judges.items():
-            if differing := differences(settings["reads"][read], fingerprint(judge.tokenizer)):
+        for read, one in model.likelihood_models.items():
+            if differing := differing_parts(settings["reads"][read], fingerprint(one.tokenizer)):
                 raise InputError(
-                    f"the head was trained with a judge of another {differing} than {folders[read]} has now",
+                    f"the head was trained with a likelihood model of another {differing} than {folders[read]} has now",
                     file=folder / "reward.json",
                     field=f"reads.{read}",
                     remedy="Run the stage `reward` again",
@@ -361,12 +378,12 @@ def load_trunk(folder: Path, folders: dict[str, Path]) -> Any:
     return PeftModel.from_pretrained(load_model(folders[base]), folder / "trunk")
 
 
-def load_judges(folders: dict[str, Path]) -> dict[str, Judge]:
+def load_likelihood_models(folders: dict[str, Path]) -> dict[str, LikelihoodModel]:
     """Load the frozen models that the head is to see the likelihood of."""
-    judges = {}
+    likelihood_models = {}
     for name, folder in folders.items():
         model = load_model(folder)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        judges[name] = Judge(model, load_tokenizer(folder, training=False))
-    return judges
+        likelihood_models[name] = LikelihoodModel(model, load_tokenizer(folder, training=False))
+    return likelihood_models

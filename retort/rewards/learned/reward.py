@@ -19,7 +19,7 @@ def load(context: RewardContext) -> Reward:
 
     file = context.folder / "reward.json"
     settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    names = {*settings.get("judges", ()), *([settings["init"]] if "init" in settings else ())}
+    names = {*settings.get("likelihood_models", ()), *([settings["init"]] if "init" in settings else ())}
     return RewardModel.load(context.folder, {name: context.models(name) for name in names}, name=context.name)
 
 

@@ -21,10 +21,10 @@ from retort.io.progress import Progress
 from retort.modeling import preemption
 from retort.modeling.checkpoint import Checkpoints
 from retort.modeling.curves import Curves
-from retort.modeling.fsdp import gathered, is_sharded, load_optimizer, placed, shard, whole
+from retort.modeling.fsdp import as_dtensor_like, full_state, is_sharded, load_optimizer, shard, summon_full_params
 from retort.modeling.loading import default_device
 from retort.modeling.nonfinite import stop_training
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.rewards.learned.calibration import platt_scaling
 from retort.rewards.learned.loss import class_weights, every_token_loss, last_token_loss
 from retort.rewards.learned.model import RewardModel
@@ -33,7 +33,7 @@ from retort.rewards.learned.quality import measure
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled responses, tokenized for the trunk and with the judges' features."""
+    """Labelled responses, tokenized for the trunk and with the likelihood models' features."""
 
     rows: list[dict[str, Any]]
     tokens: list[tuple[list[int], list[int]]]
@@ -59,13 +59,13 @@ def prepare(
     """Tokenize rows of REWARD_EXAMPLES and compute their features; those too long for the trunk are left out.
 
     Args:
-        model: Gives tokens and the judges' likelihood.
+        model: Gives tokens and the likelihood models' likelihood.
         rows: The examples.
         max_length: Longest prompt with response, in the trunk's tokens.
         every_token: Compute the features after each token too: 4 bytes a feature and token are kept.
 
     Raises:
-        ModelError: a judge's likelihood of a response is not a finite number.
+        ModelError: a likelihood model's likelihood of a response is not a finite number.
     """
     kept, tokens = [], []
     for row in rows:
@@ -84,7 +84,8 @@ def prepare(
     for place in (~table.isfinite().all(dim=1)).nonzero().flatten()[:1].tolist():
         raise ModelError(
             f"the likelihood of the response {kept[place]['response']!r} to prompt {kept[place]['prompt_id']!r} under "
-            f"{' or '.join(model.judges)} is no finite number. Give that model another dtype, or mend its weights."
+            f"{' or '.join(model.likelihood_models)} is no finite number. Give that model another "
+            "dtype, or mend its weights."
         )
     return Examples(kept, tokens, table, torch.tensor([float(row["label"]) for row in kept]), of_tokens)
 
@@ -123,8 +124,8 @@ def train_reward(
     best: dict[str, Any] = {"auc": -1.0, "step": 0, "model": None}
     if (saved := checkpoints.load()) is not None:
         start, best = saved["step"], saved["best"]
-        lying = trained.state_dict()
-        trained.load_state_dict({name: placed(value, lying[name]) for name, value in saved["model"].items()})
+        held = trained.state_dict()
+        trained.load_state_dict({name: as_dtensor_like(value, held[name]) for name, value in saved["model"].items()})
         load_optimizer(optimizer, saved["optimizer"])
     with (
         preemption.deferred(),
@@ -136,16 +137,16 @@ def train_reward(
             progress.update(loss=loss)
             measured = (step + 1) % config.evaluate_steps == 0 or step + 1 == config.steps
             if measured:
-                with gathered(trained):
+                with summon_full_params(trained):
                     auc = _auc(trained, select, rows_of_a_pass(config))
                 curves.log(step + 1, loss=loss, auc=auc)
                 if auc > best["auc"]:
                     best = {"auc": auc, "step": step + 1, "model": _copy(trained)}
             if measured or preemption.asked():
                 payload = {"best": best, "model": _copy(trained), "optimizer": optimizer.state_dict()}
-                checkpoints.save(step + 1, {"step": step + 1, **whole(payload)})
+                checkpoints.save(step + 1, {"step": step + 1, **full_state(payload)})
             preemption.check()
-    model.to(default_device()).load_state_dict(whole(best["model"], everywhere=True))
+    model.to(default_device()).load_state_dict(full_state(best["model"], everywhere=True))
     if config.lora is None:
         model.to_compute_dtype()
     model.eval()
@@ -159,7 +160,7 @@ def train_reward(
 
 def _sharded(model: RewardModel) -> RewardModel:
     """A copy of `model` that lies sharded on the device, to train; `model` itself waits on the CPU."""
-    copied = copy.deepcopy(model.cpu(), {id(model.judges): model.judges})
+    copied = copy.deepcopy(model.cpu(), {id(model.likelihood_models): model.likelihood_models})
     shard(copied, copied.trunk, methods=("logits", "token_logits"))
     return copied
 
@@ -198,7 +199,7 @@ def _step(
         warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
         group["lr"] = group["peak"] * warm * (1 - step / config.steps)
     optimizer.zero_grad()
-    total, workers = 0.0, team()
+    total, workers = 0.0, process_group()
     for part, counts in workers.passes(index, config.micro_batch_size or len(index)):
         some = train.only(part.tolist())
         logits, loss = _forward(model, some, weights)
@@ -211,7 +212,7 @@ def _step(
     parameters = [p for p in model.parameters() if p.requires_grad]
     workers.sum_gradients(parameters)
     norm: Tensor = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    norm = whole(norm, everywhere=True)
+    norm = full_state(norm, everywhere=True)
     if not torch.isfinite(norm):  # seen before clipping, which would spread it over every gradient
         _stop(model, train.only(index.tolist()), {}, ("gradient norm", norm), step, state)
     torch.nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, norm)

@@ -9,7 +9,7 @@ from retort.config.training import PPOConfig
 from retort.plugins import Method, Training
 
 if TYPE_CHECKING:
-    from retort.trainers.ppo.rollout import Parts
+    from retort.trainers.ppo.rollout import PPOModels
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def train(training: Training) -> PPOResult:
             student's.
         TrainingError: a loss or gradient is not a finite number.
     """
-    from retort.modeling.fsdp import save_whole
+    from retort.modeling.fsdp import save_full
     from retort.trainers.ppo.models import trained_student
     from retort.trainers.ppo.trainer import train as train_ppo
     from retort.trainers.shared.agreement import open_agreement
@@ -60,7 +60,7 @@ def train(training: Training) -> PPOResult:
             state_folder=training.state,
             curves_folder=training.curves,
         )
-    save_whole(trained_student(parts.policy), parts.tokenizer, training.out)
+    save_full(trained_student(parts.policy), parts.tokenizer, training.out)
     return PPOResult(
         iterations=state.iteration,
         episodes=state.iteration * config.prompts_per_iteration * config.responses_per_prompt,
@@ -76,14 +76,14 @@ def train(training: Training) -> PPOResult:
     )
 
 
-def _parts(training: Training) -> Parts:
+def _parts(training: Training) -> PPOModels:
     from transformers import set_seed
 
     from retort.errors import TrainingError
     from retort.modeling.loading import context_length, load_model, load_tokenizer
-    from retort.modeling.process_group import team
+    from retort.modeling.process_group import process_group
     from retort.trainers.ppo.models import ppo_models
-    from retort.trainers.ppo.rollout import Parts
+    from retort.trainers.ppo.rollout import PPOModels
     from retort.trainers.shared.prompts import held_out_prompts, train_prompts
 
     config: PPOConfig = training.settings
@@ -91,15 +91,15 @@ def _parts(training: Training) -> Parts:
     set_seed(training.seed)
     tokenizer, base = load_tokenizer(training.start), load_model(training.start)
     reward = training.reward()
-    if getattr(reward, "grouped", False) and config.prompts_per_iteration % team().size:
+    if getattr(reward, "grouped", False) and config.prompts_per_iteration % process_group().size:
         raise TrainingError(
-            f"rewards.{reward.name}: compares the responses to one prompt, which {team().size} processes would share "
-            f"where prompts_per_iteration is {config.prompts_per_iteration}. Choose a multiple."
+            f"rewards.{reward.name}: compares the responses to one prompt, which {process_group().size} processes "
+            f"would share where prompts_per_iteration is {config.prompts_per_iteration}. Choose a multiple."
         )
     limit = context_length(base)
     prompts, held_out = train_prompts(training, tokenizer, limit), held_out_prompts(training, tokenizer, limit)
     policy, critic, reference = ppo_models(training.start, config, base, tokenizer, reward)
-    return Parts(
+    return PPOModels(
         policy=policy,
         critic=critic,
         reference=reference,

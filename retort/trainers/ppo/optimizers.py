@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from retort.config.training import PPOConfig
-from retort.trainers.ppo.rollout import Parts
+from retort.trainers.ppo.rollout import PPOModels
 from retort.trainers.ppo.weights import trained_weights
 
 BETAS = (0.9, 0.99)
@@ -22,7 +22,7 @@ class Optimizers:
     critic: torch.optim.Optimizer
 
 
-def make_optimizers(parts: Parts, config: PPOConfig) -> Optimizers:
+def make_optimizers(parts: PPOModels, config: PPOConfig) -> Optimizers:
     """AdamW for what policy and critic train; the critic's head may have a rate of its own."""
     rate, decay = config.critic_learning_rate or config.learning_rate, config.weight_decay
     critic = [

@@ -14,10 +14,10 @@ from retort.engines.sampler import Sample, sample
 from retort.modeling.batch import TokenBatch, pad_batch
 from retort.modeling.chat import response_text
 from retort.modeling.logprobs import length_sorted_batches, scoring_tokens, token_logprobs
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.modeling.turns import end_ids
 from retort.plugins import Reward
-from retort.trainers.shared.prompts import Prompt, draw_prompts
+from retort.trainers.shared.prompts import TrainingPrompt, draw_prompts
 from retort.trainers.shared.scores import checked_scores
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SCORING_BATCH = 128
 
 
 @dataclass
-class Parts:
+class PPOModels:
     """Everything that PPO works with; reference and reward model are frozen."""
 
     policy: Any
@@ -43,8 +43,8 @@ class Parts:
     start: str
     """Model or student that the policy started from."""
     tokenizer: PreTrainedTokenizerFast
-    prompts: list[Prompt]
-    held_out: list[Prompt]
+    prompts: list[TrainingPrompt]
+    held_out: list[TrainingPrompt]
     agree: Agree | None = None
     """Says which responses to open-ended prompts agree with the label; None reads and compares their answers."""
 
@@ -90,8 +90,8 @@ def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
     return reward.frozen_models(tokenizer) if hasattr(reward, "frozen_models") else {}
 
 
-def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
-    """Sample responses to one iteration's prompts and score them; each process of a team does its share.
+def rollout(parts: PPOModels, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
+    """Sample responses to one iteration's prompts and score them; each process of a group does its share.
 
     Everything random comes from (seed, iteration), so an iteration that is done again after a kill is the same.
     """
@@ -102,8 +102,8 @@ def rollout(parts: Parts, config: PPOConfig, *, seed: int, iteration: int) -> Ro
     logprobs[batch.response_mask_BT.bool()] = torch.tensor(
         [value for s in samples for value in s.logprobs], device=parts.device
     )
-    workers = team()
-    mine = workers.share(len(prompts))
+    workers = process_group()
+    mine = workers.shard(len(prompts))
     scored = _scored(parts, config, prompts[mine], samples[mine], _rows(batch, mine))
     reference, features, values, scores = (workers.gather_rows(part) for part in scored)
     return Rollout(
@@ -123,7 +123,7 @@ def _rows(batch: TokenBatch, part: slice) -> TokenBatch:
 
 
 def _scored(
-    parts: Parts, config: PPOConfig, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch
+    parts: PPOModels, config: PPOConfig, prompts: Sequence[TrainingPrompt], samples: Sequence[Sample], batch: TokenBatch
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Reference log-probabilities (B, T), the critic's features (B, T, F), values (B, T) and scores (B,)."""
     likelihood = {
@@ -140,11 +140,11 @@ def _scored(
 
 
 def respond(
-    parts: Parts, prompts: Sequence[Prompt], config: PPOConfig, *, temperature: float, seed: int
+    parts: PPOModels, prompts: Sequence[TrainingPrompt], config: PPOConfig, *, temperature: float, seed: int
 ) -> list[Sample]:
-    """The policy's responses, one to each prompt given; each process of a team samples its share."""
-    workers = team()
-    mine = workers.share(len(prompts))
+    """The policy's responses, one to each prompt given; each process of a group samples its share."""
+    workers = process_group()
+    mine = workers.shard(len(prompts))
     # Drawn for all prompts by every process: a response does not depend on how many processes there are.
     uniforms = torch.rand(len(prompts), config.max_new_tokens, generator=torch.Generator().manual_seed(seed))
     return workers.gather(
@@ -163,7 +163,11 @@ def respond(
 
 
 def _scores(
-    parts: Parts, prompts: Sequence[Prompt], samples: Sequence[Sample], batch: TokenBatch, likelihood: dict[str, Tensor]
+    parts: PPOModels,
+    prompts: Sequence[TrainingPrompt],
+    samples: Sequence[Sample],
+    batch: TokenBatch,
+    likelihood: dict[str, Tensor],
 ) -> Tensor:
     """The reward of each response, shape (B,), on the CPU."""
     texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
@@ -189,7 +193,7 @@ def frozen_logprobs(model: Any, batch: TokenBatch, *, temperature: float) -> Ten
 
 
 @torch.no_grad()
-def _values(parts: Parts, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
+def _values(parts: PPOModels, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
     found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
     with parts.critic.using():
         for index, part in _microbatches(batch, scoring_tokens(parts.critic.trunk)):
@@ -205,7 +209,7 @@ def _microbatches(batch: TokenBatch, most_tokens: int) -> list[tuple[Tensor, Tok
     return [(index, batch.rows(index)) for index in rows]
 
 
-def _pad(parts: Parts) -> int:
+def _pad(parts: PPOModels) -> int:
     pad = parts.tokenizer.pad_token_id
     assert isinstance(pad, int), "load_tokenizer refuses students without a pad token"
     return pad

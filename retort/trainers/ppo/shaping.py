@@ -10,7 +10,7 @@ from retort.config.training import PPOConfig
 
 
 @dataclass
-class Moments:
+class RunningMeanStd:
     """Running mean and variance of all rewards so far (Chan et al. 1983, eq. 2.1: parts are merged exactly)."""
 
     count: int = 0
@@ -47,7 +47,7 @@ def penalised(scores_B: Tensor, finished_B: Tensor, tokens_B: Tensor, config: PP
     return scores_B - config.missing_eos_penalty * cut_off - config.length_penalty * share
 
 
-def shaped(rewards_B: Tensor, config: PPOConfig, moments: Moments) -> Tensor:
+def shaped(rewards_B: Tensor, config: PPOConfig, moments: RunningMeanStd) -> Tensor:
     """Rewards normalised by the moments of all rewards so far, these included, and clipped, as configured.
 
     `moments` takes the rewards in, whether they are normalised or not. Rewards that have all been equal are only

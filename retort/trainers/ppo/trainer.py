@@ -19,14 +19,14 @@ from retort.io.progress import Progress
 from retort.modeling import preemption
 from retort.modeling.checkpoint import Checkpoints
 from retort.modeling.curves import Curves
-from retort.modeling.fsdp import gathered, load_optimizer, placed, whole
+from retort.modeling.fsdp import as_dtensor_like, full_state, load_optimizer, summon_full_params
 from retort.modeling.loading import model_size
 from retort.modeling.nonfinite import stop_training
 from retort.trainers.ppo.alarms import Alarm, Figures, new_alarms
 from retort.trainers.ppo.maths import adapted_kl_coefficient
 from retort.trainers.ppo.optimizers import Optimizers, make_optimizers, set_learning_rates
-from retort.trainers.ppo.rollout import Parts, Rollout, respond, rollout
-from retort.trainers.ppo.shaping import Moments, penalised, shaped
+from retort.trainers.ppo.rollout import PPOModels, Rollout, respond, rollout
+from retort.trainers.ppo.shaping import RunningMeanStd, penalised, shaped
 from retort.trainers.ppo.update import NotFiniteError, precision, update
 from retort.trainers.ppo.weights import Weights, load_weights, snapshot, trained_weights
 from retort.trainers.shared.agreement import agreement
@@ -49,7 +49,7 @@ class PPOState:
     """Agreement before the first update: the SFT student's."""
     stale: int = 0
     """Measurements since the best one."""
-    moments: Moments = field(default_factory=Moments)
+    moments: RunningMeanStd = field(default_factory=RunningMeanStd)
     """Of all rewards so far."""
     history: list[Figures] = field(default_factory=list)
     """Figures of every iteration."""
@@ -67,7 +67,7 @@ class PPOState:
 
 
 def train(
-    parts: Parts, config: PPOConfig, kind: AnswerType, *, seed: int, state_folder: Path, curves_folder: Path
+    parts: PPOModels, config: PPOConfig, kind: AnswerType, *, seed: int, state_folder: Path, curves_folder: Path
 ) -> PPOState:
     """Train `parts.policy`; it ends with the weights of the best held-out agreement.
 
@@ -106,11 +106,11 @@ def train(
 
 
 def _iterate(
-    parts: Parts, config: PPOConfig, optimizers: Optimizers, state: PPOState, *, seed: int, state_folder: Path
+    parts: PPOModels, config: PPOConfig, optimizers: Optimizers, state: PPOState, *, seed: int, state_folder: Path
 ) -> Figures:
     """One rollout and its update; advances `state`."""
     set_learning_rates(config, optimizers, state.iteration)
-    with gathered(parts.policy, parts.critic), precision(config, parts.device):
+    with summon_full_params(parts.policy, parts.critic), precision(config, parts.device):
         episodes = rollout(parts, config, seed=seed, iteration=state.iteration)
     _check(parts, episodes, state, state_folder)
     tokens_B = episodes.batch.response_mask_BT.sum(dim=1)
@@ -147,7 +147,7 @@ def _iterate(
     return figures
 
 
-def _check(parts: Parts, episodes: Rollout, state: PPOState, state_folder: Path) -> None:
+def _check(parts: PPOModels, episodes: Rollout, state: PPOState, state_folder: Path) -> None:
     """Refuse scores that are not finite."""
     if not bool(episodes.scores_B.isfinite().all()):
         broken = (~episodes.scores_B.isfinite()).nonzero().flatten()
@@ -155,7 +155,7 @@ def _check(parts: Parts, episodes: Rollout, state: PPOState, state_folder: Path)
         _stop(parts, episodes, error, state, state_folder)
 
 
-def _stop(parts: Parts, episodes: Rollout, error: NotFiniteError, state: PPOState, state_folder: Path) -> NoReturn:
+def _stop(parts: PPOModels, episodes: Rollout, error: NotFiniteError, state: PPOState, state_folder: Path) -> NoReturn:
     mask, lengths = episodes.batch.response_mask_BT.bool(), episodes.batch.attention_mask_BT.sum(dim=1)
     rows = []
     for row in error.index:
@@ -184,7 +184,7 @@ def _watch(config: PPOConfig, state: PPOState, figures: Figures) -> None:
         state.alarms.append(alarm)
 
 
-def _flops_per_token(parts: Parts, config: PPOConfig, iteration: int) -> float:
+def _flops_per_token(parts: PPOModels, config: PPOConfig, iteration: int) -> float:
     """2 x parameters a forward pass, 6 x a training pass (Kaplan et al. 2020, §2.1), of every model that sees it."""
     policy, critic = model_size(parts.policy), model_size(parts.critic.trunk)
     # The policy reads twice: to sample, and for the log-probabilities that the update starts from.
@@ -193,11 +193,11 @@ def _flops_per_token(parts: Parts, config: PPOConfig, iteration: int) -> float:
     return 2.0 * forward + parts.reward.flops_per_token + 6.0 * epochs * (policy + critic)
 
 
-def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState) -> float:
+def _measure(parts: PPOModels, config: PPOConfig, kind: AnswerType, state: PPOState) -> float:
     """Share of held-out prompts whose response agrees with the vote; keeps the best policy."""
     trained = snapshot(parts.policy)
     load_weights(parts.policy, state.averaged_policy)
-    with gathered(parts.policy), precision(config, parts.device):
+    with summon_full_params(parts.policy), precision(config, parts.device):
         samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
     load_weights(parts.policy, trained)
     measured = agreement(
@@ -213,10 +213,10 @@ def _measure(parts: Parts, config: PPOConfig, kind: AnswerType, state: PPOState)
     return measured
 
 
-def _payload(parts: Parts, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:
+def _payload(parts: PPOModels, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:
     """What a checkpoint holds: whole tensors, so that another number of processes can go on from it."""
-    kept = {"best_policy": whole(state.best_policy), "averaged_policy": whole(state.averaged_policy)}
-    payload: dict[str, Any] = whole(
+    kept = {"best_policy": full_state(state.best_policy), "averaged_policy": full_state(state.averaged_policy)}
+    payload: dict[str, Any] = full_state(
         {
             "policy": {name: value.detach() for name, value in trained_weights(parts.policy).items()},
             "critic": {name: value.detach() for name, value in parts.critic.trained().items()},
@@ -227,14 +227,16 @@ def _payload(parts: Parts, optimizers: Optimizers, state: PPOState) -> dict[str,
     return payload | {"state": replace(state, **kept)}
 
 
-def _restore(saved: dict[str, Any], parts: Parts, optimizers: Optimizers) -> PPOState:
+def _restore(saved: dict[str, Any], parts: PPOModels, optimizers: Optimizers) -> PPOState:
     load_weights(parts.policy, saved["policy"])
     with torch.no_grad():
         for name, value in parts.critic.trained().items():
-            value.copy_(placed(saved["critic"][name], value))
+            value.copy_(as_dtensor_like(saved["critic"][name], value))
     load_optimizer(optimizers.policy, saved["policy_optimizer"])
     load_optimizer(optimizers.critic, saved["critic_optimizer"])
     state: PPOState = saved["state"]
     for weights in (state.best_policy, state.averaged_policy):
-        weights |= {name: placed(weights[name], value) for name, value in trained_weights(parts.policy).items()}
+        weights |= {
+            name: as_dtensor_like(weights[name], value) for name, value in trained_weights(parts.policy).items()
+        }
     return state

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from retort.config.training import PPOConfig
-from retort.modeling.fsdp import whole
+from retort.modeling.fsdp import full_state
 from retort.modeling.logprobs import token_logprobs
 from retort.modeling.lora import recompute_activations
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.trainers.ppo.maths import (
     Advantages,
     explained_variance,
@@ -29,7 +29,7 @@ from retort.trainers.ppo.maths import (
     whiten,
 )
 from retort.trainers.ppo.optimizers import Optimizers
-from retort.trainers.ppo.rollout import Parts, Rollout
+from retort.trainers.ppo.rollout import PPOModels, Rollout
 
 
 class NotFiniteError(Exception):
@@ -90,7 +90,7 @@ def advantages(
 
 
 def update(
-    parts: Parts,
+    parts: PPOModels,
     episodes: Rollout,
     rewards_B: Tensor,
     config: PPOConfig,
@@ -151,7 +151,7 @@ def minibatches(episodes: int, config: PPOConfig, generator: torch.Generator) ->
 
 
 @torch.no_grad()
-def old_logprobs(parts: Parts, episodes: Rollout, batches: Sequence[Tensor], config: PPOConfig) -> Tensor:
+def old_logprobs(parts: PPOModels, episodes: Rollout, batches: Sequence[Tensor], config: PPOConfig) -> Tensor:
     """Log-probability of each response token before the update, shape (B, T), by the passes of the update itself.
 
     The sampler's own would not do: a cache rounds otherwise than a pass over whole texts, in bfloat16 by a quarter of
@@ -163,7 +163,7 @@ def old_logprobs(parts: Parts, episodes: Rollout, batches: Sequence[Tensor], con
         batches: Numbers of the episodes of each minibatch; together all of them.
         config: Settings.
     """
-    workers = team()
+    workers = process_group()
     found = torch.zeros_like(episodes.sampled_BT)
     for index in batches:
         for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
@@ -176,10 +176,10 @@ def old_logprobs(parts: Parts, episodes: Rollout, batches: Sequence[Tensor], con
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Microbatch:
     """Some episodes of a minibatch, as many as one pass takes."""
 
-    parts: Parts
+    parts: PPOModels
     episodes: Rollout
     old_BT: Tensor
     """Log-probabilities before the update."""
@@ -192,7 +192,7 @@ class _Part:
 
 
 def _minibatch(
-    parts: Parts,
+    parts: PPOModels,
     episodes: Rollout,
     old_BT: Tensor,
     found: Advantages,
@@ -202,14 +202,14 @@ def _minibatch(
 ) -> dict[str, float]:
     """One optimizer step of critic and policy.
 
-    Microbatches, and the shares of a team's processes, add up to exactly the minibatch's gradient.
+    Microbatches, and the shares of a group's processes, add up to exactly the minibatch's gradient.
     """
-    workers = team()
+    workers = process_group()
     total = episodes.batch.response_mask_BT[index].sum()
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
     for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
         # Divided by infinity, a pass that another process has to wait for adds nothing.
-        part = _Part(parts, episodes, old_BT, found, config, rows, total if counts else math.inf)
+        part = _Microbatch(parts, episodes, old_BT, found, config, rows, total if counts else math.inf)
         for name, value in (_critic_pass(part) | _policy_pass(part)).items():
             figures[name] += value
     figures = workers.sum_figures(figures)
@@ -231,7 +231,7 @@ def _minibatch(
     return figures
 
 
-def _critic_pass(part: _Part) -> dict[str, float]:
+def _critic_pass(part: _Microbatch) -> dict[str, float]:
     """Gradient of the critic's loss on some episodes; their share of the minibatch's figures."""
     episodes, config = part.episodes, part.config
     batch = episodes.batch.rows(part.rows)
@@ -251,7 +251,7 @@ def _critic_pass(part: _Part) -> dict[str, float]:
     return {"value_loss": loss.item()}
 
 
-def _policy_pass(part: _Part) -> dict[str, float]:
+def _policy_pass(part: _Microbatch) -> dict[str, float]:
     """Gradient of the policy's loss on some episodes; their share of the minibatch's figures."""
     episodes, config = part.episodes, part.config
     batch = episodes.batch.rows(part.rows)
@@ -282,7 +282,7 @@ def _policy_pass(part: _Part) -> dict[str, float]:
 
 def _clipped_norm(optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
     """Scale the gradients of what `optimizer` trains down to `max_norm`; their norm before that."""
-    norm: Tensor = whole(torch.nn.utils.clip_grad_norm_(_parameters(optimizer), max_norm), everywhere=True)
+    norm: Tensor = full_state(torch.nn.utils.clip_grad_norm_(_parameters(optimizer), max_norm), everywhere=True)
     return norm
 
 

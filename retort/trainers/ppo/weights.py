@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from retort.modeling.fsdp import placed
+from retort.modeling.fsdp import as_dtensor_like
 
 Weights = dict[str, Tensor]
 """Trained weights by name."""
@@ -25,4 +25,4 @@ def snapshot(model: nn.Module) -> Weights:
 def load_weights(model: nn.Module, weights: Weights) -> None:
     """Set the trained weights to `weights`, in the model's own precision."""
     for name, value in trained_weights(model).items():
-        value.copy_(placed(weights[name], value))
+        value.copy_(as_dtensor_like(weights[name], value))

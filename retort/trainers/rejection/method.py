@@ -138,11 +138,11 @@ def select(
 
 def _scores(reward: Reward, candidates: Sequence[Candidate]) -> list[float]:
     """What each candidate is worth, all responses to a prompt being scored together."""
-    from retort.modeling.process_group import team
+    from retort.modeling.process_group import process_group
     from retort.trainers.shared.scores import checked_scores
 
     prompts, responses = [one.prompt for one in candidates], [one.response for one in candidates]
-    found = team().from_first(
+    found = process_group().from_first(
         lambda: checked_scores(
             reward.score(prompts, responses, [True] * len(candidates)), reward.name, prompts, responses
         )
@@ -168,10 +168,10 @@ def _teacher_candidates(training: Training) -> tuple[list[Candidate], float]:
 
 def _own(training: Training) -> tuple[list[Candidate], float]:
     """The student's own whole samples, and what they cost; a killed call goes on with what is missing."""
-    from retort.modeling.process_group import team
+    from retort.modeling.process_group import process_group
 
     # Of several processes the first samples: one log of what is there already, as in a stage that only samples.
-    return team().from_first(lambda: _sampled(training))
+    return process_group().from_first(lambda: _sampled(training))
 
 
 def _sampled(training: Training) -> tuple[list[Candidate], float]:

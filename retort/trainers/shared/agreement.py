@@ -9,17 +9,17 @@ from typing import Any
 from retort.config.data import AnswerType
 from retort.engines.sampler import Sample
 from retort.modeling.chat import response_text
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.plugins import Training
 from retort.text.agreement import stated
-from retort.trainers.shared.prompts import Prompt
+from retort.trainers.shared.prompts import TrainingPrompt
 
-Agree = Callable[[Sequence[Prompt], Sequence[str]], list[bool]]
+Agree = Callable[[Sequence[TrainingPrompt], Sequence[str]], list[bool]]
 """Says which responses to open-ended prompts agree with the label."""
 
 
 def agreement(
-    prompts: Sequence[Prompt],
+    prompts: Sequence[TrainingPrompt],
     samples: Sequence[Sample],
     *,
     tokenizer: Any,
@@ -39,7 +39,7 @@ def agreement(
     """
     texts = [response_text(tokenizer, sample.ids, ends) for sample in samples]
     if agree is not None:
-        agreeing = team().from_first(lambda: agree(prompts, texts))
+        agreeing = process_group().from_first(lambda: agree(prompts, texts))
     else:
         pairs = zip(prompts, texts, strict=True)
         agreeing = [prompt.label is not None and stated(text, kind).agrees(prompt.label) for prompt, text in pairs]
@@ -55,7 +55,7 @@ def open_agreement(training: Training) -> Iterator[Agree | None]:
         return
     with training.judging() as agree_with:
 
-        def agree(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[bool]:
+        def agree(prompts: Sequence[TrainingPrompt], texts: Sequence[str]) -> list[bool]:
             asked = [(p.prompt_id, p.text, text, p.label or "") for p, text in zip(prompts, texts, strict=True)]
             return [found is True for found in agree_with(asked)]
 

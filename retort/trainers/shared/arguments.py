@@ -9,7 +9,7 @@ from typing import Any
 from retort.config.training import TrainerConfig
 from retort.errors import TrainingError
 from retort.modeling.fsdp import is_sharded
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -49,7 +49,7 @@ def trainer_arguments(
         logging.getLogger(__name__).warning(
             "%s: accelerate shards on GPUs alone; every process holds all weights", method
         )
-    devices = team().size
+    devices = process_group().size
     micro = micro_batch(batch, config.micro_batch_size, devices, f"{method}.{key}")
     return {
         "output_dir": str(checkpoints(state, config)),

@@ -11,8 +11,8 @@ from retort.io.files import explain_writes
 from retort.io.progress import Progress
 from retort.modeling import preemption
 from retort.modeling.curves import Curves
-from retort.modeling.fsdp import local, save_whole
-from retort.modeling.process_group import team
+from retort.modeling.fsdp import save_full, to_local
+from retort.modeling.process_group import process_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -70,8 +70,8 @@ def run(
         with explain_writes(state, kept="training goes on from its last checkpoint"):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         preemption.check()
-    finite = all(bool(local(parameter).isfinite().all()) for parameter in trainer.model.parameters())
-    if team().any(not finite):
+    finite = all(bool(to_local(parameter).isfinite().all()) for parameter in trainer.model.parameters())
+    if process_group().any(not finite):
         raise TrainingError(
             f"a weight is not a finite number after {trainer.state.global_step} steps. Lower {method}.learning_rate."
         )
@@ -80,7 +80,7 @@ def run(
 
 def save(trainer: Any, tokenizer: PreTrainedTokenizerFast, out: Path, *, adapted: bool) -> None:
     """Write what was trained as a whole model, its adapters merged into the weights."""
-    save_whole(trainer.model.merge_and_unload() if adapted else trainer.model, tokenizer, out)
+    save_full(trainer.model.merge_and_unload() if adapted else trainer.model, tokenizer, out)
 
 
 def tail_mean(trainer: Any, name: str = "loss") -> float:
@@ -92,8 +92,8 @@ def tail_mean(trainer: Any, name: str = "loss") -> float:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint: the trainer writes `trainer_state.json` last."""
-    whole = [item.parent for item in folder.glob("checkpoint-*/trainer_state.json")]
-    return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
+    complete = [item.parent for item in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(complete, key=lambda folder: int(folder.name.split("-")[1]), default=None)
 
 
 def _log(curves: Curves, progress: Progress, figures: Figures, rounds: int) -> Any:
@@ -110,8 +110,8 @@ def _log(curves: Curves, progress: Progress, figures: Figures, rounds: int) -> A
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.update(state.global_step // rounds - progress.done)
             # Between two logged steps a checkpoint would lose part of the figures that the next one averages.
-            whole = state.global_step % args.logging_steps == 0 and state.global_step % rounds == 0
-            if whole and preemption.asked():
+            due = state.global_step % args.logging_steps == 0 and state.global_step % rounds == 0
+            if due and preemption.asked():
                 control.should_save = control.should_training_stop = True
 
     return Log()

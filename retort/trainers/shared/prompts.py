@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class TrainingPrompt:
     """A prompt as text and tokens; `label` is the vote's answer where it is used to measure agreement."""
 
     prompt_id: str
@@ -30,7 +30,7 @@ class Prompt:
     """Whether the teacher answered it."""
 
 
-def train_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit: int) -> list[Prompt]:
+def train_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit: int) -> list[TrainingPrompt]:
     """The prompts that episodes are drawn from, those that the teacher never answers among them.
 
     Args:
@@ -49,7 +49,7 @@ def train_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit:
     ]
 
 
-def held_out_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit: int) -> list[Prompt]:
+def held_out_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, limit: int) -> list[TrainingPrompt]:
     """The held-out prompts that have a label, as many as the settings want (`validation_limit`).
 
     Raises:
@@ -67,14 +67,14 @@ def held_out_prompts(training: Training, tokenizer: PreTrainedTokenizerFast, lim
     return found[: training.settings.validation_limit]
 
 
-def draw_prompts(prompts: Sequence[Prompt], config: Any, *, seed: int, iteration: int) -> list[Prompt]:
+def draw_prompts(prompts: Sequence[TrainingPrompt], config: Any, *, seed: int, iteration: int) -> list[TrainingPrompt]:
     """The prompts of one iteration, each repeated for its responses."""
     first = iteration * config.prompts_per_iteration
     chosen = in_order(prompts, range(first, first + config.prompts_per_iteration), seed=seed)
     return [prompt for prompt in chosen for _ in range(config.responses_per_prompt)]
 
 
-def in_order(prompts: Sequence[Prompt], positions: range, *, seed: int) -> Iterator[Prompt]:
+def in_order(prompts: Sequence[TrainingPrompt], positions: range, *, seed: int) -> Iterator[TrainingPrompt]:
     """The prompts at `positions` of an endless sequence: epoch by epoch, each in an order fixed by the seed."""
     orders: dict[int, Tensor] = {}
     for position in positions:
@@ -84,7 +84,7 @@ def in_order(prompts: Sequence[Prompt], positions: range, *, seed: int) -> Itera
         yield prompts[int(orders[epoch][place])]
 
 
-def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, use: str, limit: int) -> list[Prompt]:
+def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, use: str, limit: int) -> list[TrainingPrompt]:
     file, labels = training.prompts[use], {}
     if training.votes is not None:
         labels = {row["prompt_id"]: row["label"] for row in read_table(training.votes, VOTES) if not row["abstained"]}
@@ -95,5 +95,5 @@ def _prompts(training: Training, tokenizer: PreTrainedTokenizerFast, use: str, l
             len(ids), training.settings.max_new_tokens, limit, prompt_id=row["prompt_id"], file=str(file)
         )
         label = labels.get(row["prompt_id"])
-        prompts.append(Prompt(row["prompt_id"], row["prompt"], ids, label, answered=use != "unlabelled"))
+        prompts.append(TrainingPrompt(row["prompt_id"], row["prompt"], ids, label, answered=use != "unlabelled"))
     return prompts

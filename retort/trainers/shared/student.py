@@ -12,10 +12,10 @@ from retort.config.methods import OnPolicyConfig
 from retort.engines.sampler import Sample, sample
 from retort.errors import TrainingError
 from retort.modeling.loading import context_length, load_model, load_tokenizer
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.modeling.turns import end_ids
 from retort.plugins import Training
-from retort.trainers.shared.prompts import Prompt, held_out_prompts, train_prompts
+from retort.trainers.shared.prompts import TrainingPrompt, held_out_prompts, train_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,8 +29,8 @@ class Student:
     tokenizer: PreTrainedTokenizerFast
     ends: tuple[int, ...]
     """Tokens that end a response."""
-    prompts: list[Prompt]
-    held_out: list[Prompt]
+    prompts: list[TrainingPrompt]
+    held_out: list[TrainingPrompt]
     """Empty where nothing is watched."""
 
     @property
@@ -70,7 +70,7 @@ class Student:
             eos_token_id=self.ends,
             pad_token_id=self.pad,
             generator=None,
-            uniforms=uniforms[team().share(count)],
+            uniforms=uniforms[process_group().shard(count)],
             batch_size=config.generation_batch_size,
         )
 
@@ -85,10 +85,10 @@ def load_student(training: Training) -> Student:
     from transformers import set_seed
 
     config: OnPolicyConfig = training.settings
-    if config.prompts_per_iteration % team().size:
+    if config.prompts_per_iteration % process_group().size:
         raise TrainingError(
             f"{training.student}: prompts_per_iteration {config.prompts_per_iteration} cannot be shared by "
-            f"{team().size} processes, which the responses to one prompt may not be. Choose a multiple."
+            f"{process_group().size} processes, which the responses to one prompt may not be. Choose a multiple."
         )
     set_seed(training.seed)
     tokenizer, model = load_tokenizer(training.start), load_model(training.start)

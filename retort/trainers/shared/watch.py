@@ -14,7 +14,7 @@ from retort.config.methods import OnPolicyConfig
 from retort.io.files import atomic_path, native_writes
 from retort.io.rank import is_rank_zero
 from retort.modeling.curves import Curves
-from retort.modeling.process_group import team
+from retort.modeling.process_group import process_group
 from retort.trainers.ppo.weights import Weights, load_weights, snapshot
 from retort.trainers.shared.agreement import Agree, agreement
 from retort.trainers.shared.student import Student
@@ -118,9 +118,9 @@ class Watch:
 
     def _measure(self, log: Callable[..., None]) -> None:
         """Agreement with the vote on held-out prompts; keeps the best weights."""
-        student, state, workers = self.student, self.state, team()
+        student, state, workers = self.student, self.state, process_group()
         prompts = student.held_out
-        mine = workers.share(len(prompts))
+        mine = workers.shard(len(prompts))
         with self.trainer.accelerator.autocast():
             samples = workers.gather(
                 student.respond(

@@ -6,7 +6,7 @@ import pytest
 
 from retort.errors import InputError
 from retort.judge.alpaca_eval import first_token_preference, read_judgements, read_ranking
-from retort.judge.comparisons import Comparison, bias, win_rate
+from retort.judge.comparisons import PairJudgement, bias, win_rate
 from retort.judge.length_control import LengthControl, fit_length_control
 
 DATA = Path(__file__).parents[2] / "data/alpaca_eval"
@@ -77,7 +77,7 @@ def test_a_bad_row_names_itself(tmp_path, change, words):
 
 
 def comparison(preference, one="a", two="bb", first=None):
-    return Comparison("i", one, two, preference, first)
+    return PairJudgement("i", one, two, preference, first)
 
 
 def test_win_rate_counts_draws_half_and_leaves_missing_verdicts_out():
@@ -105,7 +105,7 @@ def alpaca():
     with (DATA / "length_control_alpaca-7b.csv").open() as file:
         rows = list(csv.DictReader(file))
     comparisons = [
-        Comparison(str(n), "x" * int(row["length_1"]), "x" * int(row["length_2"]), float(row["preference"]) - 1)
+        PairJudgement(str(n), "x" * int(row["length_1"]), "x" * int(row["length_2"]), float(row["preference"]) - 1)
         for n, row in enumerate(rows)
     ]
     return comparisons, {str(n): float(row["difficulty"]) for n, row in enumerate(rows)}
@@ -134,7 +134,7 @@ def made_up(n=600, *, length, quality):
     spread, rows = stdev(gaps), []
     for number, gap in enumerate(gaps):
         p = 1 / (1 + exp(-(length * tanh(gap / spread) + 0.8 * (number % 7 - 3) + quality)))
-        rows.append(Comparison(str(number), "x" * (100 + gap), "x" * 100, p))
+        rows.append(PairJudgement(str(number), "x" * (100 + gap), "x" * 100, p))
     return rows, {str(number): float(number % 7 - 3) for number in range(n)}
 
 

@@ -5,14 +5,14 @@ import pytest
 
 from retort.config.data import VotesConfig
 from retort.judge.ask import Pair
-from retort.judge.elect import Prompt, agree_with, elect_responses, tournament
+from retort.judge.elect import OpenPrompt, agree_with, elect_responses, tournament
 from tests.unit.judge.stand_ins import grades, prefers, verdict
 
 TEXTS = ["x" * length for length in range(1, 7)]
 
 
 def test_the_response_that_beats_the_others_is_the_label(judge):
-    (found,) = elect_responses(judge(prefers(len), opponents=5), [Prompt("p", "Do it.", TEXTS)], VotesConfig())
+    (found,) = elect_responses(judge(prefers(len), opponents=5), [OpenPrompt("p", "Do it.", TEXTS)], VotesConfig())
     # the longest of six beats all five others, the next one four of five
     assert (found.vote.label, found.vote.votes, found.vote.total, found.vote.share) == ("xxxxxx", 5, 5, 1.0)
     assert found.vote.margin == pytest.approx(1 / 5)
@@ -20,31 +20,33 @@ def test_the_response_that_beats_the_others_is_the_label(judge):
 
 
 def test_order_and_repeats_of_responses_change_nothing(judge):
-    expected = elect_responses(judge(prefers(len)), [Prompt("p", "Do it.", TEXTS)], VotesConfig())
+    expected = elect_responses(judge(prefers(len)), [OpenPrompt("p", "Do it.", TEXTS)], VotesConfig())
     for seed in range(3):
         shuffled = Random(seed).sample([*TEXTS, "xxx", "x"], 8)
-        found = elect_responses(judge(prefers(len)), [Prompt("p", "Do it.", shuffled)], VotesConfig())
+        found = elect_responses(judge(prefers(len)), [OpenPrompt("p", "Do it.", shuffled)], VotesConfig())
         assert found[0].vote == expected[0].vote
         assert found[0].scores == expected[0].scores
 
 
 def test_a_judge_that_contradicts_itself_abstains(judge):
-    (found,) = elect_responses(judge(lambda _, user: verdict(user, "A")), [Prompt("p", "Do it.", TEXTS)], VotesConfig())
+    (found,) = elect_responses(
+        judge(lambda _, user: verdict(user, "A")), [OpenPrompt("p", "Do it.", TEXTS)], VotesConfig()
+    )
     assert (found.vote.label, found.vote.abstained, found.vote.share) == (None, True, 0.0)
     assert set(found.agrees.values()) == {None}
 
 
 def test_a_tie_and_too_small_a_margin_abstain(judge):
-    tied = Prompt("p", "Do it.", ["aa", "bb"])
+    tied = OpenPrompt("p", "Do it.", ["aa", "bb"])
     assert elect_responses(judge(prefers(len)), [tied], VotesConfig())[0].vote.abstained
-    config, prompt = VotesConfig(min_margin=0.3), Prompt("p", "Do it.", TEXTS)
+    config, prompt = VotesConfig(min_margin=0.3), OpenPrompt("p", "Do it.", TEXTS)
     assert elect_responses(judge(prefers(len), opponents=5), [prompt], config)[0].vote.abstained
 
 
 def test_one_text_needs_no_comparison_and_none_has_no_label(judge):
     asked = judge(prefers(len))
     same, empty = elect_responses(
-        asked, [Prompt("p", "Do it.", ["x", "x", ""]), Prompt("q", "Do it.", [" "])], VotesConfig()
+        asked, [OpenPrompt("p", "Do it.", ["x", "x", ""]), OpenPrompt("q", "Do it.", [" "])], VotesConfig()
     )
     assert (same.vote.label, same.vote.votes, same.vote.total) == ("x", 2, 3)
     assert (empty.vote.label, empty.vote.abstained, empty.vote.total) == (None, True, 1)
@@ -54,7 +56,7 @@ def test_one_text_needs_no_comparison_and_none_has_no_label(judge):
 def test_grades_decide_who_agrees(judge):
     asked = judge(grades(len), method="rubric", threshold=5)
     first, second = elect_responses(
-        asked, [Prompt("p", "Do it.", [*TEXTS, "xxxxxx"]), Prompt("q", "Do it.", ["x", "xx"])], VotesConfig()
+        asked, [OpenPrompt("p", "Do it.", [*TEXTS, "xxxxxx"]), OpenPrompt("q", "Do it.", ["x", "xx"])], VotesConfig()
     )
     # grades 1 to 6 and 6 again: 5, 6 and 6 pass, three of seven; the best leads the next by 1 of the scale's 9
     assert (first.vote.label, first.vote.votes, first.vote.total) == ("xxxxxx", 3, 7)
@@ -65,7 +67,7 @@ def test_grades_decide_who_agrees(judge):
 
 def test_two_good_responses_are_no_tie_for_a_rubric(judge):
     (found,) = elect_responses(
-        judge(grades(lambda _: 9), method="rubric"), [Prompt("p", "Do it.", ["a", "b"])], VotesConfig()
+        judge(grades(lambda _: 9), method="rubric"), [OpenPrompt("p", "Do it.", ["a", "b"])], VotesConfig()
     )
     assert not found.vote.abstained
     assert found.agrees == {"a": True, "b": True}
@@ -83,7 +85,7 @@ def test_further_responses_are_held_against_the_label(judge):
 @pytest.mark.parametrize("count", range(1, 8))
 @pytest.mark.parametrize("opponents", [1, 2, 3, 10])
 def test_everyone_meets_as_many_others(count, opponents):
-    pairs = tournament(Prompt("p", "i", [str(number) for number in range(count)]), opponents)
+    pairs = tournament(OpenPrompt("p", "i", [str(number) for number in range(count)]), opponents)
     met = [frozenset((pair.first, pair.second)) for pair in pairs]
     assert len(set(met)) == len(met)
     played = [sum(str(number) in pair for pair in met) for number in range(count)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retort.judge import prompts
 from retort.judge.ask import Pair, Single
-from retort.judge.injection import code_for, neutral
+from retort.judge.injection import code_for, escape_control_tokens
 from retort.judge.verdicts import read_choice, read_rating
 from tests.unit.judge.stand_ins import material, prefers, verdict
 
@@ -78,7 +78,7 @@ def test_an_honest_judge_judges_injected_texts_like_others(judge, forged):
     )
 )
 def test_nothing_in_a_judged_text_stays_whole(pieces):
-    text = neutral("".join(pieces))
+    text = escape_control_tokens("".join(pieces))
     assert not re.search(r"\[\[|\]\]|<<|>>|<\||<\uff5c|</?(?:s|think|system)\b|\[/?INST\]", text)
     assert text.replace(" ", "") == "".join(pieces).replace(" ", "")
 
@@ -90,7 +90,7 @@ def test_the_fences_hold_exactly_what_is_judged(a, b):
     system, user = (message["content"] for message in json.loads(prompts.pairwise("i", a, b, code)))
     found, seen = material(user)
     assert seen == code
-    assert found == {"INSTRUCTION": "i", "RESPONSE A": neutral(a), "RESPONSE B": neutral(b)}
+    assert found == {"INSTRUCTION": "i", "RESPONSE A": escape_control_tokens(a), "RESPONSE B": escape_control_tokens(b)}
     assert user.count(code) == 6
     assert a not in system or len(a) < 20
 

@@ -37,16 +37,16 @@ def held(live, *modules):
 
 
 def parts(small, config):
-    from retort.rewards.learned.features import Judge
+    from retort.rewards.learned.features import LikelihoodModel
     from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
     from retort.trainers.ppo.models import ppo_models
-    from retort.trainers.ppo.rollout import Parts
-    from retort.trainers.shared.prompts import Prompt
+    from retort.trainers.ppo.rollout import PPOModels
+    from retort.trainers.shared.prompts import TrainingPrompt
 
     words, reference = small.tokenizer(), small.model()
     policy = small.model()
-    reward = RewardModel(small.model(1), words, {"sft": Judge(reference, words)}, head_size=8).eval()
+    reward = RewardModel(small.model(1), words, {"sft": LikelihoodModel(reference, words)}, head_size=8).eval()
     features = int(reward.prefix_features(torch.zeros(1, 1), torch.zeros(1, 1)).shape[2])
     critic = Critic(small.model(), features=features, head_size=8)
     if config.lora:
@@ -55,8 +55,8 @@ def parts(small, config):
         policy.gradient_checkpointing_enable()
         critic.trunk.gradient_checkpointing_enable()
     texts = [small.prompt(number) for number in range(8)]
-    prompts = [Prompt(f"p{n}", text, words(text).input_ids, label="1") for n, text in enumerate(texts)]
-    return Parts(policy, critic, reference, reward, "sft", words, prompts, prompts[:2])
+    prompts = [TrainingPrompt(f"p{n}", text, words(text).input_ids, label="1") for n, text in enumerate(texts)]
+    return PPOModels(policy, critic, reference, reward, "sft", words, prompts, prompts[:2])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_ppo(small, live, tmp_path, changes):
     }
     on = small.setting(ppo=settings | changes)
     made = parts(small, on.config.ppo)
-    held(live, made.policy, made.critic, made.reward, made.reward.judges["sft"].model)
+    held(live, made.policy, made.critic, made.reward, made.reward.likelihood_models["sft"].model)
     (tmp_path / "state").mkdir()
     with live:
         train(made, on.config.ppo, "number", seed=0, state_folder=tmp_path / "state", curves_folder=tmp_path / "curves")
@@ -131,20 +131,20 @@ def test_scoring(small, live, rows):
 )
 def test_reward(small, live, tmp_path, changes):
     from retort.modeling.lora import with_adapters
-    from retort.rewards.learned.features import Judge
+    from retort.rewards.learned.features import LikelihoodModel
     from retort.rewards.learned.model import RewardModel
     from retort.rewards.learned.train import prepare, train_reward
 
     on = small.setting(reward={"steps": 2, "batch_size": 16, "evaluate_steps": 1, "head_size": 8} | changes)
     config, words = on.config.reward, small.tokenizer()
-    model = RewardModel(small.model(1), words, {"sft": Judge(small.model(), words)}, head_size=8)
+    model = RewardModel(small.model(1), words, {"sft": LikelihoodModel(small.model(), words)}, head_size=8)
     with_adapters(model.trunk, config.lora)
     rows = [
         {"prompt_id": f"p{n}", "prompt": small.prompt(n), "response": " ".join(["w9"] * RESPONSE), "finished": False}
         | {"source": "teacher", "label": n % 2, "correct": None}
         for n in range(64)
     ]
-    held(live, model, model.judges["sft"].model)
+    held(live, model, model.likelihood_models["sft"].model)
     (tmp_path / "state").mkdir()
     with live:
         examples = prepare(model, rows, config.max_length)

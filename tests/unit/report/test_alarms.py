@@ -17,7 +17,7 @@ from retort.config.data import ReportAlarmsConfig
 from retort.errors import ResultError
 from retort.report.alarms import alarms
 from retort.report.formats import interval_words
-from retort.report.labels import Labels
+from retort.report.labels import LabelQuality
 from retort.report.scores import Paired, score
 from retort.report.stage_metrics import Measured
 from retort.report.terminal import result_lines
@@ -37,11 +37,11 @@ def metrics_of(root: Path) -> dict[str, Any]:
     return found
 
 
-def labels(coverage: float = 0.9, known: int = 100, accuracy: float | None = 0.9) -> Labels:
-    return Labels(1000, 900, 100, coverage, known, accuracy, 0.8, 0.7, [], [])
+def labels(coverage: float = 0.9, known: int = 100, accuracy: float | None = 0.9) -> LabelQuality:
+    return LabelQuality(1000, 900, 100, coverage, known, accuracy, 0.8, 0.7, [], [])
 
 
-def raised(found: Labels | None = None, scores: Any = None, limits: Any = None, **votes: float) -> list[str]:
+def raised(found: LabelQuality | None = None, scores: Any = None, limits: Any = None, **votes: float) -> list[str]:
     """Alarms of labels and scores, with these metrics of the stage `votes`."""
     lines: Any = SimpleNamespace(the=lambda name: f"the {name}", result="ppo")
     stages = {"votes": Measured(STAGES["votes"], {}, votes)}
@@ -93,7 +93,7 @@ def test_a_teacher_that_is_cut_off_is_said_and_a_student_is_not(finished_run: Ma
         (labels(), {"unparsed_share": 0.3}, "No answer could be read in 30.0 % of the teacher's responses"),
     ],
 )
-def test_labels_that_cannot_be_right_are_said(found: Labels, votes: dict[str, float], words: str | None) -> None:
+def test_labels_that_cannot_be_right_are_said(found: LabelQuality, votes: dict[str, float], words: str | None) -> None:
     said = raised(found, **votes)
     if words is None:
         assert said == []

@@ -38,7 +38,7 @@ def test_adapters_share_one_copy_of_the_weights_with_critic_and_reference(with_r
     parts = _parts(training)
     base = parts.policy.get_base_model()
     shared = [parts.critic.trunk.get_base_model(), parts.reference.get_base_model()]
-    shared.append(parts.reward.judges["sft"].model.get_base_model())
+    shared.append(parts.reward.likelihood_models["sft"].model.get_base_model())
     assert all(model is base for model in shared)
     trained = trained_weights(parts.policy)
     assert trained
@@ -85,7 +85,7 @@ def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_rew
     with torch.no_grad():
         for weight in trained_weights(parts.policy).values():
             weight.add_(torch.randn_like(weight))
-    parts.reward.judges = alone.judges
+    parts.reward.likelihood_models = alone.likelihood_models
     torch.testing.assert_close(parts.reward.score(*asked), expected)
     with alone.adapted.disable_adapter():
         assert (alone.score(*asked) - expected).abs().max() > 1e-4

@@ -139,13 +139,13 @@ def test_a_trunk_from_a_teacher_of_another_tokenizer_works(training_root, loss):
     run_stage("reward", LEARNED, root)
     model = RewardModel.load(root / "outputs/rewards/learned", folders)
     student = load_tokenizer(folders["sft"])
-    assert not model.judges["teacher"].reads_like(student)
+    assert not model.likelihood_models["teacher"].reads_like(student)
     assert len(model.encode("12 + 12 ?", "#### 24", True)[1]) == len("#### 24") + 1  # a token a byte
     model.check_reads_like(student, "sft")
     # The student itself may not change its tokenizer between the stages.
     other_tokens(folders["sft"])
     with pytest.raises(
-        InputError, match=r"field 'reads\.sft': the head was trained with a judge of another vocabulary"
+        InputError, match=r"field 'reads\.sft': the head was trained with a likelihood model of another vocabulary"
     ):
         RewardModel.load(root / "outputs/rewards/learned", folders)
 

@@ -1,4 +1,4 @@
-"""A reward model of random weights with two judges, and responses that it can learn to tell apart."""
+"""A reward model of random weights with two likelihood models, and responses that it can learn to tell apart."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from retort.config.training import RewardConfig
-from retort.rewards.learned.model import RewardModel, load_judges
+from retort.rewards.learned.model import RewardModel, load_likelihood_models
 
 
 @pytest.fixture
 def make_reward(tmp_path, tiny_model_folder, tiny_model, tiny_tokenizer):
-    """`make_reward(seed)`: random head, trunk and the judges `teacher` and `sft`."""
+    """`make_reward(seed)`: random head, trunk and the likelihood models `teacher` and `sft`."""
     folders = {name: tiny_model_folder(seed=seed, name=name) for seed, name in ((7, "teacher"), (8, "sft"))}
 
     def make(seed=0, **changes):
         torch.manual_seed(seed)
-        return RewardModel(tiny_model(seed=3), tiny_tokenizer, load_judges(folders), head_size=8, **changes).eval()
+        return RewardModel(
+            tiny_model(seed=3), tiny_tokenizer, load_likelihood_models(folders), head_size=8, **changes
+        ).eval()
 
     make.folders = folders
     return make

@@ -1,4 +1,4 @@
-"""What the reward head and the critic see of a judge's likelihood."""
+"""What the reward head and the critic see of a likelihood model's likelihood."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from retort.modeling.logprobs import token_logprobs
 from retort.rewards.learned.features import (
     POOLED,
     PREFIX,
-    Judge,
+    LikelihoodModel,
     features,
     pool,
     pool_prefixes,
@@ -37,14 +37,14 @@ def test_pooling_by_hand(logprobs, expected):
     assert pool(torch.tensor(logprobs)) == pytest.approx(expected)
 
 
-def test_features_are_each_judge_s_figures_then_end_and_length():
+def test_features_are_each_likelihood_model_s_figures_then_end_and_length():
     one, two = [torch.tensor([-1.0]), torch.tensor([-2.0, -4.0])], [torch.tensor([-3.0]), torch.tensor([])]
     found = features([one, two], ["abc", ""], [True, False])
     assert found[0].tolist() == pytest.approx([-1, -1, -1, -1, 0, -1, -3, -3, -3, -3, 0, -3, 1, math.log(4)])
     assert found[1].tolist() == pytest.approx([-3, -4, -2, -2, -4, -4, 0, 0, 0, 0, 0, 0, 0, 0])
 
 
-def test_without_judges_the_features_are_end_and_length():
+def test_without_likelihood_models_the_features_are_end_and_length():
     assert features([], ["", "ab"], [True, False]).tolist() == [[1, 0], [0, pytest.approx(math.log(3))]]
 
 
@@ -66,12 +66,12 @@ def test_prefixes_are_pooled_from_none_of_the_tokens_on_whatever_the_batch():
                 assert found[t].tolist() == pytest.approx(pool(row[:t]), abs=1e-6)
 
 
-def test_token_features_count_a_judge_s_tokens_once_they_are_complete():
-    # "abcd" as the trunk's tokens "ab", "cd" and the end; the judge reads "a", "bc", "d" and its end.
+def test_token_features_count_a_likelihood_model_s_tokens_once_they_are_complete():
+    # "abcd" as the trunk's tokens "ab", "cd" and the end; the likelihood model reads "a", "bc", "d" and its end.
     logprobs = torch.tensor([-1.0, -2.0, -4.0, -0.5])
     whole = features([[logprobs]], ["abcd"], [True])[0]
     found = token_features(pool_prefixes([logprobs]), [[1, 3, 4, 5]], [2, 4, 5], whole)
-    # After "ab" the judge has finished "a" alone; after "cd" three tokens; then all and the end.
+    # After "ab" the likelihood model has finished "a" alone; after "cd" three tokens; then all and the end.
     assert found[:, 0].tolist() == pytest.approx([-1, -7 / 3, -7.5 / 4])
     assert found[:, -2].tolist() == [0, 0, 1]
     assert found[:, -1].tolist() == pytest.approx([math.log(3), math.log(5), math.log(5)])
@@ -111,9 +111,9 @@ def test_the_features_of_a_whole_response_agree_with_its_pooling():
     )
 
 
-def test_a_judge_reads_texts_in_its_own_template_and_tokens(tiny_model, tiny_tokenizer):
+def test_a_likelihood_model_reads_texts_in_its_own_template_and_tokens(tiny_model, tiny_tokenizer):
     model = tiny_model()
-    found = Judge(model, tiny_tokenizer).logprobs(["a b", "c"], ["7", "12 ."], [True, False], batch_size=1)
+    found = LikelihoodModel(model, tiny_tokenizer).logprobs(["a b", "c"], ["7", "12 ."], [True, False], batch_size=1)
     for one, prompt, response in zip(found, ["a b", "c"], ["7<|end|>", "12 ."], strict=True):
         prompt_ids = tiny_tokenizer(f"<|user|>{prompt}<|assistant|>").input_ids
         batch = pad_batch([prompt_ids], [tiny_tokenizer(response).input_ids], 0)
@@ -121,13 +121,13 @@ def test_a_judge_reads_texts_in_its_own_template_and_tokens(tiny_model, tiny_tok
         torch.testing.assert_close(one, expected, atol=1e-5, rtol=0)
 
 
-def test_judges_read_alike_only_with_one_vocabulary_and_one_template(tiny_model, tiny_tokenizer):
+def test_likelihood_models_read_alike_only_with_one_vocabulary_and_one_template(tiny_model, tiny_tokenizer):
     import copy
 
     other_template, other_words = copy.deepcopy(tiny_tokenizer), copy.deepcopy(tiny_tokenizer)
     other_template.chat_template = "{{ messages[0]['content'] }}"
     other_words.add_tokens(["<|new|>"])
     model = tiny_model()
-    assert Judge(model, copy.deepcopy(tiny_tokenizer)).reads_like(tiny_tokenizer)
-    assert not Judge(model, other_template).reads_like(tiny_tokenizer)
-    assert not Judge(model, other_words).reads_like(tiny_tokenizer)
+    assert LikelihoodModel(model, copy.deepcopy(tiny_tokenizer)).reads_like(tiny_tokenizer)
+    assert not LikelihoodModel(model, other_template).reads_like(tiny_tokenizer)
+    assert not LikelihoodModel(model, other_words).reads_like(tiny_tokenizer)

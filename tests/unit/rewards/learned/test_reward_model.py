@@ -1,4 +1,4 @@
-"""The reward model: scores of whole responses and of their tokens, saving, and whom it may judge."""
+"""The reward model: scores of whole responses and of their tokens, saving, and whom it may read."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def test_a_score_depends_neither_on_the_batch_nor_on_the_order(make_reward):
     assert len(set(expected.tolist())) == 3
 
 
-def test_known_logprobs_replace_the_judge_s_own(make_reward):
+def test_known_logprobs_replace_the_likelihood_model_s_own(make_reward):
     model = make_reward()
     expected = model.score(PROMPTS, RESPONSES, FINISHED)
-    known = {"sft": model.judges["sft"].logprobs(PROMPTS, RESPONSES, FINISHED, batch_size=2)}
+    known = {"sft": model.likelihood_models["sft"].logprobs(PROMPTS, RESPONSES, FINISHED, batch_size=2)}
     torch.testing.assert_close(model.score(PROMPTS, RESPONSES, FINISHED, known=known), expected, atol=1e-5, rtol=0)
     shifted = {"sft": [row - 5 for row in known["sft"]]}
     assert not torch.allclose(model.score(PROMPTS, RESPONSES, FINISHED, known=shifted), expected, atol=1e-4)
@@ -69,7 +69,7 @@ def test_a_model_that_was_saved_gives_the_same_scores(make_reward, tmp_path):
     expected = model.score(PROMPTS, RESPONSES, FINISHED)
     assert torch.equal(loaded.score(PROMPTS, RESPONSES, FINISHED), expected)
     assert not loaded.training
-    assert not any(p.requires_grad for judge in loaded.judges.values() for p in judge.model.parameters())
+    assert not any(p.requires_grad for one in loaded.likelihood_models.values() for p in one.model.parameters())
 
 
 def test_a_folder_without_a_reward_model_says_which_stage_makes_it(tmp_path):
@@ -77,13 +77,13 @@ def test_a_folder_without_a_reward_model_says_which_stage_makes_it(tmp_path):
         RewardModel.load(tmp_path, {})
 
 
-def test_judges_are_not_trained_and_not_saved(make_reward, rows):
+def test_likelihood_models_are_not_trained_and_not_saved(make_reward, rows):
     model = make_reward()
-    assert not any("judge" in name for name in model.state_dict())
+    assert not any("likelihood_model" in name for name in model.state_dict())
     examples = prepare(model, rows(4), 64)
     batch = model.logits([t[0] for t in examples.tokens], [t[1] for t in examples.tokens], examples.features)
     batch.sum().backward()
-    assert all(p.grad is None for judge in model.judges.values() for p in judge.model.parameters())
+    assert all(p.grad is None for one in model.likelihood_models.values() for p in one.model.parameters())
 
 
 def test_the_last_token_s_logit_is_the_response_s_and_an_empty_response_has_one(make_reward):
@@ -110,19 +110,19 @@ def test_a_token_s_logit_sees_nothing_that_is_written_after_it(make_reward):
     assert len(set(found[0].tolist())) == len(short)
 
 
-def test_a_judge_of_other_tokens_is_read_up_to_what_is_written(make_reward, tiny_tokenizer):
+def test_a_likelihood_model_of_other_tokens_is_read_up_to_what_is_written(make_reward, tiny_tokenizer):
     model = make_reward()
     plain = copy.deepcopy(tiny_tokenizer)
     plain.backend_tokenizer.model = type(plain.backend_tokenizer.model)(
         vocab=tiny_tokenizer.get_vocab(), merges=[]
     )  # one token a byte
-    model.judges["sft"].tokenizer.__dict__.update(plain.__dict__)
+    model.likelihood_models["sft"].tokenizer.__dict__.update(plain.__dict__)
     response = "cards and 64"
     own, other = (len(tokenizer(response).input_ids) for tokenizer in (tiny_tokenizer, plain))
     assert other == len(response) > own
     (found,) = model.token_features(["3 ?"], [response], [False])[1]
-    # Each row of the sft judge's features (after the teacher's six): what it makes of the text so far, by itself.
-    logprobs = model.judges["sft"].logprobs(["3 ?"], [response], [False], batch_size=1)[0]
+    # Each row of the features of `sft` (after the teacher's six): what it makes of the text so far, by itself.
+    logprobs = model.likelihood_models["sft"].logprobs(["3 ?"], [response], [False], batch_size=1)[0]
     written = 0
     for row, token in zip(found, tiny_tokenizer(response).input_ids, strict=True):
         written += len(tiny_tokenizer.decode([token]))
@@ -154,15 +154,17 @@ def test_a_policy_that_reads_otherwise_than_the_student_is_refused(
         model.check_reads_like(other, "sft")
     # A policy that starts from another model may read as it likes.
     model.check_reads_like(other, "base")
-    # What began as the teacher may read as it likes; the student as a judge may not.
+    # What began as the teacher may read as it likes; the student as a likelihood model may not.
     from_teacher = make_reward(init="teacher")
     with pytest.raises(InputError, match=r"field 'reads\.sft'"):
         from_teacher.check_reads_like(other, "sft")
-    del from_teacher.judges["sft"]
+    del from_teacher.likelihood_models["sft"]
     from_teacher.check_reads_like(other, "sft")
 
 
-def test_a_judge_that_was_exchanged_for_one_of_another_tokenizer_is_refused(make_reward, tmp_path, tiny_tokenizer):
+def test_a_likelihood_model_that_was_exchanged_for_one_of_another_tokenizer_is_refused(
+    make_reward, tmp_path, tiny_tokenizer
+):
     folder = saved(make_reward(), tmp_path)
     other = tmp_path / "other"
     shutil.copytree(make_reward.folders["teacher"], other)
@@ -170,7 +172,9 @@ def test_a_judge_that_was_exchanged_for_one_of_another_tokenizer_is_refused(make
     changed.add_tokens(["<|new|>"])
     changed.chat_template = "{{ messages[0]['content'] }}"
     changed.save_pretrained(other)
-    words = r"field 'reads\.teacher': the head was trained with a judge of another vocabulary and chat template than "
+    words = (
+        r"field 'reads\.teacher': the head was trained with a likelihood model of another vocabulary and chat template "
+    )
     with pytest.raises(InputError, match=words):
         RewardModel.load(folder, make_reward.folders | {"teacher": other})
 

@@ -256,8 +256,8 @@ def test_a_gradient_that_is_not_finite_is_named_before_it_reaches_a_weight(make_
     assert "gradient of reward model.from_hidden.1.weight" in failure(tmp_path / "state", "step-00000001")[1]
 
 
-def test_a_judge_whose_likelihood_is_no_number_is_named_before_training(make_reward, rows):
+def test_a_likelihood_model_whose_likelihood_is_no_number_is_named_before_training(make_reward, rows):
     model = make_reward()
-    model.judges["teacher"].model.get_input_embeddings().weight[7] = torch.nan
+    model.likelihood_models["teacher"].model.get_input_embeddings().weight[7] = torch.nan
     with pytest.raises(ModelError, match=r"response '.*' to prompt 'p\d+' under teacher or sft is no finite number"):
         prepare(model, rows(20), 64)

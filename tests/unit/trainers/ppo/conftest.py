@@ -80,34 +80,38 @@ class Judged:
 
 @pytest.fixture
 def make_parts(digits_tokenizer, digits_model):
-    """`make_parts(score=None, judges=(), prompts=...)`: everything that PPO works with.
+    """`make_parts(score=None, likelihood_models=(), prompts=...)`: everything that PPO works with.
 
-    Without `score` the reward is a real RewardModel with random weights and the named judges: `sft` reads like the
-    policy, `other` has a chat template of its own.
+    Without `score` the reward is a real RewardModel with random weights and the named likelihood models: `sft` reads
+    like the policy, `other` has a chat template of its own.
     """
 
-    def make(score=None, judges=("sft",), prompts=("12", "7", "345", "90"), labels=None):
+    def make(score=None, likelihood_models=("sft",), prompts=("12", "7", "345", "90"), labels=None):
         from retort.modeling.chat import prompt_ids
-        from retort.rewards.learned.features import Judge
+        from retort.rewards.learned.features import LikelihoodModel
         from retort.rewards.learned.model import RewardModel
         from retort.trainers.ppo.critic import Critic
         from retort.trainers.ppo.models import features_of
-        from retort.trainers.ppo.rollout import Parts, frozen_models
-        from retort.trainers.shared.prompts import Prompt
+        from retort.trainers.ppo.rollout import PPOModels, frozen_models
+        from retort.trainers.shared.prompts import TrainingPrompt
 
         other = copy.deepcopy(digits_tokenizer)
         other.chat_template = TEMPLATE.replace("<|assistant|>", "<|user|><|assistant|>")
         reference = digits_model()
-        known = {"sft": Judge(reference, digits_tokenizer), "other": Judge(digits_model(3), other)}
+        known = {"sft": LikelihoodModel(reference, digits_tokenizer), "other": LikelihoodModel(digits_model(3), other)}
         torch.manual_seed(5)
         if score is None:
-            reward = RewardModel(digits_model(4), digits_tokenizer, {name: known[name] for name in judges}, head_size=8)
+            reward = RewardModel(
+                digits_model(4), digits_tokenizer, {name: known[name] for name in likelihood_models}, head_size=8
+            )
         else:
             reward = Judged(score)
         seen = features_of(reward, frozen_models(reward, digits_tokenizer))
         critic = Critic(digits_model(), features=seen, head_size=8)
-        listed = [Prompt(f"p{text}", text, prompt_ids(digits_tokenizer, text), label=text[0]) for text in prompts]
-        return Parts(
+        listed = [
+            TrainingPrompt(f"p{text}", text, prompt_ids(digits_tokenizer, text), label=text[0]) for text in prompts
+        ]
+        return PPOModels(
             policy=digits_model(),
             critic=critic,
             reference=reference,

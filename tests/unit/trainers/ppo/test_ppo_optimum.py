@@ -29,7 +29,9 @@ def trained(make_parts, ppo_config):
     """`trained(reward, beta, seed, **settings)`: parts whose policy was trained by the trainer's own iterations."""
 
     def train(reward, beta, seed, **settings):
-        parts = make_parts(lambda _prompt, text, finished: reward(text, finished), judges=(), prompts=("12",))
+        parts = make_parts(
+            lambda _prompt, text, finished: reward(text, finished), likelihood_models=(), prompts=("12",)
+        )
         config = ppo_config(
             prompts_per_iteration=1,
             missing_eos_penalty=0.0,

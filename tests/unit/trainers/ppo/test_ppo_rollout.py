@@ -50,9 +50,9 @@ def test_reference_logprobs_are_those_of_the_reference_and_not_of_the_policy(mak
     assert (found.reference_BT - found.sampled_BT).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("judges", [(), ("sft",), ("sft", "other"), ("other",)])
-def test_scores_equal_those_of_the_reward_model_on_the_texts(make_parts, ppo_config, judges):
-    parts, config = make_parts(judges=judges), ppo_config()
+@pytest.mark.parametrize("likelihood_models", [(), ("sft",), ("sft", "other"), ("other",)])
+def test_scores_equal_those_of_the_reward_model_on_the_texts(make_parts, ppo_config, likelihood_models):
+    parts, config = make_parts(likelihood_models=likelihood_models), ppo_config()
     found = rollout(parts, config, seed=0, iteration=0)
     mask = found.batch.response_mask_BT.bool()
     ids = [row[keep].tolist() for row, keep in zip(found.batch.ids_BT, mask, strict=True)]
@@ -70,16 +70,16 @@ def test_scores_equal_those_of_the_reward_model_on_the_texts(make_parts, ppo_con
     torch.testing.assert_close(found.scores_B[whole], expected[whole], atol=1e-5, rtol=0)
 
 
-def test_a_judge_that_reads_other_tokens_is_not_shared(make_parts, ppo_config):
-    parts = make_parts(judges=("sft", "other"))
+def test_a_likelihood_model_that_reads_other_tokens_is_not_shared(make_parts, ppo_config):
+    parts = make_parts(likelihood_models=("sft", "other"))
     found = rollout(parts, ppo_config(), seed=0, iteration=0)
     logprobs = frozen_logprobs(parts.reference, found.batch, temperature=1.0)
     expected = prefix_features(logprobs, found.batch.response_mask_BT)
     torch.testing.assert_close(found.features_BTF, expected)
 
 
-def test_a_critic_without_shared_judges_has_no_features(make_parts, ppo_config):
-    found = rollout(make_parts(judges=("other",)), ppo_config(), seed=0, iteration=0)
+def test_a_critic_without_shared_likelihood_models_has_no_features(make_parts, ppo_config):
+    found = rollout(make_parts(likelihood_models=("other",)), ppo_config(), seed=0, iteration=0)
     assert found.features_BTF.shape == (*found.batch.ids_BT.shape, 0)
 
 

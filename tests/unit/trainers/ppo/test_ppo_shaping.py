@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from retort.trainers.ppo.shaping import Moments, penalised, shaped
+from retort.trainers.ppo.shaping import RunningMeanStd, penalised, shaped
 
 
 def test_penalties_by_hand(ppo_config):
@@ -18,7 +18,7 @@ def test_penalties_by_hand(ppo_config):
 
 def test_moments_of_parts_are_those_of_the_whole():
     values = torch.randn(100, dtype=torch.float64) * 3 + 7
-    moments = Moments()
+    moments = RunningMeanStd()
     for part in values.split([1, 39, 60]):
         moments.update(part)
     assert moments.count == 100
@@ -27,7 +27,7 @@ def test_moments_of_parts_are_those_of_the_whole():
 
 
 def test_the_deviation_of_one_value_and_of_two():
-    moments = Moments()
+    moments = RunningMeanStd()
     moments.update(torch.tensor([3.0]))
     assert moments.deviation == 0
     moments.update(torch.tensor([5.0]))
@@ -35,7 +35,7 @@ def test_the_deviation_of_one_value_and_of_two():
 
 
 def test_rewards_are_normalised_by_all_so_far_and_clipped(ppo_config):
-    config, moments = ppo_config(normalise_reward=True, reward_clip=1.0), Moments()
+    config, moments = ppo_config(normalise_reward=True, reward_clip=1.0), RunningMeanStd()
     # Mean 3, deviation 2.
     torch.testing.assert_close(shaped(torch.tensor([1.0, 3.0, 5.0]), config, moments), torch.tensor([-1.0, 0.0, 1.0]))
     # Of 1, 3, 5, 11: mean 5, deviation sqrt(56 / 3) = 4.3205; 11 lies 1.389 above and is clipped.
@@ -47,10 +47,10 @@ def test_rewards_are_normalised_by_all_so_far_and_clipped(ppo_config):
 
 
 def test_rewards_that_are_all_equal_are_only_shifted(ppo_config):
-    assert shaped(torch.full((4,), 0.7), ppo_config(normalise_reward=True), Moments()).abs().max() < 1e-6
+    assert shaped(torch.full((4,), 0.7), ppo_config(normalise_reward=True), RunningMeanStd()).abs().max() < 1e-6
 
 
 def test_without_settings_rewards_stay_as_they_are(ppo_config):
-    rewards, moments = torch.tensor([0.1, 5.0]), Moments()
+    rewards, moments = torch.tensor([0.1, 5.0]), RunningMeanStd()
     assert torch.equal(shaped(rewards, ppo_config(), moments), rewards)
     assert moments.count == 2

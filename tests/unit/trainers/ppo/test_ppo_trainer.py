@@ -78,7 +78,7 @@ def test_a_policy_that_can_learn_does(run, make_parts, ppo_config):
     def score(prompt, response, finished):
         return 0.5 * (response[:1] == prompt[0]) + 0.5 * (finished and len(response) == 1)
 
-    parts = make_parts(score, judges=(), prompts=("12", "7", "345", "90"))
+    parts = make_parts(score, likelihood_models=(), prompts=("12", "7", "345", "90"))
     config = ppo_config(
         iterations=40,
         responses_per_prompt=32,
@@ -159,7 +159,7 @@ def test_a_reward_that_is_not_a_number_ends_training_and_the_last_checkpoint_is_
         return float("nan") if len(calls) > 32 else len(text) / 10
 
     with pytest.raises(TrainingError, match=r"rewards\.judged: scored nan for the response '.*' to the prompt '.+'"):
-        run(make_parts(score, judges=()), ppo_config())
+        run(make_parts(score, likelihood_models=()), ppo_config())
     # Two iterations of 16 episodes were whole.
     kept = sorted(path.name for path in (run.root / "run-state").glob("step-*.pt"))
     assert kept == ["step-00000001.pt", "step-00000002.pt"]
@@ -193,7 +193,7 @@ def test_learning_rates_rise_then_fall_to_zero(make_parts, ppo_config):
 def test_flops_count_forward_and_training_passes(make_parts, ppo_config):
     parts, config = make_parts(), ppo_config(epochs=3, critic_warmup=2, critic_warmup_epochs=5)
     size = sum(p.numel() for p in parts.policy.parameters())  # every model here has this size
-    # Forward: policy twice, reference, critic, reward trunk and one judge, 2 each; training: 6 an epoch and model.
+    # Forward: policy twice, reference, critic, reward trunk and one likelihood model, 2 each; training: 6 an epoch.
     assert trainer._flops_per_token(parts, config, 5) == 2 * 6 * size + 6 * 3 * 2 * size
     # In the critic's warm-up both passes are made as well, as often as the warm-up says.
     assert trainer._flops_per_token(parts, config, 0) == 2 * 6 * size + 6 * 5 * 2 * size

@@ -117,7 +117,7 @@ def test_no_logged_loss_spans_a_checkpoint(steps, checkpoint_steps, expected):
 
 def test_a_training_killed_after_its_last_step_only_writes_the_student(sft, monkeypatch):
     whole = sft("whole", steps=3)
-    monkeypatch.setattr(course, "save_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(course, "save_full", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         sft("killed", steps=3)
     monkeypatch.undo()
