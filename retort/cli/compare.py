@@ -14,8 +14,8 @@ def compare(
     results: Annotated[
         list[Path],
         typer.Argument(
-            help="Two tables of results of one benchmark (`outputs/evaluate/ppo-gsm8k.parquet`), or folders of runs "
-            "(`runs/demo runs/demo-1`)."
+            help="Two tables of results of one benchmark (`outputs/evaluate/ppo-gsm8k.parquet`), or runs by name or "
+            "folder (`demo demo-1`)."
         ),
     ],
     pairs: Annotated[
@@ -27,13 +27,14 @@ def compare(
 ) -> None:
     """Compare two models on the items that both answered, or the models of runs and seeds by accuracy and cost."""
     from retort.errors import ConfigError
+    from retort.run.find import workspace
 
-    if all(path.is_dir() for path in results):
-        _runs(results, pairs, plot, as_json=as_json)
-    elif len(results) == 2 and not any(path.is_dir() for path in results) and pairs is None and plot is None:
+    if len(results) == 2 and all(path.suffix == ".parquet" for path in results) and pairs is None and plot is None:
         _files(*results, as_json=as_json)
+    elif not any(path.suffix == ".parquet" for path in results):
+        _runs([workspace(path) for path in results], pairs, plot, as_json=as_json)
     else:
-        raise ConfigError("give two tables of results, or folders of runs, with which --pair and --plot go.")
+        raise ConfigError("give two tables of results, or runs, with which --pair and --plot go.")
 
 
 def _runs(roots: list[Path], pairs: list[str] | None, plot: Path | None, *, as_json: bool) -> None:

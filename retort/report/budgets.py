@@ -59,7 +59,11 @@ def advice(
     taken = [one for one in side.standings if (one.arm, one.model) in students]
     sentences = []
     axes: list[tuple[str, Cost, Callable[[float], str]]] = [
-        ("compute", lambda one: one.spent.flops if one.spent else 0.0, lambda value: f"{flops(value)} FLOPs"),
+        (
+            "compute",
+            lambda one: one.spent.flops if one.spent else 0.0,
+            lambda value: f"{flops(value) if value else 0} FLOPs",
+        ),
         (
             "teacher's answers",
             lambda one: one.spent.teacher_tokens if one.spent else 0.0,

@@ -168,27 +168,32 @@ def as_plain(found: Compared) -> dict[str, Any]:
     }
 
 
-def write_plot(file: Path, found: Compared) -> None:
-    """Draw accuracy against compute on the first benchmark, with intervals, as an SVG that stands alone.
-
-    Raises:
-        ConfigError: no model cost any compute, so there is nothing to draw against.
-        StorageError: the file cannot be written.
-    """
+def plot(found: Compared) -> str:
+    """Accuracy against compute on the first benchmark, with intervals, as an SVG; empty where nothing cost compute."""
     side, several = found.sides[0], len(found.arms) > 1
     drawn = [
         (named(one, several=several), one.spent.flops if one.spent else 0.0, one.accuracy, (one.low, one.high))
         for one in side.standings
         if (one.arm, one.model) in found.takeable  # nobody here made the teacher, so it has no cost to stand at
     ]
-    chart = cost_chart(
+    return cost_chart(
         drawn,
         label=f"Accuracy on {side.benchmark} against the compute that made each model",
         x_label="FLOPs to make it, without the teacher's answers",
         x_format=flops,
     )
-    if not chart:
-        raise ConfigError(f"--plot: no model on {side.benchmark} cost any compute, so there is nothing to draw.")
+
+
+def write_plot(file: Path, found: Compared) -> None:
+    """Write `plot` as a file that stands alone.
+
+    Raises:
+        ConfigError: no model cost any compute, so there is nothing to draw against.
+        StorageError: the file cannot be written.
+    """
+    if not (chart := plot(found)):
+        where = found.sides[0].benchmark
+        raise ConfigError(f"--plot: no model on {where} cost any compute, so there is nothing to draw.")
     style = resources.files("retort.report").joinpath("page.css").read_text(encoding="utf-8")
     head = '<svg xmlns="http://www.w3.org/2000/svg" width="800" height="460" style="background: var(--page)">'
     write_text(file, f"{head}<style>{style}svg {{ max-width: none; }}</style>{chart}</svg>\n")

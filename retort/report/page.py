@@ -9,6 +9,7 @@ from retort.config.run import TEACHER
 from retort.report import words
 from retort.report.advice import advice
 from retort.report.charts import Interval, interval_chart
+from retort.report.compared import Compared, plot
 from retort.report.costs import Cost, costs
 from retort.report.evidence import labels_section, reward_samples_section, samples_section
 from retort.report.findings import Findings
@@ -36,6 +37,7 @@ def render_page(
     prices: Prices | None = None,
     lineage: Sequence[Artifact] = (),
     made: Made | None = None,
+    compared: Compared | None = None,
 ) -> str:
     """The whole page as text.
 
@@ -46,6 +48,7 @@ def render_page(
         prices: Prices that turn tokens into money.
         lineage: Content hashes of the artifacts.
         made: Settings, commit, hardware and versions.
+        compared: The run's models by accuracy and cost.
     """
     prices = prices or Prices()
     parts = [
@@ -56,7 +59,7 @@ def render_page(
         *(_reward(findings, reward) for reward in findings.rewards.values()),
         section("training", "Training", training_section(findings)),
         section("samples", _samples_title(findings), samples_section(findings, samples)),
-        section("cost", "Cost", _cost(costs(findings.stages, seconds, prices), prices)),
+        section("cost", "Cost", _cost(costs(findings.stages, seconds, prices), prices), _worth(compared)),
         section("made", "How it was made", made_section(made) if made else ""),
         section("lineage", "Lineage", _lineage(lineage)),
     ]
@@ -259,6 +262,18 @@ def _cost(rows: Sequence[Cost], prices: Prices) -> str:
         + (f" Prices are those that params.yaml names now, in {prices.currency}." if price else ""),
         kind="soft",
     )
+
+
+def _worth(compared: Compared | None) -> str:
+    """What the cost bought: accuracy against compute, and which model to take at which budget."""
+    if compared is None or not (chart := plot(compared)):
+        return ""
+    sentences = compared.advice[compared.sides[0].benchmark]
+    note = (
+        "Compute that made each model and all that it was made from, the teacher’s answers aside; bars are 95 % "
+        "intervals. A dearer model is named only where its paired interval to the one before lies above zero."
+    )
+    return figures(figure("Accuracy against compute", chart, note)) + paragraphs(*sentences)
 
 
 def _lineage(artifacts: Sequence[Artifact]) -> str:

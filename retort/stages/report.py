@@ -65,6 +65,7 @@ def write_page(paths: Paths) -> Path:
 
 
 def _write_page(paths: Paths, config: RetortConfig, task: Task) -> Path:
+    from retort.report.compared import compare_runs
     from retort.report.costs import wall_times
     from retort.report.findings import gather
     from retort.report.lineage import read_lineage
@@ -72,6 +73,7 @@ def _write_page(paths: Paths, config: RetortConfig, task: Task) -> Path:
     from retort.report.page import render_page
     from retort.report.prices import read_prices
 
+    in_pod = (paths.root / TASK).exists()
     page = render_page(
         gather(paths, config, task),
         samples=config.report.samples,
@@ -79,7 +81,8 @@ def _write_page(paths: Paths, config: RetortConfig, task: Task) -> Path:
         prices=read_prices(paths.root / "params.yaml"),
         lineage=read_lineage(paths.root / "dvc.lock"),
         # A pod knows a part of the settings alone.
-        made=None if (paths.root / TASK).exists() else made(paths.root),
+        made=None if in_pod else made(paths.root),
+        compared=None if in_pod else compare_runs([paths.root]),
     )
     write_text(paths.root / PAGE, page)
     return paths.root / PAGE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +14,9 @@ from retort.errors import ConfigError, InputError
 from retort.evaluation.statistics import mean_interval, paired_difference
 from retort.io.tables import RESULTS, write_table
 from retort.report.compared import compare_runs, lines, write_plot
+from retort.report.html import escape
 from retort.run.paths import Paths
+from retort.run.stage import run_stage
 
 N = 40
 SHARES = {
@@ -38,6 +41,7 @@ def run(finished_run, tmp_path):
     def make(name, seed, *, right=None, shut=(), **responses):
         settings = {"seed": seed, "students": STUDENTS, "teacher_responses": responses}
         made = finished_run(right or answers(seed), settings=settings, shut=shut)
+        (made / "dvc.yaml").write_text("stages: {}\n")
         return made.rename(tmp_path / name)
 
     return make
@@ -199,8 +203,46 @@ def test_the_command(seeds, monkeypatch, capsys):
         "teacher",
     ]
     assert {one["second"][1] for one in found["benchmarks"]["bench0"]["paired"]} >= {"sft", "teacher", "base", "more"}
-    monkeypatch.setattr(sys, "argv", ["retort", "compare", str(seeds[0]), str(seeds[0] / "params.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a", "outputs/evaluate/ppo-bench0.parquet"], "give two tables of results, or runs"),
+        (["a", "b", "c.parquet"], "give two tables of results, or runs"),
+        (["a", "bb"], "unknown run 'bb'; did you mean 'b'?"),
+        (["x.parquet", "y.parquet", "--pair", "a:b"], "give two tables of results, or runs"),
+    ],
+)
+def test_what_it_cannot_compare_is_said(seeds, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(seeds[0].parent)
+    Path("runs").mkdir()
+    for one in seeds:
+        one.rename(Path("runs") / one.name)
+    monkeypatch.setattr(sys, "argv", ["retort", "compare", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 64
-    assert "give two tables of results, or folders of runs" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
+
+
+def test_runs_are_known_by_name_as_elsewhere(seeds, monkeypatch, capsys):
+    monkeypatch.chdir(seeds[0].parent)
+    Path("runs").mkdir()
+    for one in seeds:
+        one.rename(Path("runs") / one.name)
+    monkeypatch.setattr(sys, "argv", ["retort", "compare", "a", "b"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "runs of 2 seeds (0, 1)" in capsys.readouterr().out
+
+
+def test_the_page_shows_accuracy_against_compute_and_what_to_take(run):
+    root = run("a", 0)
+    run_stage("report", {}, root)
+    page = (root / "report.html").read_text()
+    assert page.index('<section id="cost"') < page.index("Accuracy against compute") < page.index('<section id="made"')
+    (sentence,) = [one for one in compare_runs([root]).advice["bench0"] if one.startswith("By compute")]
+    assert sentence.startswith("By compute: Base student (20.0 %) from 0 FLOPs, then")
+    assert escape(sentence) in page
