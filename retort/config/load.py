@@ -56,16 +56,18 @@ def load_config(path: Path, *overlays: Path, changes: Sequence[str] = (), root: 
 
 def find(path: Path) -> Path:
     """A configuration by its path, or by name among those that come with Retort."""
-    if path.is_file() or path.suffix:
+    if path.is_file():
         return path
     shipped = {Path(file.name).stem: file for file in resources.files("retort_configs").iterdir()}
     shipped = {name: file for name, file in shipped.items() if file.name.endswith(".yaml")}
-    if str(path) not in shipped:
-        raise ConfigError(
-            f"{path}: does not exist. Give the path of a configuration, or one that comes with Retort: "
-            f"{', '.join(sorted(shipped))}."
-        )
-    return Path(str(shipped[str(path)]))
+    if str(path) in shipped:  # a name may have a dot: `gsm8k-qwen2.5-7b-to-0.5b`
+        return Path(str(shipped[str(path)]))
+    if path.suffix in (".yaml", ".yml") or path.parent != Path():
+        return path
+    raise ConfigError(
+        f"{path}: does not exist. Give the path of a configuration, or one that comes with Retort: "
+        f"{', '.join(sorted(shipped))}."
+    )
 
 
 def load_keys(path: Path, keys: Sequence[str]) -> RetortConfig:

@@ -38,10 +38,12 @@ _MORE = ("buys", "finds", "gets")
 _LESS = ("loses", "sells", "gives away")
 _BEFORE = (
     {"role": "system", "content": "Solve with equations."},
-    {"role": "user", "content": "Sam has 7 hats. Sam loses 2. Sam finds 9. How many hats now?"},
-    {"role": "assistant", "content": "7 - 2 = 5\n5 + 9 = 14"},
+    {"role": "user", "content": "Sam has 7 hats. Sam loses 2. Sam finds 1. How many hats now?"},
+    {"role": "assistant", "content": "7 - 2 = 5\n5 + 1 = 6"},
+    {"role": "user", "content": "Mia has 4 pens. Mia gets 4. How many pens now?"},
+    {"role": "assistant", "content": "4 + 4 = 8"},
 )
-"""One solved problem before each: without, the model writes a hundred tokens of "Let's break this down"."""
+"""Solved problems before each: without, the model writes a hundred tokens of "Let's break this down"."""
 
 
 def main(folder: Path) -> None:
@@ -118,15 +120,13 @@ def prompts(count: int = PROMPTS, seed: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def _problem(rng: random.Random) -> tuple[str, int]:
+    """A problem of one step, one in four of two, with numbers of one digit: of larger ones the model gets 3 % right."""
     name, thing = rng.choice(_NAMES), rng.choice(_THINGS)
-    if rng.random() < 0.25:
-        boxes, each = rng.randint(2, 9), rng.randint(2, 9)
-        return f"{name} has {boxes} boxes of {each} {thing}. How many {thing}?", boxes * each
-    total = rng.randint(4, 30)
+    total = rng.randint(2, 9)
     sentences = [f"{name} has {total} {thing}."]
-    for _ in range(rng.randint(1, 2)):
+    for _ in range(1 if rng.random() < 0.75 else 2):
         less = total > 4 and rng.random() < 0.5
-        amount = rng.randint(2, min(9, total - 2) if less else 9)
+        amount = rng.randint(1, min(5, total - 1) if less else 5)
         total += -amount if less else amount
         sentences.append(f"{name} {rng.choice(_LESS if less else _MORE)} {amount}.")
     return " ".join([*sentences, f"How many {thing} now?"]), total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,10 @@ def with_adapters(model: PreTrainedModel, config: LoraConfig | None) -> Any:
         return model
     from peft import get_peft_model
 
-    return get_peft_model(model, adapters)
+    with warnings.catch_warnings():
+        # peft 0.21 asks for checkpointing under the name that transformers 5 has given up; nobody here can change that.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        return get_peft_model(model, adapters)
 
 
 class WithoutAdapters:

@@ -109,7 +109,7 @@ def _fake(model: Model) -> Iterator[Any]:
 
     made: Any = on_meta(model.config, model.dtype)
     if model.checkpointing:
-        made.gradient_checkpointing_enable()
+        made.activation_checkpointing_enable()
     with torch.device("meta"):
         made = with_adapters(made, LoraConfig.model_validate_json(model.lora) if model.lora else None)
     if model.checkpointing:

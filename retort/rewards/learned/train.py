@@ -173,7 +173,7 @@ def _optimizer(model: RewardModel, config: RewardConfig) -> torch.optim.AdamW:
         trunk = [parameter for parameter in model.trunk.parameters() if parameter.requires_grad]
         groups.append({"params": trunk, "lr": config.learning_rate})
     if config.gradient_checkpointing:
-        model.trunk.gradient_checkpointing_enable()
+        model.trunk.activation_checkpointing_enable()
     for group in groups:
         group["peak"] = group["lr"]
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)

@@ -66,7 +66,7 @@ def ppo_models(
         reference = frozen.get(start.name) or load_model(start)
     if config.gradient_checkpointing:
         for model in {id(model): model for model in (policy, trunk)}.values():
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
     if is_sharded(config):
         shard(policy, policy)
         shard(critic, trunk)

@@ -61,7 +61,7 @@ def trainer_arguments(
         "lr_scheduler_type": _SCHEDULES[config.schedule],
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "gradient_checkpointing": config.gradient_checkpointing and not sharded,
+        "activation_checkpointing": config.gradient_checkpointing and not sharded,
         "fsdp": sharded,
         "fsdp_config": {"version": 2, "activation_checkpointing": config.gradient_checkpointing} if sharded else None,
         "save_steps": save_every,

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from retort.cli.app import app
 from retort.config import load_config
+from retort.config.load import find
 from retort.demo import smollm2
 from retort.run.tasks import graph
 from retort.run.workspace import check_sources, dvc_yaml
@@ -33,6 +34,13 @@ def test_a_configuration_loads_names_files_that_exist_and_gives_a_dvc_graph(file
     assert {task.values["benchmark"] for task in made.of_stage("evaluate")} == {
         one.name for one in config.evaluate.benchmarks
     }
+
+
+@pytest.mark.parametrize("file", FILES[1:], ids=lambda file: file.stem)
+def test_a_configuration_that_ships_is_found_by_its_name_anywhere(file, tmp_path, monkeypatch):
+    """`gsm8k-qwen2.5-7b-to-0.5b` has a dot in its name, which is no suffix."""
+    monkeypatch.chdir(tmp_path)
+    assert find(Path(file.stem)).read_text() == file.read_text()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -67,7 +75,7 @@ def test_the_peaks_and_hours_said_in_a_configuration_are_those_of_its_plan(file)
     stages = {stage["stage"]: stage["bytes"]["total"] / 1e9 for stage in found["stages"]}
     assert (f"{found['peak_bytes'] / 1e9:.0f}", f"{stages['reward-learned']:.0f}") == (peak, beside)
     by_vllm = {stage["stage"] for stage in found["stages"] if stage["peak"].startswith("vLLM")}
-    assert by_vllm == {"teacher_responses", "evaluate-teacher"}
+    assert by_vllm == {name for name in stages if name.startswith(("teacher_", "student_", "evaluate"))}
     assert max(value for name, value in stages.items() if name not in by_vllm) == stages["reward-learned"]
     assert f"{found['hours']:.1f}" == hours
 

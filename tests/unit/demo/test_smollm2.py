@@ -13,8 +13,6 @@ LESS = {"loses", "sells", "gives"}
 
 def worked(question):
     """The answer, read from the text alone."""
-    if found := re.search(r"has (\d+) boxes of (\d+) ", question):
-        return int(found[1]) * int(found[2])
     start, *changes = re.findall(r"(\w+)(?: away)? (\d+)", question)
     assert start[0] == "has"
     return int(start[1]) + sum(-int(number) if verb in LESS else int(number) for verb, number in changes)
@@ -27,9 +25,10 @@ def test_prompts_are_distinct_and_their_answers_are_what_the_text_says(tmp_path)
     assert len(set(questions)) == smollm2.PROMPTS
     assert [row["answer"] for row in rows] == [str(worked(question)) for question in questions]
     assert all(int(row["answer"]) > 0 for row in rows)
-    solved = rows[0]["messages"][1:3]
-    assert worked(solved[0]["content"]) == 14
-    assert solved[1]["content"].endswith("= 14")
+    solved = rows[0]["messages"][1:-1]
+    assert [turn["role"] for turn in solved] == ["user", "assistant"] * 2
+    for question, answer in zip(solved[::2], solved[1::2], strict=True):
+        assert answer["content"].endswith(f"= {worked(question['content'])}")
 
 
 def test_a_model_that_is_there_is_not_made_again(tmp_path):

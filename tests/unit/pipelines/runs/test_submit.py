@@ -38,14 +38,18 @@ def profile(generate):
 
 def test_a_run_that_vllm_answers_for_needs_an_image_that_has_it():
     made = graph(load_config(LLAMA))
-    with pytest.raises(ConfigError, match=r"teacher_responses, evaluate-teacher: vLLM.*Set images\.generate"):
+    with pytest.raises(
+        ConfigError, match=r"teacher_responses, student_responses-sft, evaluate-.*: vLLM.*Set images\.generate"
+    ):
         check_images(made, profile(None))
     check_images(made, profile("registry/generate:1"))
 
 
 def test_a_judge_and_students_count_and_auto_is_content_with_either_image():
     place = "students.sft.engine"
-    changed = (f"{place}={{type: vllm}}", "models.teacher.engine={type: auto}")
+    others = [f"{name}.engine={{type: transformers}}" for name in ("models.base", "students.ppo")]
+    others.append("students.sft_equal_compute.engine={type: transformers}")
+    changed = (f"{place}={{type: vllm}}", "models.teacher.engine={type: auto}", *others)
     made = graph(load_config(LLAMA, changes=changed))
     images = {task.group: task.image for task in made}
     assert images["teacher_responses"] == "either"
