@@ -43,7 +43,11 @@ def check_machine(on: Checked) -> None:
             StorageError.exit_code,
         )
     else:
-        on.facts.append(f"{needed / _GIB:.1f} GiB of disk at most, of {free / _GIB:.0f} GiB free")
+        unknown = sorted(name for name in _bases(on) if _size(on, name) == 0)
+        more = (
+            f" beside what comes of {', '.join(unknown)}, whose weights are not here to be measured" if unknown else ""
+        )
+        on.facts.append(f"{needed / _GIB:.1f} GiB of disk at most{more}, of {free / _GIB:.0f} GiB free")
 
 
 def _unwritable(folder: Path) -> str | None:
@@ -74,6 +78,12 @@ def _needed(on: Checked) -> int:
         total += 2 * size
         largest = max(largest, size if getattr(settings, "lora", None) is not None else _WHILE_TRAINING * size)
     return total + largest
+
+
+def _bases(on: Checked) -> set[str]:
+    """Models that students and learned rewards begin as."""
+    trunks = (on.base_of(on.config.reward_settings(name).trunk) for name in on.config.learned_rewards())
+    return {*map(on.config.base_of, on.config.students), *trunks}
 
 
 def _size(on: Checked, name: str) -> int:

@@ -80,6 +80,19 @@ def test_a_run_without_a_fault_is_ready_and_says_what_it_will_do(home):
     assert "20 recorded responses to 20 prompts" in checked.facts
 
 
+def test_the_disk_of_a_model_that_is_not_here_is_not_said_to_be_nothing(home):
+    def disk(*changes):
+        (fact,) = [
+            fact for fact in examine(load_config(written(), changes=changes), Path()).facts if "GiB of disk" in fact
+        ]
+        return fact
+
+    assert "whose weights" not in disk()
+    assert "GiB of disk at most beside what comes of base, whose weights are not here" in disk(
+        "models.base.source=no/x"
+    )
+
+
 def test_all_faults_come_at_once(home):
     (home / "models/student/model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with (home / "data/prompts.jsonl").open("a") as stream:
