@@ -27,6 +27,7 @@ def check_cost(on: Checked, device: Device | None) -> None:
     """
     if on.rows:
         _endpoint(on)
+        _judge(on)
     if device is None:
         return
     assume = Assumptions(
@@ -78,6 +79,45 @@ def _endpoint(on: Checked) -> None:
             f"is {budget.requests:,} for each of {shards} shards, and {responses_alone:,} responses are wanted: the "
             "run will end with what is there. Raise it, ask for fewer, or lower teacher_responses.min_share.",
         )
+
+
+def _judge(on: Checked) -> None:
+    """How often a judge behind an endpoint is asked at most: equal responses are judged once."""
+    judge, config = on.config.judge, on.config
+    engine: Any = None if judge is None else judge.model.engine
+    if judge is None or not isinstance(engine, EndpointConfig):
+        return
+    asked = len(on.rows["train"]) + len(on.rows["validation"])
+    teacher, student = (
+        sampling.samples * len(sampling.temperatures)
+        for sampling in (config.teacher_responses, config.student_responses)
+    )
+    pairwise = judge.method == "pairwise"
+    once, texts = (2, 2) if pairwise else (judge.samples, 1)  # a pair is compared in both orders
+    votes = teacher * min(judge.opponents, teacher - 1) // 2 * once if pairwise else teacher * once
+    calls = {
+        "votes": asked * votes,
+        "reward_data": asked * student * len(config.sampled_students()) * once,
+        "evaluate": sum(
+            len(on.rows["test"][: one.limit]) for one in config.evaluate.benchmarks if one.task == "heldout"
+        )
+        * len(config.evaluated())
+        * once,
+    }
+    total = sum(calls.values())
+    limit = max(config.teacher_responses.max_new_tokens, config.student_responses.max_new_tokens)
+    prompt = sum(len(row["prompt"]) for rows in on.rows.values() for row in rows) / max(
+        sum(map(len, on.rows.values())), 1
+    )
+    read = total * (prompt / _CHARACTERS_A_TOKEN + texts * _RESPONSE_SHARE * limit)
+    written = total * _RESPONSE_SHARE * judge.max_new_tokens
+    cost = (read * engine.prompt_cost + written * engine.response_cost) / 1e6
+    stages = ", ".join(f"{stage} {count:,}" for stage, count in calls.items() if count)
+    on.facts.append(
+        f"the judge is asked {total:,} times at most ({stages}), and again wherever training compares held-out "
+        f"responses: about {(read + written) / 1e6:,.2f} M tokens"
+        + (f", {cost:,.2f} at the prices given" if cost else ", no price given")
+    )
 
 
 def _tokens(rows: list[dict[str, Any]], sampling: SamplingConfig) -> tuple[float, float]:

@@ -170,6 +170,27 @@ def test_an_endpoint_is_asked_four_short_questions_with_its_key(home, monkeypatc
     assert any(fact.startswith("the teacher is asked 160 times") for fact in checked.facts)
 
 
+@pytest.mark.parametrize(
+    ("settings", "votes"),
+    [
+        ({}, 20 * 16 * 2),  # 8 responses, each against 4 others, in both orders
+        ({"opponents": 99}, 20 * 28 * 2),  # all pairs of 8
+        ({"method": "rubric"}, 20 * 8),
+        ({"method": "rubric", "samples": 3, "temperature": 0.5}, 20 * 8 * 3),
+    ],
+)
+def test_a_judge_behind_an_endpoint_is_counted_and_priced(home, monkeypatch, settings, votes):
+    monkeypatch.setenv("CHECK_KEY", "k")
+    with serving(say=draws) as server:
+        engine = {"type": "openai", "base_url": server.url, "model": "j", "api_key_env": "CHECK_KEY", "prompt_cost": 9}
+        judge = json.dumps({"model": {"engine": engine}, **settings})
+        changes = ["answer=open", f"judge={judge}", "teacher_responses.temperatures=[0.7, 1.0]"]
+        facts = examine(load_config(written(), changes=[*changes, endpoint(server)]), Path()).facts
+    (fact,) = [fact for fact in facts if fact.startswith("the judge is asked")]
+    assert f"votes {votes:,}" in fact
+    assert "at the prices given" in fact
+
+
 def test_an_endpoint_that_ignores_the_temperature_would_make_votes_worthless(home, monkeypatch):
     monkeypatch.setenv("CHECK_KEY", "k")
     with serving(say=echo) as server:
