@@ -38,10 +38,14 @@ _MORE = ("buys", "finds", "gets")
 _LESS = ("loses", "sells", "gives away")
 _BEFORE = (
     {"role": "system", "content": "Solve with equations."},
-    {"role": "user", "content": "Sam has 7 hats. Sam loses 2. Sam finds 1. How many hats now?"},
-    {"role": "assistant", "content": "7 - 2 = 5\n5 + 1 = 6"},
+    {"role": "user", "content": "Sam has 7 hats. Sam loses 2. How many hats now?"},
+    {"role": "assistant", "content": "7 - 2 = 5"},
     {"role": "user", "content": "Mia has 4 pens. Mia gets 4. How many pens now?"},
     {"role": "assistant", "content": "4 + 4 = 8"},
+    {"role": "user", "content": "Tom has 3 keys. Tom finds 1. How many keys now?"},
+    {"role": "assistant", "content": "3 + 1 = 4"},
+    {"role": "user", "content": "Lea has 9 cups. Lea sells 4. How many cups now?"},
+    {"role": "assistant", "content": "9 - 4 = 5"},
 )
 """Solved problems before each: without, the model writes a hundred tokens of "Let's break this down"."""
 
@@ -120,11 +124,11 @@ def prompts(count: int = PROMPTS, seed: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def _problem(rng: random.Random) -> tuple[str, int]:
-    """A problem of one step, one in four of two, with numbers of one digit: of larger ones the model gets 3 % right."""
+    """A problem of one step, one in eight of two, with numbers of one digit: larger ones are too hard."""
     name, thing = rng.choice(_NAMES), rng.choice(_THINGS)
     total = rng.randint(2, 9)
     sentences = [f"{name} has {total} {thing}."]
-    for _ in range(1 if rng.random() < 0.75 else 2):
+    for _ in range(1 if rng.random() < 0.875 else 2):
         less = total > 4 and rng.random() < 0.5
         amount = rng.randint(1, min(5, total - 1) if less else 5)
         total += -amount if less else amount

@@ -121,11 +121,12 @@ def _trained(findings: Findings, student: Student) -> str:
 
 def _extra(findings: Findings, student: Student) -> str:
     """What another student's compute paid for, and whether the bound on it was reached."""
-    extra = student.metrics.get("extra_steps")
+    unit = "iterations" if "extra_iterations" in student.metrics else "steps"
+    extra = student.metrics.get(f"extra_{unit}")
     if student.compute_of is None or not isinstance(extra, int):
         return ""
     bound = ", all that max_extra_steps lets it have, which is less than that compute"
-    text = f"The compute of {findings.outline.short(student.compute_of)} gave it {extra:,} more steps"
+    text = f"The compute of {findings.outline.short(student.compute_of)} gave it {extra:,} more {unit}"
     return f"{text}{bound if student.metrics.get('capped') else ''}."
 
 

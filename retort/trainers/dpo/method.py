@@ -32,6 +32,8 @@ class DPOResult:
     """6 x parameters a token trained on, 2 x parameters one that the reference reads."""
     extra_steps: int = 0
     """Optimizer steps that another student's compute added (`compute_of`)."""
+    capped: bool = False
+    """Whether `max_extra_steps` kept it below that compute."""
 
 
 def train(training: Training) -> DPOResult:
@@ -81,6 +83,7 @@ def train(training: Training) -> DPOResult:
         done.tokens,
         done.flops,
         done.steps - config.steps,
+        done.capped,
     )
 
 

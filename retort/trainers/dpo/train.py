@@ -15,7 +15,7 @@ from retort.modeling.loading import load_model, load_tokenizer, model_size
 from retort.modeling.lora import adapter_settings
 from retort.trainers.dpo.pairs import Pair
 from retort.trainers.shared import course
-from retort.trainers.shared.arguments import checkpoints, log_every, trainer_arguments
+from retort.trainers.shared.arguments import checkpoints, log_every, paid_steps, trainer_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -48,6 +48,8 @@ class Trained:
     """Tokens of all responses trained on, prompts included."""
     flops: float
     """6 x parameters a token trained on, 2 x parameters one that the start reads as the reference."""
+    capped: bool = False
+    """Whether `max_extra_steps` cut the steps that `extra_flops` pays for."""
 
 
 def train_dpo(
@@ -84,10 +86,7 @@ def train_dpo(
         )
     both = sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
     step_tokens, each = config.batch_size * both / len(rows), 8.0 * parameters
-    extra = round(extra_flops / (each * step_tokens))
-    if max_extra_steps is not None:
-        extra = min(extra, max_extra_steps)
-    steps = config.steps + extra
+    steps, capped = paid_steps(config.steps, each * step_tokens, extra_flops, max_extra_steps)
     tokens = round(steps * step_tokens)
 
     def make(callbacks: Sequence[Any], _: Curves) -> Any:
@@ -123,6 +122,7 @@ def train_dpo(
         preferred=course.tail_mean(trainer, "rewards/accuracies"),
         tokens=tokens,
         flops=each * tokens,
+        capped=capped,
     )
 
 

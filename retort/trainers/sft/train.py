@@ -16,7 +16,7 @@ from retort.modeling.loading import load_model, load_tokenizer, model_size
 from retort.modeling.lora import adapter_settings
 from retort.trainers.sft.examples import Example
 from retort.trainers.shared import course
-from retort.trainers.shared.arguments import checkpoints, log_every, trainer_arguments
+from retort.trainers.shared.arguments import checkpoints, log_every, paid_steps, trainer_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -76,9 +76,7 @@ def train_sft(
             f"none of the {len(examples)} examples has at most {config.max_length} tokens. Raise {method}.max_length."
         )
     step_tokens = config.batch_size * sum(len(row["input_ids"]) for row in rows) / len(rows)
-    extra = round(extra_flops / (6.0 * parameters * step_tokens))
-    capped = max_extra_steps is not None and extra > max_extra_steps
-    steps = config.steps + (max_extra_steps if capped and max_extra_steps is not None else extra)
+    steps, capped = paid_steps(config.steps, 6.0 * parameters * step_tokens, extra_flops, max_extra_steps)
     tokens = round(steps * step_tokens)
 
     def make(callbacks: Sequence[Any], _: Curves) -> Any:

@@ -77,6 +77,13 @@ def trainer_arguments(
     }
 
 
+def paid_steps(configured: int, step_flops: float, extra_flops: float, max_extra_steps: int | None) -> tuple[int, bool]:
+    """Optimizer steps with those that `extra_flops` pays for, and whether `max_extra_steps` allows fewer."""
+    extra = round(extra_flops / step_flops)
+    capped = max_extra_steps is not None and extra > max_extra_steps
+    return configured + (max_extra_steps if capped and max_extra_steps is not None else extra), capped
+
+
 def checkpoints(state: Path, config: TrainerConfig) -> Path:
     """Folder of checkpoints; the trainer writes those of sharded weights in another form, which one process refuses."""
     return state / ("sharded-checkpoints" if is_sharded(config) else "checkpoints")

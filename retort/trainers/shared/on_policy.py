@@ -68,6 +68,10 @@ class OnPolicyResult:
     flops: float
     """Compute of samples, what else reads them (reward, reference, teacher) and updates: 2 x parameters a forward
     token and 6 x a trained one."""
+    extra_iterations: int = 0
+    """Iterations that another student's compute added (`compute_of`)."""
+    capped: bool = False
+    """Whether `max_extra_steps` kept it below that compute."""
 
 
 def result_of(watch: Watch, *, episodes: int) -> OnPolicyResult:
@@ -82,6 +86,8 @@ def result_of(watch: Watch, *, episodes: int) -> OnPolicyResult:
         stopped_early=done.iteration < watch.config.iterations,
         tokens=done.tokens,
         flops=done.flops,
+        extra_iterations=max(done.iteration - watch.config.iterations, 0),
+        capped=done.iteration == watch.iterations and done.flops < done.configured_flops + watch.extra_flops,
     )
 
 

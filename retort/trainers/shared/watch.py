@@ -70,15 +70,15 @@ class Watch:
         """Measure the start, or go on from the checkpoint of `iteration`."""
         if iteration:
             file = self._file(iteration)
-            # The file is this machine's own resume state.
-            self.state = torch.load(file, weights_only=False, map_location="cpu")
+            with torch.serialization.safe_globals([WatchState]):  # a file out of a store runs no code of its own
+                self.state = torch.load(file, weights_only=True, map_location="cpu")
         elif self.student.held_out:
             self._measure(log)
 
     def ended(self, iteration: int, log: Callable[..., None]) -> bool:
         """Look at the student after `iteration`; whether training is over."""
         self.state.iteration = iteration
-        over = iteration >= self.iterations or self._spent(iteration)
+        over = self._spent(iteration) or iteration >= self.iterations
         due = iteration % self.config.evaluate_every == 0 or over
         if self.student.held_out and due:
             self._measure(log)

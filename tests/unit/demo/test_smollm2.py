@@ -26,7 +26,7 @@ def test_prompts_are_distinct_and_their_answers_are_what_the_text_says(tmp_path)
     assert [row["answer"] for row in rows] == [str(worked(question)) for question in questions]
     assert all(int(row["answer"]) > 0 for row in rows)
     solved = rows[0]["messages"][1:-1]
-    assert [turn["role"] for turn in solved] == ["user", "assistant"] * 2
+    assert [turn["role"] for turn in solved] == ["user", "assistant"] * 4
     for question, answer in zip(solved[::2], solved[1::2], strict=True):
         assert answer["content"].endswith(f"= {worked(question['content'])}")
 

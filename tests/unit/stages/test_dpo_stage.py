@@ -106,4 +106,11 @@ def test_another_student_s_compute_buys_steps(training_root):
     more = ENTRY | {"compute_of": "first"}
     made = training_root(students={"first": ENTRY, "dpo": more}, dpo=QUICK | {"steps": 4})
     run_stage("dpo", {"student": "first"}, made)
-    assert run_stage("dpo", DPO, made)["extra_steps"] == 4
+    found = run_stage("dpo", DPO, made)
+    assert (found["extra_steps"], found["capped"]) == (4, False)
+    bound = training_root(
+        "bound", students={"first": ENTRY, "dpo": more | {"max_extra_steps": 1}}, dpo=QUICK | {"steps": 4}
+    )
+    run_stage("dpo", {"student": "first"}, bound)
+    found = run_stage("dpo", DPO, bound)
+    assert (found["extra_steps"], found["capped"]) == (1, True)

@@ -165,6 +165,16 @@ def test_another_student_s_compute_buys_iterations_until_it_is_spent(training_ro
     # Two iterations of its own, and as many as bring it to the compute of both.
     assert 2.5 * plain["flops"] <= metrics["flops"] < 2.5 * plain["flops"] * (1 + 1 / metrics["iterations"] + 0.2)
     assert metrics["iterations"] in (5, 6)
+    assert (metrics["extra_iterations"], metrics["capped"]) == (metrics["iterations"] - 2, False)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_bound_that_keeps_it_below_that_compute_is_said(root, most):
+    made = root("grpo", "bound", entry={"compute_of": "sft2", "max_extra_steps": most}, iterations=2, keep="last")
+    (made / "metrics").mkdir(exist_ok=True)
+    (made / "metrics/sft-sft2.json").write_text(json.dumps({"flops": 1e15}))
+    metrics = run_stage("grpo", {"student": "rl"}, made)
+    assert (metrics["iterations"], metrics["extra_iterations"], metrics["capped"]) == (2 + most, most, True)
 
 
 def test_a_student_that_is_sampled_while_it_trains_cannot_be_sharded(root):
