@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from retort.config.run import TEACHER
 from retort.run.embedded import exists
 from retort.run.graph import Graph, Stage, Task
 from retort.run.known_stages import STAGES, method_stage
+from retort.run.task_params import Needs, leaves, overrides, said_keys
 
 _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 """Modules of runs that ask a judge."""
@@ -38,20 +38,6 @@ def graph(config: RetortConfig, root: Path = Path()) -> Graph:
     made = _Tasks(config, root)
     before = list(made.before_report())
     return Graph.of([*before, made.report(list(Graph.of(before)))])
-
-
-@dataclass
-class _Needs:
-    """What a student's method and reward add to a task."""
-
-    params: list[str] = field(default_factory=list)
-    operation: list[str] = field(default_factory=list)
-    deps: list[str] = field(default_factory=list)
-    loads: list[str] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    votes: bool = False
-    judged: bool = False
 
 
 class _Tasks:
@@ -218,7 +204,7 @@ class _Tasks:
         entry, settings = self.config.rewards[reward], self.config.reward_settings(reward)
         section = content_keys(self.config.reward, "reward")
         own = [key for key in entry.overrides if key != "responses"]
-        kept = _leaves(section, self.config.reward, "reward", {*entry.overrides, "responses"})
+        kept = leaves(section, self.config.reward, "reward", {*entry.overrides, "responses"})
         return self._task(
             "reward",
             {"reward": reward},
@@ -264,20 +250,20 @@ class _Tasks:
             judged=self.open or needs.judged,
         )
 
-    def _needs(self, student: str) -> _Needs:
+    def _needs(self, student: str) -> Needs:
         """What follows from a student's entry, its method's section and its reward."""
         config, entry, method = self.config, self.config.students[student], self.config.method(student)
         section, prefix = getattr(config, method.name), f"students.{student}"
         common = ("method", "from", "reward", "compute_of", "max_extra_steps")
         given = [key for key in common if getattr(entry, "from_" if key == "from" else key) is not None]
-        own, aside = _overrides(entry, method.config)
-        found = _Needs(
+        own, aside = overrides(entry, method.config)
+        found = Needs(
             params=["seed", "answer", *(f"{prefix}.{key}" for key in [*given, *own])],
             operation=[*operation_keys(section, method.name), *(f"{prefix}.{key}" for key in aside)],
             modules=self._modules("method", entry.method),
             sources=self._plugin_files(entry.method),
         )
-        found.params += _leaves(content_keys(section, method.name), section, method.name, entry.overrides)
+        found.params += leaves(content_keys(section, method.name), section, method.name, entry.overrides)
         if (reward := config.reward_of(student)) is None:
             return found
         kind, settings = config.reward_type(reward), config.reward_settings(reward)
@@ -286,7 +272,7 @@ class _Tasks:
             found.deps += [f"outputs/rewards/{reward}", f"metrics/reward-{reward}.json"]
             found.params.append(f"rewards.{reward}.type")
         else:
-            own, aside = _overrides(config.rewards[reward], kind.config)
+            own, aside = overrides(config.rewards[reward], kind.config)
             found.params += [f"rewards.{reward}.{key}" for key in ["type", *own]]
             found.operation += [f"rewards.{reward}.{key}" for key in aside]
         found.deps += map(self.folder, needed)
@@ -321,12 +307,12 @@ class _Tasks:
         students = [
             f"students.{name}.{key}"
             for name, entry in config.students.items()
-            for key in _said(entry, config.method(name).config)
+            for key in said_keys(entry, config.method(name).config)
         ]
         rewards = [
             f"rewards.{name}.{key}"
             for name, entry in config.rewards.items()
-            for key in _said(entry, config.reward_type(name).config)
+            for key in said_keys(entry, config.reward_type(name).config)
         ]
         return self._task(
             "report",
@@ -458,33 +444,3 @@ class _Tasks:
             image="generate" if "generate" in images else "either" if "either" in images else "train",
             **{key: tuple(value) for key, value in written.items()},
         )
-
-
-def _said(entry: Any, settings: Any) -> list[str]:
-    """Keys of an entry of `students` or `rewards` that are said and decide results, the engine aside.
-
-    `settings` is the class of what the entry overrides.
-    """
-    names = {field.alias or name: getattr(entry, name) for name, field in type(entry).model_fields.items()}
-    own, _ = _overrides(entry, settings)
-    return [key for key, value in names.items() if value is not None and key != "engine"] + own
-
-
-def _overrides(entry: Any, settings: Any) -> tuple[list[str], list[str]]:
-    """What an entry overrides of its class of settings: keys that decide results, and those that do not."""
-    aside: frozenset[str] = getattr(settings, "NOT_CONTENT", frozenset())
-    return [key for key in entry.overrides if key not in aside], [key for key in entry.overrides if key in aside]
-
-
-def _leaves(keys: Iterable[str], section: Any, prefix: str, but: Iterable[str]) -> list[str]:
-    """Content keys of a section without the settings `but`, which an entry says instead."""
-    but = set(but)
-    if not but:
-        return list(keys)
-    found: list[str] = []
-    for key in keys:
-        if key == prefix:  # the whole section: taken apart
-            found += [f"{prefix}.{name}" for name in type(section).model_fields if name not in but]
-        elif key.split(".")[1] not in but:
-            found.append(key)
-    return found
