@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from retort.config.endpoint import Budget
 from retort.engines.completion import Completion
 from retort.errors import BudgetError
+from retort.io.files import write_json
 
 
 @dataclass
@@ -18,16 +21,32 @@ class Spent:
     completions: int = 0
     prompt_tokens: int = 0
     response_tokens: int = 0
+    file: Path | None = field(default=None, compare=False)
+    """Where every change is written at once: a task that is killed has spent what it had sent."""
+
+    def go_on(self, file: Path) -> None:
+        """Count on from what a task's earlier attempts left in `file`, and keep it there."""
+        if file.exists():
+            for name, value in json.loads(file.read_text(encoding="utf-8")).items():
+                setattr(self, name, max(getattr(self, name), value))
+        self.file = file
+
+    def send(self) -> None:
+        """Count an attempt."""
+        self.requests += 1
+        self._write()
 
     def add(self, completion: Completion) -> None:
         """Count a completion's tokens."""
         self.completions += 1
         self.prompt_tokens += completion.prompt_tokens
         self.response_tokens += completion.response_tokens
+        self._write()
 
-    def plain(self) -> dict[str, int]:
-        """For a file."""
-        return asdict(self)
+    def _write(self) -> None:
+        if self.file is not None:
+            counts = {name: value for name, value in vars(self).items() if name != "file"}
+            write_json(self.file, counts)
 
 
 class Meter:
@@ -75,7 +94,7 @@ class Meter:
         """
         if self._budget.requests is not None and self.spent.requests >= self._budget.requests:
             raise self.over()
-        self.spent.requests += 1
+        self.spent.send()
 
     def over(self) -> BudgetError:
         """The error that says so."""

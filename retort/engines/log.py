@@ -21,7 +21,6 @@ from retort.engines.budget import Spent
 from retort.engines.checked import check, checked_response
 from retort.engines.response_cache import ResponseCache, cache_of
 from retort.errors import BudgetError, StorageError
-from retort.io.files import write_json
 from retort.io.progress import Progress
 
 _logger = logging.getLogger(__name__)
@@ -64,12 +63,13 @@ def answer(
         if cache is not None:
             _recall(cache, requests, found, stream)
         wanted = engine.count(requests)
-        if before is not None and len(found) < wanted:
-            before(cache)
-        _count_on(engine, log)
+        if isinstance(spent := getattr(engine, "spent", None), Spent):  # a budget is of all attempts, probes included
+            spent.go_on(log.with_suffix(".spent.json"))
         with Progress(words, total=wanted, unit="responses", done=len(found)) as progress:
             try:
-                _ask(engine, requests, sampling, found, stream, cache, progress, log)
+                if before is not None and len(found) < wanted:
+                    before(cache)
+                _ask(engine, requests, sampling, found, stream, cache, progress)
             except BudgetError as error:
                 if len(found) < least_share * wanted:
                     raise
@@ -99,7 +99,6 @@ def _ask(
     stream: FileIO,
     cache: ResponseCache | None,
     progress: Progress,
-    log: Path,
 ) -> None:
     by_key = {request.key: request for request in requests} if cache is not None else {}
     for batch in engine.generate(requests, sampling, found.keys()):
@@ -109,21 +108,7 @@ def _ask(
         found.update((response.key, response) for response in fresh)
         if cache is not None:
             cache.add([by_key[response.key] for response in kept], found)
-        if isinstance(spent := getattr(engine, "spent", None), Spent):
-            write_json(_spent_file(log), spent.plain())
         progress.update(len(fresh))
-
-
-def _count_on(engine: Engine, log: Path) -> None:
-    """Let an engine with a budget know what the task's earlier attempts have spent."""
-    spent, file = getattr(engine, "spent", None), _spent_file(log)
-    if isinstance(spent, Spent) and file.exists():
-        for name, value in json.loads(file.read_text(encoding="utf-8")).items():
-            setattr(spent, name, max(getattr(spent, name), value))
-
-
-def _spent_file(log: Path) -> Path:
-    return log.with_suffix(".spent.json")
 
 
 def _append(stream: FileIO, responses: Sequence[Response], kept: int) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retort.config import RetortConfig, load_config
 from retort.io.files import content_hash
+from retort.run import dvc_adapter
 from retort.run.graph import Graph, Task
 from retort.run.tasks import graph
 from retort.run.workspace import create
@@ -21,6 +28,8 @@ from tests.stage_processes import Ran, StageProcesses
 CHECKOUT = Path(__file__).parents[2]
 KILLS = 102 if FULL else 0
 """Kills over all tasks of the graph; in the shortened form one of a task of each stage."""
+RUNS_KILLED = 20 if FULL else 2
+"""Kills of a whole run with all its processes."""
 SMALL = ("prompts.limit=40", "prompts.validation=12", "prompts.test=8", "sft.steps=6", "sft.checkpoint_steps=2")
 SMALL += ("reward.steps=6", "reward.evaluate_steps=2", "reward.min_auc=0.0", "ppo.iterations=3")
 SMALL += ("ppo.prompts_per_iteration=4", "ppo.minibatch_size=8")
@@ -121,3 +130,52 @@ def test_a_killed_stage_run_again_gives_the_same_and_repeats_no_more_than_since_
         counts.survived += 1
         shutil.rmtree(root)
     assert resumed >= (10 if FULL else 1)  # checkpoints were really gone on from
+
+
+RUN = "import pathlib; from retort.run import dvc_adapter; dvc_adapter.reproduce(pathlib.Path('runs/toy'))"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_run_killed_with_all_its_processes_goes_on_and_ends_with_the_same_lock(
+    toy: Callable[..., Any], row: Callable[[str, str], Row]
+) -> None:
+    made = toy()
+    counts = row("`retort run`, with DVC", "SIGKILL of all its processes")
+
+    def fresh(name: str) -> Path:
+        root = Path("runs") / name
+        create(root, made.config, home=Path(), remote=f"runs/.remote-{name}", cache=Path(f"runs/.cache-{name}"))
+        return root
+
+    began = time.monotonic()
+    whole = fresh("whole")
+    subprocess.run([sys.executable, "-c", RUN.replace("runs/toy", "runs/whole")], check=True, capture_output=True)
+    took = time.monotonic() - began
+    right = dvc_adapter.read_lock(whole)
+    shutil.rmtree("runs")
+    drawn = random.Random(0)
+    while counts.tried < RUNS_KILLED:
+        root = fresh("toy")
+        for _ in range(20):
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUN],
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            patience = drawn.uniform(0.1, 0.9) * took if counts.tried < RUNS_KILLED else None
+            try:
+                _, said = process.communicate(timeout=patience)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                counts.tried += 1
+            else:
+                assert process.returncode == 0, f"a run that was killed before cannot go on: {said[-2000:]}"
+                break
+        assert dvc_adapter.read_lock(root) == right
+        assert dvc_adapter.status(root) == {}
+        counts.survived = counts.tried
+        shutil.rmtree("runs")
