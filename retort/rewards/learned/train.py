@@ -126,9 +126,9 @@ def train_reward(
         lying = trained.state_dict()
         trained.load_state_dict({name: placed(value, lying[name]) for name, value in saved["model"].items()})
         load_optimizer(optimizer, saved["optimizer"])
+    curves = Curves(curves_folder, state, resume_step=start)
     with (
         preemption.deferred(),
-        Curves(curves_folder, state, resume_step=start) as curves,
         Progress("reward", total=config.steps, unit="steps", done=start) as progress,
     ):
         for step in range(start, config.steps):
