@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from retort_pipelines.graph.distil import CONFIGURATION, build, parameter_of
+from retort_pipelines.graph.distil import CONFIGURATION, NAME, build, parameter_of
 from retort_pipelines.profiles import Profile
 
 from retort.config import RetortConfig, resolved
@@ -16,12 +16,18 @@ from retort.run.tasks import graph
 
 
 def compile(  # noqa: A001
-    config: RetortConfig, profile: Profile, path: Path, *, forced: Collection[str] = (), root: Path = Path()
+    config: RetortConfig,
+    profile: Profile,
+    path: Path,
+    *,
+    forced: Collection[str] = (),
+    root: Path = Path(),
+    run: str = NAME,
 ) -> None:
     """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow; `forced` tasks run anyway."""
     from kfp import compiler
 
-    compiler.Compiler().compile(build(config, profile, forced=forced, root=root), str(path))
+    compiler.Compiler().compile(build(config, profile, forced=forced, root=root, run=run), str(path))
 
 
 def arguments(

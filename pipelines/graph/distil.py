@@ -50,6 +50,7 @@ def build(
     forced: Collection[str] = (),
     schedule: Schedule | None = None,
     root: Path = Path(),
+    run: str = NAME,
 ) -> Any:
     """The pipeline for the shape of `config`; its parameters are `GROUP_settings` for every group of tasks.
 
@@ -59,9 +60,11 @@ def build(
         forced: Groups of tasks that run again though Kubeflow or DVC remembers what they make.
         schedule: For a recurring run: it ends at once where its data has not changed.
         root: Folder that the configuration's paths start from.
+        run: What a tracker calls the run.
     """
     made = graph(config, root)
-    on = Placement(profile, operation=operation(config, made), forced=frozenset(forced))
+    tracked = config.tracker is not None
+    on = Placement(profile, operation(config, made, run), tracked=tracked, forced=frozenset(forced))
     groups = made.groups
     loops = {name: _loop(name, tasks, _upstream(made, tasks), on=on) for name, tasks in groups.items() if _loops(tasks)}
     names = [*map(parameter_of, groups), CONFIGURATION]

@@ -98,7 +98,7 @@ def _print_as_before() -> Iterator[None]:
 def _run(config: RetortConfig, made: Graph, given: dict[str, str], root: Path, remote: str) -> dict[str, Entry]:
     """Run the pipeline; return the lock of the whole run."""
     local, private = _kfp_local(), (root / ".retort").resolve()
-    run = f"local-{uuid.uuid4().hex[:12]}"
+    run, name = f"local-{uuid.uuid4().hex[:12]}", root.resolve().name
     records = Records.of(remote, run)
     local.init(
         local.SubprocessRunner(use_venv=False),
@@ -106,13 +106,15 @@ def _run(config: RetortConfig, made: Graph, given: dict[str, str], root: Path, r
         workspace_root=str(private / "kfp"),
         enable_caching=True,
     )
-    told = _environment(RETORT_STATE=str(private / "state"), RETORT_RUN=run, **{OPERATION: operation(config, made)})
+    told = _environment(
+        RETORT_STATE=str(private / "state"), RETORT_RUN=run, **{OPERATION: operation(config, made, name)}
+    )
     with told, dvc_adapter.stdout_on_stderr(), _print_as_before(), warnings.catch_warnings():
         # kfp.local warns that it starts no image and grants no resources; that is its nature.
         warnings.filterwarnings("ignore", message="You may be attemping")
         try:
             # A local failure is shown at once: its cause will not go away by waiting.
-            build(config, _profile(), root=root)(**given)
+            build(config, _profile(), root=root, run=name)(**given)
             for timing in records.timings():
                 write_json(private / "timings" / f"{timing['task']}.json", timing)
             return records.lock()

@@ -10,12 +10,13 @@ from typing import Any
 from kfp import dsl, kubernetes
 from retort_pipelines.graph.trainjob import manifest
 from retort_pipelines.profiles import Needs, Profile
-from retort_pipelines.profiles.profile import MODEL_KEYS, STORE_KEYS
+from retort_pipelines.profiles.profile import MODEL_KEYS, STORE_KEYS, TRACKER_KEYS
 from retort_pipelines.profiles.quantities import quantity
 from retort_pipelines.profiles.store import CA_FOLDER
 
 from retort.pod.settings import OPERATION
 from retort.run.graph import Task
+from retort.run.tasks import TRACKER
 
 USER = 65532
 """Numeric user of the images; a namespace of Pod Security Standard "restricted" admits no root."""
@@ -40,6 +41,8 @@ class Placement:
     profile: Profile
     operation: str = "{}"
     """Values of the configuration that decide only how tasks are computed (`retort.pod.settings.operation`)."""
+    tracked: bool = False
+    """Whether tasks tell a tracker, and so may know how to reach it."""
     forced: frozenset[str] = frozenset()
     """Groups of tasks that run again though nothing about them changed."""
 
@@ -51,8 +54,11 @@ class Placement:
         if trains and needs.nodes > 1:
             task.set_env_variable("RETORT_TRAINJOB", json.dumps(self._train_job(image, needs)))
             needs = self.profile.tables  # of the pod that waits for the nodes
-        if does is not None and does.operation:
+        if does is not None and (self.tracked or does.operation != (TRACKER,)):
             task.set_env_variable(OPERATION, self.operation)
+        if does is not None and self.tracked:
+            secret = self.profile.secrets.tracker
+            kubernetes.use_secret_as_env(task, secret, {key: key for key in TRACKER_KEYS}, optional=True)
         task.set_container_image(self._image(image))
         self._resources(task, needs)
         self._node(task, needs, trains=trains)
@@ -70,6 +76,8 @@ class Placement:
     def _train_job(self, image: str, needs: Needs) -> dict[str, Any]:
         names = self.profile.secrets
         secrets: dict[str, tuple[str, ...]] = {names.models: MODEL_KEYS}
+        if self.tracked:
+            secrets[names.tracker] = TRACKER_KEYS
         if self.profile.gives_keys:
             secrets = {names.store: STORE_KEYS, **secrets}
         return manifest(self.profile, needs, image=self._image(image), secrets=secrets, scratch=SCRATCH)

@@ -53,6 +53,12 @@ STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 MODEL_KEYS = ("HF_TOKEN", "OPENAI_API_KEY")
 """Keys of the secret with which models are downloaded or asked."""
 
+TRACKER_KEYS = (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *("WANDB_API_KEY", "WANDB_BASE_URL"),
+)
+"""Keys of the secret with which a tracker is reached."""
+
 
 class Toleration(Strict):
     """A taint that a stage's pods put up with."""
@@ -118,6 +124,9 @@ class Secrets(Strict):
     """Object store: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION, AWS_SESSION_TOKEN."""
     models: str = Field("retort-models", pattern=_NAME)
     """Optional: HF_TOKEN, OPENAI_API_KEY."""
+    tracker: str = Field("retort-tracker", pattern=_NAME)
+    """Optional, for runs whose configuration names a tracker: MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME,
+    MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, WANDB_API_KEY, WANDB_BASE_URL."""
 
 
 class Profile(Strict):

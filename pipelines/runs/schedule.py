@@ -145,7 +145,9 @@ def _upload(kubeflow: Kubeflow, submission: submit.Submission, schedule: Schedul
     from kfp import compiler
 
     file = submission.root / "schedule.yaml"
-    compiler.Compiler().compile(build(submission.config, submission.profile, schedule=schedule), str(file))
+    compiler.Compiler().compile(
+        build(submission.config, submission.profile, schedule=schedule, run=schedule.name), str(file)
+    )
     check_workflow(submission.config, file)
     with dvc_adapter.stdout_on_stderr():
         pipeline = _pipeline(kubeflow, file)

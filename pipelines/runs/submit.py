@@ -202,7 +202,8 @@ def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> 
     """
     file = submission.root / "pipeline.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)  # a rerun has prepared nothing here
-    compiling.compile(submission.config, submission.profile, file, forced=submission.forced, root=submission.home)
+    config, profile = submission.config, submission.profile
+    compiling.compile(config, profile, file, forced=submission.forced, root=submission.home, run=submission.name)
     check_workflow(submission.config, file)
     before = names.named(kubeflow, submission.name)
     run_id = _create(kubeflow, submission, given, file, known={run.run_id for run in before})

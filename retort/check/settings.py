@@ -8,8 +8,8 @@ from typing import Any
 from retort.check.finding import Checked
 from retort.config.training import OptimizerConfig
 from retort.errors import ConfigError
-from retort.modeling.curves import missing_tracker
 from retort.run.embedded import place
+from retort.tracking.make import missing
 
 _ABSURD, _HIGH, _LOW = 0.1, 1e-2, 1e-8
 """Learning rates of AdamW, which moves each weight by up to the rate a step."""
@@ -27,13 +27,22 @@ def check_settings(on: Checked) -> None:
                 f"{place_of}.warmup_steps",
                 f"is {settings.warmup_steps} of {steps} steps: the learning rate is never reached",
             )
-        tracker = getattr(settings, "tracker", "none")
-        if tracker != "none" and (words := missing_tracker(tracker)):
-            if on.here:
-                on.error(f"{place_of}.tracker", words, ConfigError.exit_code)
-            else:
-                on.warn(f"{place_of}.tracker", f"{words} The pods' image needs it too.")
+    _check_tracker(on)
     _check_votes(on)
+
+
+def _check_tracker(on: Checked) -> None:
+    """A tracker that nothing would arrive at."""
+    if (config := on.config.tracker) is None:
+        return
+    if not on.here and config.type == "tensorboard" and "://" not in config.folder:
+        words = "is a folder, and a pod's files are gone when it ends: name an address, s3://BUCKET/FOLDER"
+        on.error("tracker.folder", words, ConfigError.exit_code)
+    if words := missing(config):
+        if on.here:
+            on.error("tracker", f"{config.type} {words}", ConfigError.exit_code)
+        else:
+            on.warn("tracker", f"{config.type}, seen from this machine, {words} That holds of the pods too.")
 
 
 def _trained(on: Checked) -> Iterator[tuple[str, Any, str, bool]]:

@@ -51,9 +51,20 @@ def translated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         found["reward"] = {**reward, "trunk": reward.pop("init")}
         found["reward"].pop("init", None)
         notes.append("reward.init is reward.trunk now")
+    _move_trackers(found, notes)
     if (baseline := found.pop("sft_equal_compute", None)) is not None:
         _refuse_baseline(baseline)
     return found, notes
+
+
+def _move_trackers(found: dict[str, Any], notes: list[str]) -> None:
+    """A training section's own `tracker` is the run's: every task is shown there now."""
+    for name, section in list(found.items()):
+        if isinstance(section, dict) and isinstance(kind := section.get("tracker"), str):
+            found[name] = {key: value for key, value in section.items() if key != "tracker"}
+            if kind != "none":
+                found.setdefault("tracker", {"type": kind})
+            notes.append(f"{name}.tracker is tracker.type now")
 
 
 def _is_earlier(model: dict[str, Any]) -> bool:

@@ -26,7 +26,7 @@ class DPOConfig(StepsConfig):
 class OnPolicyConfig(TrainerConfig):
     """What every method that trains on the student's own samples sets."""
 
-    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "tracker"})
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_every"})
 
     iterations: int = Field(100, ge=1)
     """Rounds of sampling and update."""

@@ -23,6 +23,7 @@ from retort.config.entries import STAGES, check_acyclic, check_known, check_name
 from retort.config.judge import JudgeConfig
 from retort.config.models import ModelConfig
 from retort.config.students import DEFAULT_REWARDS, DEFAULT_STUDENTS, RewardEntry, StudentConfig, method_words
+from retort.config.tracker import TrackerConfig
 from retort.config.training import RewardConfig
 from retort.errors import ConfigError
 
@@ -72,6 +73,8 @@ class RetortConfig(Strict):
     """Student that the run hands over; left out: the last of `students` that is no baseline (`compute_of`)."""
     report: ReportConfig = ReportConfig()
     """Stage `report`."""
+    tracker: TrackerConfig | None = None
+    """Where parameters, curves, metrics and models of every task are shown beside the files of the run."""
 
     @model_validator(mode="before")
     @classmethod

@@ -49,22 +49,18 @@ class OptimizerConfig(Strict):
 class TrainerConfig(OptimizerConfig):
     """What every method that TRL trains sets of the training itself."""
 
-    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"tracker"})
-
     micro_batch_size: int | None = Field(None, ge=1)
     """Examples a forward pass; the rest of a step's is accumulated."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Course of the learning rate after warm-up."""
     lora: LoraConfig | None = None
     """Adapters; full fine-tuning when left out."""
-    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Tracker that curves go to beside DVCLive."""
 
 
 class StepsConfig(TrainerConfig):
     """What methods set that learn from examples which are there before training."""
 
-    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_steps", "tracker"})
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_steps"})
 
     steps: int = Field(200, ge=1)
     """Optimizer steps."""
@@ -165,7 +161,7 @@ class AlarmsConfig(Strict):
 class PPOConfig(OptimizerConfig):
     """PPO against a reward."""
 
-    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "tracker"})
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"checkpoint_every"})
 
     iterations: int = Field(100, ge=1)
     """Rounds of rollout and update."""
@@ -247,8 +243,6 @@ class PPOConfig(OptimizerConfig):
     lora: LoraConfig | None = None
     """Adapters on policy and critic, which then share one copy of the frozen weights with the reference; full
     fine-tuning when left out."""
-    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Tracker that curves go to beside DVCLive."""
 
     @model_validator(mode="after")
     def _minibatches_divide_the_rollout(self) -> PPOConfig:

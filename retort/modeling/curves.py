@@ -1,32 +1,17 @@
-"""Curves of a training stage: DVCLive files that grow while it trains, and any tracker that accelerate knows."""
+"""Curves of a training stage: DVCLive files that grow while it trains; a tracker is told of every row."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from retort.errors import ConfigError, TrainingError
+from retort.errors import TrainingError
 from retort.io.files import explain_writes
 from retort.io.rank import is_rank_zero
-
-_TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
-"""Packages of each tracker, of which one is enough."""
-
-
-def missing_tracker(name: str) -> str:
-    """What is to be done where a tracker's package is not installed; empty where it is.
-
-    accelerate drops a tracker that is not installed, and nothing would ever arrive there.
-    """
-    packages = _TRACKERS.get(name, (name,))
-    if any(importlib.util.find_spec(package) for package in packages):
-        return ""
-    return f"{name} is not installed, so no curve would reach it: `pip install {packages[0]}`, or set tracker: none."
+from retort.tracking.tracked import current
 
 
 class Curves:
@@ -39,15 +24,10 @@ class Curves:
         folder: Where DVCLive writes.
         state: Resume state of the stage.
         resume_step: Last step whose rows count; later ones belong to work that is done again.
-        tracker: One of accelerate's trackers, or `none`.
-
-    Raises:
-        ConfigError: the tracker is not installed.
     """
 
-    def __init__(self, folder: Path, state: Path, *, resume_step: int = 0, tracker: str = "none"):
+    def __init__(self, folder: Path, state: Path, *, resume_step: int = 0):
         self._live: Any = None
-        self._accelerator: Any = None
         if not is_rank_zero():  # the first process of a group logs for all
             return
         from dvclive import Live
@@ -56,13 +36,6 @@ class Curves:
         # DVCLive must only write files: a stage runs inside DVC, which commits them, and where no git is.
         self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
         self._rows = state / "curves.jsonl"
-        if tracker != "none":
-            if words := missing_tracker(tracker):
-                raise ConfigError(f"tracker: {words}")
-            from accelerate import Accelerator
-
-            self._accelerator = Accelerator(log_with=tracker, project_dir=str(state.parent.parent / "trackers"))
-            self._accelerator.init_trackers("retort")
         kept = [row for row in self._read() if row["step"] <= resume_step]
         self._rows.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         for row in kept:
@@ -87,10 +60,10 @@ class Curves:
             with self._rows.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"step": step, "figures": figures}) + "\n")
             self._write(step, figures)
-        if self._accelerator is not None:
-            self._accelerator.log(figures, step=step)
 
     def _write(self, step: int, figures: dict[str, float]) -> None:
+        if (tracked := current()) is not None:  # which tells nothing twice
+            tracked.curve(step, figures)
         self._live.step = step
         for name, value in figures.items():
             self._live.log_metric(name, float(f"{value:.6g}"))
@@ -106,12 +79,3 @@ class Curves:
             except json.JSONDecodeError:  # the last line of a killed process
                 break
         return rows
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._accelerator is not None:
-            self._accelerator.end_training()

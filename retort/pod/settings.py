@@ -103,10 +103,19 @@ def settings(
     )
 
 
-def operation(config: RetortConfig, made: Graph) -> str:
-    """The values that decide only how tasks of a run are computed, as JSON."""
+def operation(config: RetortConfig, made: Graph, run: str) -> str:
+    """The values that decide only how tasks of a run are computed, as JSON.
+
+    Args:
+        config: The run's whole configuration.
+        made: Its graph.
+        run: Its name, which pods have from nowhere else: a tracker shows it.
+    """
     keys = [key for task in made for key in task.operation]
-    return json.dumps(pick(resolved(config), keys))
+    picked = pick(resolved(config), keys)
+    if picked.get("tracker"):
+        picked["tracker"]["run"] = picked["tracker"].get("run") or run
+    return json.dumps(picked)
 
 
 def told_operation() -> dict[str, Any]:

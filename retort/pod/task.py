@@ -36,6 +36,7 @@ from retort.pod.state_mirror import Mirror
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
 from retort.run.embedded import embedded, is_embedded
+from retort.run.figures import numbers
 from retort.run.graph import Task, as_plain
 from retort.run.paths import CODE, TASK
 from retort.run.workspace import code_yaml, link, task_yaml
@@ -166,7 +167,7 @@ def _show(root: Path, task: Task, entry: Entry, *, metrics: Any, page: str) -> N
     if metrics is not None:
         for path in task.metrics:
             figures = json.loads((root / path).read_text(encoding="utf-8"))
-            for name, value in _numbers(figures):
+            for name, value in numbers(figures):
                 metrics.log_metric(name, value)
         metrics.metadata |= {out["path"]: out["md5"] for out in entry.get("outs", [])}
     if page and (root / "outputs/report/metrics.json").exists():
@@ -175,15 +176,6 @@ def _show(root: Path, task: Task, entry: Entry, *, metrics: Any, page: str) -> N
 
         Path(page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(write_page(Paths(root)), page)
-
-
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers in nested metrics, by dotted name."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _numbers(item, f"{name}.{key}" if name else key)
-    elif isinstance(value, bool | int | float):
-        yield name, float(value)
 
 
 def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:

@@ -22,7 +22,7 @@ from retort.errors import RETRY, ClusterError, StageError
 from retort.io.objects import Objects
 from retort.modeling import preemption
 from retort.pod.lock_fragments import key_of
-from retort.pod.settings import remote_of
+from retort.pod.settings import OPERATION, remote_of
 from retort.run.graph import Task
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
@@ -84,6 +84,9 @@ def completed(job: Mapping[str, Any], name: str, told: Mapping[str, Any]) -> dic
     pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
     if pod and uid:
         whole["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
+    # What decides how a task is computed, and the run that it belongs to, reach this pod by its environment alone.
+    passed = [{"name": name, "value": os.environ[name]} for name in (OPERATION, "RETORT_RUN") if name in os.environ]
+    whole["spec"]["trainer"].setdefault("env", []).extend(passed)
     whole["spec"]["trainer"]["args"] = ["python3", "-m", "retort.pod.node", json.dumps(told)]
     return whole
 

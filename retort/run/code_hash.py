@@ -27,6 +27,7 @@ NOT_HASHED = frozenset(
         "retort.io.rank",  # which process writes
         "retort.modeling.preemption",  # when a stage stops early
         "retort.plugins",  # finds code
+        "retort.tracking",  # where figures are shown as well
         "retort.run",  # which task reads what, and calls it: in dvc.yaml itself
     }
 )

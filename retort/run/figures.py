@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -26,3 +26,12 @@ def line(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
         return "skipped: " + "; ".join(map(str, metrics.get("reasons", ())))
     found = {name: figure(metrics.get(name)) for name in names}
     return ", ".join(f"{name.replace('_', ' ')} {shown}" for name, shown in found.items() if shown is not None)
+
+
+def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in nested metrics, by dotted name."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from numbers(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, bool | int | float):
+        yield name, float(value)

@@ -30,6 +30,8 @@ from retort.run.graph import Task, from_plain
 from retort.run.paths import CODE, TASK, Paths
 from retort.run.surroundings import surroundings
 from retort.run.tasks import graph
+from retort.run.tracked_task import check_tracker, outcome, tracked
+from retort.tracking.tracked import current, tracking
 
 _log = logging.getLogger(__name__)
 _MOST_DIFFERENCES = 8
@@ -83,6 +85,8 @@ class Context:
                 shutil.rmtree(folder)
         write_json(mark, parts)
         process_group().wait()  # nobody reads before the first process has tidied up
+        if (shown := current()) is not None:
+            shown.kept_in(folder)
         return folder
 
     def _content(self, path: str) -> str:
@@ -175,12 +179,16 @@ def run_stage(name: str, values: Mapping[str, str], root: Path = Path()) -> dict
     """
     context = context_of(name, values, root)
     task = context.task
-    started = time.monotonic()
-    with explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"), plugins.at(root):
-        result = importlib.import_module(task.stage.run).run(context)
-    metrics = dataclasses.asdict(result)
-    if task.metrics:
-        write_json(context.paths.metrics(context.name), metrics)
+    check_tracker(context.config.tracker)
+    started, metrics = time.monotonic(), dict[str, Any]()
+    with (
+        explain_writes(root.resolve(), kept="what earlier stages wrote is unchanged"),
+        plugins.at(root),
+        tracking(lambda: tracked(task, context.config.tracker, context.paths), lambda: outcome(task, root, metrics)),
+    ):
+        metrics |= dataclasses.asdict(importlib.import_module(task.stage.run).run(context))
+        if task.metrics:
+            write_json(context.paths.metrics(context.name), metrics)
     timing = {"task": task.address, "seconds": time.monotonic() - started, "machine": surroundings()}
     write_json(context.paths.timing(context.name), timing)
     process_group().wait()  # nobody needs the state any more

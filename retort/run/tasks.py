@@ -23,6 +23,9 @@ _JUDGE = ("retort.judge", "retort.stages.judging", "retort.stages.judgements")
 _HARNESS = ("retort.evaluation.harness",)
 """Modules of tasks of lm-evaluation-harness."""
 
+TRACKER = "tracker"
+"""Key of the configuration that every task reads, and that decides none of their results."""
+
 UNLABELLED = "outputs/unlabelled"
 """Prompts that the teacher never answers: apart from the others, for only students read them."""
 
@@ -435,7 +438,7 @@ class _Tasks:
             found,
             values or {},
             params=tuple(dict.fromkeys(params)),
-            operation=tuple(dict.fromkeys(operation)),
+            operation=(*dict.fromkeys(operation), TRACKER),
             deps=tuple(dict.fromkeys(deps)),
             sources=tuple(self._all(sources)),
             loads=tuple(dict.fromkeys(map(self.folder, loads))),

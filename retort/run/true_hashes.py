@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -34,6 +36,17 @@ def md5_of(path: str) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def dvc_digest(path: Path) -> str:
+    """What DVC will name a file or folder by: a folder by the MD5 of the list of its files, with `.dir`."""
+    if not path.is_dir():
+        return md5_of(str(path))
+    files = sorted((file.relative_to(path).as_posix(), str(file)) for file in path.rglob("*") if file.is_file())
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        digests = list(pool.map(md5_of, (file for _, file in files)))
+    listed = [{"md5": digest, "relpath": name} for (name, _), digest in zip(files, digests, strict=True)]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def stamp_of(path: str) -> _Stamp:

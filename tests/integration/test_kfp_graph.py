@@ -213,7 +213,7 @@ def test_a_changed_parameter_changes_the_settings_of_its_own_tasks_alone(config,
 def test_speed_patience_prices_and_addresses_change_no_settings(config, tmp_path):
     engine = "models.teacher.engine"
     changes = [f"{engine}.concurrency=9", f"{engine}.prompt_cost=3", f"{engine}.base_url=http://x/v1"]
-    assert changed(config, tmp_path, *changes, "ppo.tracker=mlflow", "sft.checkpoint_steps=9") == set()
+    assert changed(config, tmp_path, *changes, "tracker={type: mlflow}", "sft.checkpoint_steps=9") == set()
 
 
 def test_the_whole_configuration_is_an_argument_that_no_task_reads(config, documents):
@@ -279,6 +279,26 @@ def test_every_pod_is_the_images_numeric_user_and_knows_secrets_by_name_only(doc
         (run,) = pod["fieldPathAsEnv"]
         assert (run["name"], run["fieldPath"]) == ("RETORT_RUN", "metadata.labels['pipeline/runid']")
     assert "AWS_SECRET_ACCESS_KEY=" not in text
+
+
+def test_pods_reach_a_tracker_by_a_secret_and_call_the_run_by_its_name(tmp_path, config):
+    told = load_config(Path("smoke"), changes=["tracker={type: mlflow}"])
+    path = tmp_path / "tracked.yaml"
+    compiling.compile(told, Profile(), path, run="monday")
+    documents = list(yaml.safe_load_all(path.read_text()))
+    tracked = {
+        label
+        for label, _, pod in executors(documents)
+        if "retort-tracker" in json.dumps(pod["secretAsEnv"]) and "MLFLOW_TRACKING_PASSWORD" in json.dumps(pod)
+    }
+    everyone = {label for label, _, _ in executors(documents)}
+    assert {label.removeprefix("exec-") for label in everyone - tracked} == {"collect", "record", "summary"}
+    for label, container, _ in executors(documents):
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        if label in tracked:
+            assert json.loads(env[OPERATION])["tracker"]["run"] == "monday"
+    given = arguments(told, remote="s3://b/f", files={})
+    assert "mlflow" not in json.dumps({name: value for name, value in given.items() if name != CONFIGURATION})
 
 
 def test_pods_get_the_image_of_their_engine_and_the_values_that_are_no_cache_key(documents):

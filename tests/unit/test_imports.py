@@ -17,6 +17,7 @@ FLOORS = (
     ("retort", "retort.errors"),
     ("retort.plugins", "retort.io"),
     ("retort.config",),
+    ("retort.tracking",),
     ("retort.modeling", "retort.text"),
     ("retort.data",),
     ("retort.votes", "retort.demo"),

@@ -127,9 +127,9 @@ def train_reward(
         held = trained.state_dict()
         trained.load_state_dict({name: as_dtensor_like(value, held[name]) for name, value in saved["model"].items()})
         load_optimizer(optimizer, saved["optimizer"])
+    curves = Curves(curves_folder, state, resume_step=start)
     with (
         preemption.deferred(),
-        Curves(curves_folder, state, resume_step=start) as curves,
         Progress("reward", total=config.steps, unit="steps", done=start) as progress,
     ):
         for step in range(start, config.steps):

@@ -110,7 +110,6 @@ def train_dpo(
         folder=checkpoints(state, config),
         state=state,
         curves_folder=curves_folder,
-        tracker=config.tracker,
         figures=FIGURES,
     )
     course.save(trainer, tokenizer, out, adapted=config.lora is not None)

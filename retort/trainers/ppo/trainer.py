@@ -82,9 +82,9 @@ def train(
     if (saved := checkpoints.load()) is not None:
         state = _restore(saved, parts, optimizers)
         resume_step = state.iteration
+    curves = Curves(curves_folder, state_folder, resume_step=resume_step)
     with (
         preemption.deferred(),
-        Curves(curves_folder, state_folder, resume_step=resume_step, tracker=config.tracker) as curves,
         Progress("ppo", total=config.iterations, unit="iterations", done=state.iteration) as progress,
     ):
         if state.iteration == 0:

@@ -98,7 +98,6 @@ def train_sft(
         folder=checkpoints(state, config),
         state=state,
         curves_folder=curves_folder,
-        tracker=config.tracker,
         figures={"loss": "loss", "learning_rate": "learning_rate"},
     )
     course.save(trainer, tokenizer, out, adapted=config.lora is not None)

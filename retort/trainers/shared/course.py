@@ -29,7 +29,6 @@ def run(
     folder: Path,
     state: Path,
     curves_folder: Path,
-    tracker: str,
     figures: Figures,
     rounds: int = 1,
 ) -> Any:
@@ -42,7 +41,6 @@ def run(
         folder: Folder of checkpoints.
         state: Folder of resume state.
         curves_folder: Where curves are drawn.
-        tracker: Tracker that they go to as well.
         figures: Figures that are drawn, of those that the trainer logs.
         rounds: Optimizer steps of what cannot be left half done: a checkpoint in between would lose its samples. They
             are one step of the curves.
@@ -55,9 +53,9 @@ def run(
 
     resume = last_checkpoint(folder)
     done = int(resume.name.split("-")[1]) if resume else 0
+    curves = Curves(curves_folder, state, resume_step=done // rounds if resume else -1)
     with (
         preemption.deferred(),
-        Curves(curves_folder, state, resume_step=done // rounds if resume else -1, tracker=tracker) as curves,
         Progress(
             method,
             total=steps // rounds,

@@ -160,7 +160,6 @@ def train(training: Training, student: Student, method: Method) -> Watch:
             folder=checkpoints(training.state, config),
             state=training.state,
             curves_folder=training.curves,
-            tracker=config.tracker,
             figures=method.figures,
             rounds=steps,
         )

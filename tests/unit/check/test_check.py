@@ -97,11 +97,11 @@ def test_all_faults_come_at_once(home):
     (home / "models/student/model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with (home / "data/prompts.jsonl").open("a") as stream:
         stream.write('{"question": 4}\n')
-    keys = [key for _, key, _ in found("sft.learning_rate=2", "sft.tracker=wandb", "reward.warmup_steps=9")]
+    keys = [key for _, key, _ in found("sft.learning_rate=2", "tracker={type: mlflow}", "reward.warmup_steps=9")]
     assert keys == [
         "sft.learning_rate",
-        "sft.tracker",
         "reward.warmup_steps",
+        "tracker",
         "prompts.sources[0]",
         "models.base.source",
     ]
@@ -128,7 +128,7 @@ def test_all_faults_come_at_once(home):
         ("sft.learning_rate=20000", "error", "sft.learning_rate", "nothing of the model would be left"),
         ("sft.learning_rate=0.02", "warning", "sft.learning_rate", "usual are 1e-6 to 1e-3"),
         (f"students={STUDENTS}", "error", "students.sft.learning_rate", "nothing of the model"),
-        ("sft.tracker=wandb", "error", "sft.tracker", "wandb is not installed, so no curve would reach it"),
+        ("tracker={type: mlflow}", "error", "tracker", "names no address, and MLFLOW_TRACKING_URI is not set"),
         ("sft.warmup_steps=3", "warning", "sft.warmup_steps", "is 3 of 3 steps"),
         ("evaluate.benchmarks=[{name: x, task: gsm8k_cott}]", "error", "evaluate.benchmarks", "Did you mean gsm8k_cot"),
         (f"models.teacher={VLLM}", "error", "models.teacher.engine.type", "vllm is not installed here"),

@@ -113,6 +113,15 @@ def test_nodes_are_told_the_task_and_a_new_attempt_has_the_same_name(run, monkey
     assert len(names[0]) < 40
 
 
+def test_nodes_know_what_their_pod_knows_by_its_environment(run, monkeypatch):
+    monkeypatch.setenv("RETORT_RUN", "5f")
+    monkeypatch.setenv("RETORT_OPERATION", '{"tracker": null}')
+    cluster = Cluster(ends("Complete"))
+    run(cluster)
+    env = {one["name"]: one["value"] for one in cluster.made["spec"]["trainer"]["env"]}
+    assert env == {"RETORT_RUN": "5f", "RETORT_OPERATION": '{"tracker": null}'}
+
+
 @pytest.mark.parametrize(
     ("pods", "code"),
     [
