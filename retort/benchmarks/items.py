@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from retort.errors import InputError
 from retort.io.rows import Record, read_records
-from retort.text.finish_reasons import NOT_RECORDED, finish_reason
+from retort.text.finish_reasons import NOT_RECORDED, UNKNOWN, finish_reason, recorded_reason
 from retort.text.gold import gold_answer, readable_gold
 
 Task = Literal["gsm8k", "gsm_plus", "mmlu_pro", "own"]
@@ -77,6 +77,7 @@ def read_items(task: Task, path: Path) -> Iterator[Item]:
             not of the task's kind.
     """
     first_filter: object = None
+    missing = missing_reason(path)
     for row, record in read_records(path):
         if "filter" in record and "resps" in record:
             first_filter = first_filter or record["filter"]
@@ -88,7 +89,7 @@ def read_items(task: Task, path: Path) -> Iterator[Item]:
         if task == "gsm8k" and solved:
             yield from _example_solutions(path, row, flat, solved)
         else:
-            yield from _responses(task, path, row, flat)
+            yield from _responses(task, path, row, flat, missing)
 
 
 def _example_solutions(path: Path, row: int, record: Record, models: list[str]) -> Iterator[Item]:
@@ -110,7 +111,7 @@ def _example_solutions(path: Path, row: int, record: Record, models: list[str]) 
         )
 
 
-def _responses(task: Task, path: Path, row: int, record: Record) -> Iterator[Item]:
+def _responses(task: Task, path: Path, row: int, record: Record, missing: str) -> Iterator[Item]:
     solution = _letter(path, row, record) if task == "mmlu_pro" else _gold(path, row, record)
     answer = gold_answer(solution)
     options: tuple[str, ...] | None = None
@@ -121,7 +122,9 @@ def _responses(task: Task, path: Path, row: int, record: Record) -> Iterator[Ite
     if task == "gsm_plus" and isinstance(record.get("solution"), str):
         solution = record["solution"]
     model = record.get("model", "response")
-    for response in response_texts(path, row, record, ["solution"] if task == "gsm_plus" else []):
+    responses = response_texts(path, row, record, ["solution"] if task == "gsm_plus" else [])
+    reasons = finish_reasons_of(path, row, record, len(responses), missing)
+    for response, reason in zip(responses, reasons, strict=True):
         yield Item(
             row=row,
             group=_group(record, row),
@@ -132,7 +135,7 @@ def _responses(task: Task, path: Path, row: int, record: Record) -> Iterator[Ite
             label=_label(task, record),
             options=None if options is None else len(options),
             option_texts=options or (),
-            finish_reason=finish_reason_of(record),
+            finish_reason=reason,
         )
 
 
@@ -186,9 +189,24 @@ def option_texts(path: Path, row: int, record: Record) -> tuple[str, ...]:
     return tuple(options)
 
 
-def finish_reason_of(record: Record) -> str:
-    """How a row's response ended; `not_recorded` where the row has no field for it."""
-    return finish_reason(record["finish_reason"]) if "finish_reason" in record else NOT_RECORDED
+def missing_reason(path: Path) -> str:
+    """What a row of the file without a field for it says of how it ended: not known, if any other row says it."""
+    return UNKNOWN if any(recorded_reason(record) != NOT_RECORDED for _, record in read_records(path)) else NOT_RECORDED
+
+
+def finish_reasons_of(path: Path, row: int, record: Record, responses: int, missing: str) -> list[str]:
+    """How each of a row's responses ended; `missing` where the row has no field for it.
+
+    Raises:
+        InputError: the field is a list of another length.
+    """
+    said = recorded_reason(record)
+    if said == NOT_RECORDED:
+        return [missing] * responses
+    several = said if isinstance(said, list) else [said] * responses
+    if len(several) != responses:
+        raise _bad(path, row, "finish_reason", f"has {len(several)} reasons for {responses} responses")
+    return [finish_reason(one) for one in several]
 
 
 def response_texts(path: Path, row: int, record: Record, more: Sequence[str] = ()) -> list[str]:

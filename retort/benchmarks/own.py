@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from retort.benchmarks.items import GOLD_FIELDS, Item, finish_reason_of, option_texts, response_texts
+from retort.benchmarks.items import GOLD_FIELDS, Item, finish_reasons_of, missing_reason, option_texts, response_texts
 from retort.config.data import AnswerType
 from retort.config.load import load_config
 from retort.data.sources import Prompt, load_prompts
 from retort.errors import ConfigError, InputError
 from retort.io.rows import Record, read_records
+from retort.io.values import id_text
 from retort.text.gold import gold_answer
 
 PROMPT_FIELDS = ("prompt_id", "prompt", "question", "instruction", "input", "id")
@@ -32,6 +33,8 @@ class OwnTask:
     """By the prompt's id and by its text, white space made plain."""
     answer_fields: tuple[str, ...] = ()
     """Fields of the configuration's sources that hold gold answers."""
+    name_fields: tuple[str, ...] = PROMPT_FIELDS
+    """Fields that a prompt is named by: the sources' ids, the usual ones, the sources' prompts."""
 
 
 def own_task(config: Path) -> OwnTask:
@@ -48,7 +51,10 @@ def own_task(config: Path) -> OwnTask:
     roots = (Path(), config.parent)  # a path starts from the working folder, as in `retort run`, or from the file's
     there = [(source, next((root for root in roots if (root / source.path).exists()), None)) for source in sources]
     gold = _gold(chain.from_iterable(load_prompts([source], root) for source, root in there if root is not None))
-    return OwnTask(settings.answer, gold, tuple({source.answer_field or "" for source in sources}))
+    every = settings.prompts.sources
+    ids, texts = [one.id_field for one in every if one.id_field], [one.prompt_field for one in every]
+    names = tuple(dict.fromkeys([*ids, *PROMPT_FIELDS, *texts]))
+    return OwnTask(settings.answer, gold, tuple({source.answer_field or "" for source in sources}), names)
 
 
 def _gold(prompts: Iterable[Prompt]) -> dict[str, str]:
@@ -65,11 +71,14 @@ def read_own(task: OwnTask, path: Path) -> Iterator[Item]:
     Raises:
         InputError: the file is missing or malformed, or a row names no prompt or has no response.
     """
+    missing = missing_reason(path)
     for row, record in read_records(path):
-        name = _name(path, row, record)
-        solution = _solution(task, record)
+        name = _name(task, path, row, record)
+        solution = _solution(task, record, name)
         options = option_texts(path, row, record)
-        for response in response_texts(path, row, record):
+        responses = response_texts(path, row, record)
+        reasons = finish_reasons_of(path, row, record, len(responses), missing)
+        for response, reason in zip(responses, reasons, strict=True):
             yield Item(
                 row=row,
                 group=name,
@@ -79,27 +88,27 @@ def read_own(task: OwnTask, path: Path) -> Iterator[Item]:
                 answer=gold_answer(solution) if solution else "",
                 options=len(options) if options else None,
                 option_texts=options,
-                finish_reason=finish_reason_of(record),
+                finish_reason=reason,
             )
 
 
-def _name(path: Path, row: int, record: Record) -> str:
-    for name in PROMPT_FIELDS:
+def _name(task: OwnTask, path: Path, row: int, record: Record) -> str:
+    for name in task.name_fields:
         value = record.get(name)
-        if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
-            return _plain(str(value))
-    remedy = f"Name the prompt of each response in one of {', '.join(PROMPT_FIELDS)}"
-    raise InputError("names no prompt", file=path, row=row, field=PROMPT_FIELDS[0], remedy=remedy)
+        if value is not None and not isinstance(value, list | dict) and str(value).strip():
+            return _plain(id_text(value, name, file=path, row=row))
+    remedy = f"Name the prompt of each response in one of {', '.join(task.name_fields)}"
+    raise InputError("names no prompt", file=path, row=row, field=task.name_fields[0], remedy=remedy)
 
 
-def _solution(task: OwnTask, record: Record) -> str | None:
+def _solution(task: OwnTask, record: Record, group: str) -> str | None:
     for name in (*task.answer_fields, *GOLD_FIELDS):
         value = record.get(name)
         if isinstance(value, str) and value.strip():
             return value
         if isinstance(value, int | float):
             return str(value)
-    texts = [_plain(str(record[name])) for name in PROMPT_FIELDS if record.get(name) is not None]
+    texts = [group] + [_plain(str(record[name])) for name in task.name_fields if record.get(name) is not None]
     return next((task.gold[text] for text in texts if text in task.gold), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -59,7 +60,7 @@ class EndpointConfig(Strict):
     """Fields that do not decide what a response is: a change of one makes no stage run again and asks nothing again."""
 
     base_url: str
-    """Address of the endpoint, ending in /v1."""
+    """Address of the endpoint, ending in /v1; a query (`?api-version=...`) is sent with every request."""
     model: str
     """Name of the model at that endpoint."""
     system: str | None = None
@@ -91,9 +92,27 @@ class EndpointConfig(Strict):
     """What a task may spend."""
     max_missing_share: float = Field(0.05, ge=0, le=1)
     """Share of a task's requests that may stay without a response, which are left out and counted: refused by the
-    endpoint's policy, or answered with no completion at every attempt."""
+    endpoint's policy, too long for it, or answered with no completion at every attempt."""
     probe: bool = True
     """Ask four short questions before the first paid batch, to see what the endpoint honours."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _it_is_an_address(cls, url: str) -> str:
+        url = url.strip()
+        try:
+            parts = urlsplit(url)
+            known = (
+                parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            )
+        except ValueError:  # a port that is none
+            known = False
+        if not known or any(one.isspace() for one in url):
+            raise ValueError(f"{url!r} is no address: give one such as https://example.com/v1")
+        for path in ("/chat/completions", "/completions", "/responses"):
+            if parts.path.rstrip("/").endswith(path):
+                raise ValueError(f"{url!r} names a request: leave {path} out, the address ends before it")
+        return url
 
     @field_validator("extra_body")
     @classmethod

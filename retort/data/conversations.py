@@ -34,10 +34,10 @@ def read_conversation(value: list[Any], field: str, *, file: Path | str, row: in
         InputError: a message has no text or a role that is none of system, user and assistant; no user speaks, or a
             system prompt comes late.
     """
-    messages = [_message(one, f"{field}[{place}]", file, row) for place, one in enumerate(value)]
-    while messages and messages[-1]["role"] != "user":
-        messages.pop()
-    if not messages:
+    # What follows the user's last message is not read: an answer may be tool calls, or null where it is to be given.
+    asked = max((place for place, one in enumerate(value, start=1) if _role(one) == "user"), default=0)
+    messages = [_message(one, f"{field}[{place}]", file, row) for place, one in enumerate(value[: asked or None])]
+    if not asked:
         raise InputError("holds no message of a user", file=file, row=row, field=field, remedy=_REMEDY)
     if any(one["role"] == "system" for one in messages[1:]):
         remedy = "Put the system prompt first"
@@ -45,15 +45,22 @@ def read_conversation(value: list[Any], field: str, *, file: Path | str, row: in
     return messages
 
 
+def _role(one: Any) -> str | None:
+    said = (one.get("role") or one.get("from")) if isinstance(one, dict) else None
+    return _ROLES.get(said.strip().lower()) if isinstance(said, str) else None
+
+
 def _message(one: Any, field: str, file: Path | str, row: int) -> Message:
     if not isinstance(one, dict):
         raise InputError(f"is {kind_of(one)}, not a message", file=file, row=row, field=field, remedy=_REMEDY)
-    said = one.get("role") or one.get("from")
-    role = _ROLES.get(said.strip().lower()) if isinstance(said, str) else None
+    role = _role(one)
     if role is None:
+        said = one.get("role") or one.get("from")
         remedy = f"Known roles: {', '.join(sorted(_ROLES))}. Leave rows with tool calls out"
         raise InputError(f"has the role {said!r}", file=file, row=row, field=field, remedy=remedy)
     content = next((one[key] for key in ("content", "value", "text") if one.get(key) is not None), None)
+    if content is None and one.get("tool_calls"):
+        raise InputError("calls a tool", file=file, row=row, field=field, remedy="Leave rows with tool calls out")
     if isinstance(content, list):
         content = _joined(content, field, file, row)
     if not isinstance(content, str):

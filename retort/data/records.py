@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from retort.config.data import SourceConfig
 from retort.errors import InputError, StorageError
 from retort.io.rows import Record, read_records, shards_of
+
+_log = logging.getLogger(__name__)
 
 Row = tuple[str, int, Record]
 """File as the configuration or its folder names it, number of the row in it, and the row."""
@@ -39,10 +42,18 @@ def is_saved(folder: Path) -> bool:
 
 
 def _sharded(folder: Path, name: str) -> Iterator[Row]:
-    for file in shards_of(folder):
-        shown = f"{name.rstrip('/')}/{file.relative_to(folder).as_posix()}"
-        for row, record in read_records(file):
+    empty, files = [], shards_of(folder)
+    for file in files:
+        shown, rows = f"{name.rstrip('/')}/{file.relative_to(folder).as_posix()}", 0
+        for row, record in read_records(file, may_be_empty=True):
+            rows += 1
             yield shown, row, record
+        empty += [] if rows else [shown]
+    if len(empty) == len(files):
+        remedy = "Give a folder with at least one row"
+        raise InputError(f"is a folder whose {len(files)} files hold no rows", file=name, remedy=remedy)
+    if empty:
+        _log.warning("%s: %d of %d files hold no rows: %s", name, len(empty), len(files), ", ".join(empty[:5]))
 
 
 def _saved(folder: Path, source: SourceConfig) -> Iterator[tuple[int, Record]]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, time
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from retort.config.data import SourceConfig
 from retort.data.conversations import read_conversation
 from retort.errors import ConfigError, InputError
-from retort.io.json_rows import kind_of
 from retort.io.rows import Record, check_unicode, text_field
+from retort.io.values import id_text, plain_text
 from retort.modeling.conversations import Message, as_prompt
 from retort.text.gold import gold_answer
 
@@ -73,11 +69,18 @@ def _template(place: int, source: SourceConfig) -> Template | None:
 
     try:
         # What is missing is an error, not an empty word; what a row holds is data, not a program.
-        return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(source.template)
+        return ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_no_null).from_string(source.template)
     except TemplateSyntaxError as error:
         raise ConfigError(
             f"prompts.sources[{place}].template: is no Jinja template: {error}, line {error.lineno}."
         ) from error
+
+
+def _no_null(value: Any) -> Any:
+    """What a template writes: never null, which would stand in the prompt as the word None."""
+    if value is None:
+        raise TypeError("a value is null; where it may be, write {{ field or '' }}")
+    return value
 
 
 def _prompt(source: SourceConfig, template: Template | None, file: str, row: int, record: Record) -> Prompt:
@@ -90,7 +93,9 @@ def _prompt(source: SourceConfig, template: Template | None, file: str, row: int
         plain = " ".join(unicodedata.normalize("NFC", prompt).split())
         prompt_id = hashlib.sha256(plain.encode()).hexdigest()[:16]
     else:
-        prompt_id = _id(record, source.id_field, file, row)
+        if source.id_field not in record:
+            text_field(record, source.id_field, file=file, row=row)
+        prompt_id = id_text(record[source.id_field], source.id_field, file=file, row=row)
     return Prompt(prompt_id, prompt, answer, file, row, source.use)
 
 
@@ -115,7 +120,7 @@ def _rendered(template: Template, file: str, row: int, record: Record) -> str:
 
     try:
         text = template.render(record)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         names = ", ".join(sorted(map(str, record)))
         remedy = f"Correct prompts.sources.template; the row has: {names}"
         raise InputError(f"the template fails ({error})", file=file, row=row, remedy=remedy) from error
@@ -134,35 +139,4 @@ def _answer(record: Record, field: str, file: str, row: int) -> str | None:
     if isinstance(value, str):
         check_unicode(value, field, file=file, row=row)
         return gold_answer(value) or None
-    return _plain(value, field, file, row)
-
-
-def _id(record: Record, field: str, file: str, row: int) -> str:
-    """An id of any type as text: what two rows share they share as text, too."""
-    value = record.get(field)
-    if isinstance(value, list | dict):
-        value = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    elif isinstance(value, bytes):
-        value = value.hex()
-    elif value is not None and not isinstance(value, str):
-        value = _plain(value, field, file, row)
-    return text_field({**record, field: value} if field in record else record, field, file=file, row=row)
-
-
-def _plain(value: Any, field: str, file: str, row: int) -> str:
-    """A number, date or boolean as text.
-
-    Raises:
-        InputError: it is none, or no finite number.
-    """
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        remedy = "Give null where nothing is known; write a number that is too large as a string, in quotes"
-        raise InputError(f"is {value}, not a number", file=file, row=row, field=field, remedy=remedy)
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, bool | int | float):
-        return str(value)
-    remedy = "Give a string, number or date"
-    raise InputError(f"is {kind_of(value)}", file=file, row=row, field=field, remedy=remedy)
+    return plain_text(value, field, file=file, row=row)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from retort.config.endpoint import EndpointConfig
 from retort.engines.completion import Completion, NoCompletionError
@@ -27,11 +29,17 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _AGAIN = frozenset({408, 409, 425, 429})
+_NEVER = frozenset({501, 505})
+"""Statuses above 500 that say that the server cannot do it at all."""
 _GARBLED = NoCompletionError("").status
 """Status that an answer stands for which says nothing of one."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _LONGEST_RETRY_AFTER_S = 600.0
 """A server that asks for more patience than this is away."""
+
+_NETWORK_VARIABLES = (
+    "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -49,11 +57,13 @@ class AnswerError(Exception):
     """Whether it answered 200 with something that is no completion and no error either."""
     retry_after_s: float | None = None
     """Seconds that it asks to wait."""
+    redirected: str | None = None
+    """Where the endpoint sent the request on to, if it did: clients ask again there with GET, and without the body."""
 
     @property
     def passes(self) -> bool:
         """Whether another attempt may mend it."""
-        return self.status is None or self.status in _AGAIN or self.status >= 500
+        return self.status is None or self.status in _AGAIN or (self.status >= 500 and self.status not in _NEVER)
 
 
 class Connection:
@@ -78,7 +88,8 @@ class Connection:
         """Make the client.
 
         Raises:
-            ConfigError: an environment variable with the key, or of a header, is not set.
+            ConfigError: an environment variable with the key, or of a header, is not set or can be in no header; or
+                the environment's proxies or certificates cannot be used.
         """
         from openai import AsyncOpenAI
 
@@ -88,9 +99,26 @@ class Connection:
             name: _VARIABLE.sub(lambda found: self._variable(found[1], "headers"), value)
             for name, value in config.headers.items()
         }
-        self._client = AsyncOpenAI(
-            base_url=config.base_url, api_key=key, max_retries=0, timeout=config.timeout_s, default_headers=headers
-        )
+        for name, value in headers.items():
+            _check_header(value, f"{self._place}.headers: the value of {name!r}")
+        url, _, query = config.base_url.partition("?")
+        try:
+            self._client = AsyncOpenAI(
+                base_url=url,
+                api_key=key,
+                max_retries=0,
+                timeout=config.timeout_s,
+                default_headers=headers,
+                default_query=dict(parse_qsl(query)),
+            )
+        except (ImportError, OSError, ValueError) as error:
+            # The variables that say how the network is reached: a proxy of a kind that is not known, say.
+            set_here = [name for name in _NETWORK_VARIABLES if os.environ.get(name)]
+            raise ConfigError(
+                f"{config.base_url}: no client can be made ({error}). Correct the environment variables "
+                f"{', '.join(set_here) or 'that name proxies and certificates'} (a proxy's address begins with "
+                "http://), or unset them."
+            ) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -137,7 +165,8 @@ class Connection:
         except APIStatusError as error:
             said = error.response.text.strip() or error.message
             asked = retry_after(error.response.headers)
-            raise AnswerError(error.status_code, said, attempt, retry_after_s=asked) from error
+            onward = _redirected(error.response)
+            raise AnswerError(error.status_code, said, attempt, retry_after_s=asked, redirected=onward) from error
         except APIConnectionError as error:
             cause = f" ({error.__cause__})" if error.__cause__ is not None and str(error.__cause__) else ""
             raise AnswerError(None, f"{str(error).rstrip('.')}{cause}", attempt) from error
@@ -145,7 +174,7 @@ class Connection:
             return read(answer.content)
         except NoCompletionError as error:
             asked, garbled = retry_after(answer.headers), error.status == _GARBLED
-            raise AnswerError(error.status, error.problem, attempt, garbled, asked) from error
+            raise AnswerError(error.status, error.problem, attempt, garbled, asked, _redirected(answer)) from error
 
     def _wait(self, error: AnswerError, attempt: int) -> float | None:
         """Seconds until the next attempt; None where the server asks for more than anyone waits."""
@@ -155,13 +184,48 @@ class Connection:
         return wait * self._random.uniform(0.75, 1.25)
 
     def _variable(self, name: str, field: str) -> str:
-        value = os.environ.get(name, "")
-        if not value:
+        value = os.environ.get(name, "").strip()  # a secret often ends in the line break of the file that it came from
+        if value:
+            _check_header(value, f"{self._place}.{field}: the value of environment variable {name}")
+        else:
             raise ConfigError(
                 f"environment variable {name} is not set: {self._place}.{field} names it for {self._config.base_url}. "
                 f"Set it, or name another one there (a server that needs no key: {self._place}.api_key_env: null)."
             )
         return value
+
+
+def _check_header(value: str, words: str) -> None:
+    """Refuse what no header can hold.
+
+    Raises:
+        ConfigError: a character is none that headers have; it is not shown, for the value may be a secret.
+    """
+    place = next((place for place, one in enumerate(value, start=1) if not " " <= one <= "~"), None)
+    if place is not None:
+        raise ConfigError(
+            f"{words} has at character {place} one that no header can hold (a line break, a curly quote, a letter that "
+            "is not ASCII). Copy it again, without what stands around it."
+        )
+
+
+def _redirected(answer: Any) -> str | None:
+    """Where a request was sent on to by a redirect that lost its body; None where it was not."""
+    lost = any(one.status_code in (301, 302, 303) for one in answer.history)
+    return str(answer.url) if lost else None
+
+
+def proxies_in_between(url: str) -> str:
+    """Words for a message: the proxies of the environment that a request to `url` goes through; empty without any."""
+    parts = urlsplit(url)
+    through = getproxies()
+    proxy = through.get(parts.scheme) or through.get("all")
+    if proxy is None or proxy_bypass(parts.netloc):
+        return ""
+    return (
+        f", and the proxy of the environment that it is reached through ({proxy.rpartition('@')[2]}); "
+        "NO_PROXY takes hosts out of it"
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -176,6 +240,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             pass
         try:
             return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             continue
     return None

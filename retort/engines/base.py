@@ -48,6 +48,8 @@ class Request:
 
 REFUSED = "refused"
 """Finish reason of a response that stands for a request which a policy refused: it has no text."""
+TOO_LONG = "prompt_too_long"
+"""Finish reason of a response that stands for a request whose prompt an endpoint refuses for its length."""
 NO_COMPLETION = "no_completion"
 """Finish reason of a response that stands for a request which was answered, at every attempt, with no completion."""
 

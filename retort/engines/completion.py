@@ -23,6 +23,13 @@ _MOST_TOKENS = 2**31 - 1
 _SHOWN = 300
 """Characters of a strange answer that a message shows."""
 
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts")
+"""Fields of a message that servers put its reasoning in: DeepSeek and vLLM, OpenRouter, Ollama."""
+_TEXTS = ("text", "thinking", "reasoning", "content", "summary")
+"""Fields of a part that hold its text."""
+_TEXTLESS = ("refusal", "image_url", "image", "audio", "input_audio", "tool_use", "tool_call", "function_call")
+"""Kinds of parts that say nothing in words."""
+
 _STATUS_OF = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
@@ -94,7 +101,10 @@ def read_completion(body: bytes, tags: tuple[str, str]) -> Completion:
         if body.lstrip()[:5].lower() in (b"data:", b"event"):
             raise NoCompletionError(f"a stream, which was not asked for: {shown}") from None
         raise NoCompletionError(f"no JSON: {shown or 'nothing at all'}") from None
-    return completion_of(value, tags)
+    try:
+        return completion_of(value, tags)
+    except RecursionError:
+        raise NoCompletionError(f"nested too deeply: {shown}") from None
 
 
 def completion_of(value: Any, tags: tuple[str, str]) -> Completion:
@@ -112,7 +122,8 @@ def completion_of(value: Any, tags: tuple[str, str]) -> Completion:
     choices = value.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise NoCompletionError(f"a completion without choices: {shown}", status=_status_without_choices(value))
-    choice = choices[0]
+    # One was asked for; of several, in whatever order, the first is the one.
+    choice = next((one for one in choices if isinstance(one, dict) and one.get("index") == 0), choices[0])
     _refuse_errors(choice, shown)
     reason = finish_reason(choice.get("finish_reason"))
     if isinstance(choice.get("text"), str):
@@ -124,12 +135,13 @@ def completion_of(value: Any, tags: tuple[str, str]) -> Completion:
             raise NoCompletionError(f"a choice without a message: {shown}")
         message = {}
     text, reasoning = _contents(message.get("content"), shown)
-    for field in ("reasoning_content", "reasoning"):
-        if isinstance(message.get(field), str) and message[field].strip():
-            reasoning = message[field]
+    for field in _REASONING:
+        if isinstance(message.get(field), str | list | dict) and (thought := _thoughts(message[field], shown)):
+            reasoning = thought
             break
-    if not text and isinstance(message.get("refusal"), str) and message["refusal"]:
-        text, reason = message["refusal"], REFUSAL
+    refused = message.get("refusal") or _refusal_of(message.get("content"))
+    if not text and isinstance(refused, str) and refused:
+        text, reason = refused, REFUSAL
     return _completion(text, reasoning, reason, value.get("usage"), choice.get("logprobs"), tags)
 
 
@@ -148,7 +160,7 @@ def count_of(value: Any) -> int:
         return 0
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     return int(number) if math.isfinite(number) and 0 <= number <= _MOST_TOKENS and number == int(number) else 0
 
@@ -196,12 +208,21 @@ def _contents(content: Any, shown: str) -> tuple[str, str | None]:
             texts.append(part)
         elif isinstance(part, dict):
             kind = str(part.get("type", "text"))
-            thinks = kind in ("thinking", "reasoning", "reasoning_text", "summary_text", "redacted_thinking")
-            found = next((part[key] for key in ("text", "thinking", "reasoning", "content") if part.get(key)), "")
+            if kind not in _TEXTLESS and not part.keys() & {*_TEXTS, "type"}:
+                raise NoCompletionError(f"content that is no text: {shown}")
+            thinks = kind.startswith(("thinking", "reasoning", "summary_text", "redacted_thinking"))
+            found = next((part[key] for key in _TEXTS if part.get(key)), "")
             (thoughts if thinks else texts).append(found if isinstance(found, str) else _contents(found, shown)[0])
         else:
             raise NoCompletionError(f"content that is no text: {shown}")
     return "".join(texts), "\n".join(one for one in thoughts if one) or None
+
+
+def _refusal_of(content: Any) -> Any:
+    """What the model declined with, where that is a part of a message's content."""
+    parts = content if isinstance(content, list) else []
+    refused = [one for one in parts if isinstance(one, dict) and one.get("type") == "refusal"]
+    return refused[0].get("refusal") if refused else None
 
 
 def _read_output(value: dict[str, Any], tags: tuple[str, str], shown: str) -> Completion:
@@ -214,9 +235,8 @@ def _read_output(value: dict[str, Any], tags: tuple[str, str], shown: str) -> Co
             raise NoCompletionError(f"an output that is no object: {shown}")
         if item.get("type") == "message":
             parts = item.get("content") or []
-            refused = [part for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
-            if refused:
-                texts.append(str(refused[0].get("refusal") or ""))
+            if (refused := _refusal_of(parts)) is not None:
+                texts.append(str(refused))
                 reason = REFUSAL
             else:
                 text, thought = _contents(parts, shown)
@@ -228,15 +248,16 @@ def _read_output(value: dict[str, Any], tags: tuple[str, str], shown: str) -> Co
         details = value.get("incomplete_details") or {}
         reason = finish_reason(details.get("reason") if isinstance(details, dict) else None)
         reason = finish_reason(value["status"]) if reason == "unknown" else reason
-    told = value.get("usage")
-    used: dict[str, Any] = told if isinstance(told, dict) else {}
-    usage = {"prompt_tokens": used.get("input_tokens"), "completion_tokens": used.get("output_tokens")}
-    return _completion("".join(texts), "\n".join(thoughts) or None, reason, usage, None, tags)
+    return _completion("".join(texts), "\n".join(thoughts) or None, reason, value.get("usage"), None, tags)
 
 
 def _thoughts(parts: Any, shown: str) -> str | None:
-    text, thought = _contents(parts, shown)
-    return thought or text or None
+    """What was thought, a text or parts; None where that says nothing in words."""
+    try:
+        text, thought = _contents(parts, shown)
+    except NoCompletionError:
+        return None
+    return (thought or text).strip() or None
 
 
 def _completion(
@@ -248,6 +269,8 @@ def _completion(
     repaired = whole != text or thought != reasoning
     if thought is not None:
         kept: str | None = f"{opened}\n{thought.strip()}\n{closed}\n\n"
+        if whole.lstrip().startswith(opened):  # some gateways give it twice
+            whole = split_reasoning(whole, tags)[1]
     else:
         kept, whole = split_reasoning(whole, tags)
     counts = usage if isinstance(usage, dict) else {}
@@ -255,8 +278,8 @@ def _completion(
         text=whole,
         reasoning=kept,
         finish_reason=reason,
-        prompt_tokens=count_of(counts.get("prompt_tokens")),
-        response_tokens=count_of(counts.get("completion_tokens")),
+        prompt_tokens=count_of(counts.get("prompt_tokens")) or count_of(counts.get("input_tokens")),
+        response_tokens=count_of(counts.get("completion_tokens")) or count_of(counts.get("output_tokens")),
         logprobs=_logprobs(logprobs),
         repaired=repaired,
     )
@@ -288,9 +311,15 @@ def _logprobs(told: Any) -> tuple[float, ...]:
         values = [one for one in told["token_logprobs"] if one is not None]
     else:
         return ()
-    numbers = [
-        float(one)
-        for one in values
-        if isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
-    ]
+    numbers = [number for one in values if (number := _finite(one)) is not None]
     return tuple(numbers) if len(numbers) == len(values) else ()
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -19,11 +19,11 @@ from typing import Any, Self
 from retort.config.data import SamplingConfig
 from retort.config.endpoint import EndpointConfig
 from retort.config.models import OpenAIEngineConfig
-from retort.engines.asking import AnswerError, Connection
-from retort.engines.base import NO_COMPLETION, REFUSED, Key, Request, Response, until
+from retort.engines.asking import AnswerError, Connection, proxies_in_between
+from retort.engines.base import NO_COMPLETION, REFUSED, TOO_LONG, Key, Request, Response, until
 from retort.engines.budget import Meter, Spent
 from retort.engines.completion import Completion, read_completion
-from retort.engines.refusals import LIMIT_FIELDS, is_policy, refused_field
+from retort.engines.refusals import FIELD_STATUSES, LIMIT_FIELDS, is_policy, is_too_long, refused_field
 from retort.engines.response_cache import FOLDER
 from retort.errors import ConfigError, EngineError, InputError
 from retort.io.objects import Objects
@@ -38,6 +38,12 @@ _FAILURES_IN_A_ROW = 8
 """Requests that may fail one after another, each after all its attempts, before the endpoint counts as away."""
 _SHOWN = 500
 """Characters of what an endpoint said that a message shows."""
+_WITHOUT = {
+    "temperature": "; it draws at its own temperature, and responses say -1 (not known)",
+    "seed": "; what it draws cannot be drawn again",
+    "logprobs": "; responses have no log-probabilities",
+}
+"""What follows from asking without a field."""
 
 
 @dataclass
@@ -49,8 +55,8 @@ class _Course:
     """What ends it, once what is under way has arrived."""
     failed: list[EngineError] = field(default_factory=list)
     in_a_row: int = 0
-    missing: int = 0
-    """Requests that stay without a response."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Requests that stay without a response, by the reason."""
 
 
 class EndpointEngine:
@@ -135,8 +141,8 @@ class EndpointEngine:
         """Ask for every request that is not done; see `Engine.generate`. Yields responses as they arrive.
 
         A request that fails after all its attempts does not end the others: what they are answered is paid for. A
-        request that a policy refuses, or that is answered with no completion at every attempt, gets a response without
-        text that says so, up to `max_missing_share` of all.
+        request that a policy refuses, whose prompt is too long, or that is answered with no completion at every
+        attempt, gets a response without text that says so, up to `max_missing_share` of all.
 
         Raises:
             ConfigError: the key, model or a setting is refused.
@@ -183,10 +189,10 @@ class EndpointEngine:
             return task.result()
         missing = None
         if isinstance(error, _MissingError):
-            course.missing += 1
+            course.missing[error.reason] += 1
             course.in_a_row = course.in_a_row + 1 if error.reason == NO_COMPLETION else 0
             missing = self._response(request, _nothing(error.reason))
-            too_many = course.missing > self.config.max_missing_share * course.total
+            too_many = course.missing.total() > self.config.max_missing_share * course.total
             if too_many or course.in_a_row >= _FAILURES_IN_A_ROW:
                 course.trouble = course.trouble or self._too_many(error, request, course)
         elif isinstance(error, EngineError):
@@ -215,36 +221,39 @@ class EndpointEngine:
             _log.warning("%s: attempts that were made again: %s", self.config.base_url, how)
             self._connection.repeated = Counter()
         if course.missing:
-            _log.warning(
-                "%s: %d of %d requests stay without a response", self.config.base_url, course.missing, course.total
-            )
+            why = ", ".join(f"{reason}: {count}" for reason, count in sorted(course.missing.items()))
+            words = "%s: %d of %d requests stay without a response (%s)"
+            _log.warning(words, self.config.base_url, course.missing.total(), course.total, why)
         if self.repaired:
             _log.warning("%s: half surrogate pairs were replaced in %d responses", self.config.base_url, self.repaired)
             self.repaired = 0
 
     async def _ask(self, request: Request, sampling: SamplingConfig) -> Response:
+        without: dict[str, str] = {}
+        """Fields that an answer to this request refused. Whether that is what it meant shows when the request is
+        answered without them: an error that only quotes the prompt must not change how all others are asked."""
         while True:
-            path, body = self._body(request, sampling)
+            path, body = self._body(request, sampling, without)
             try:
                 completion = await self._connection.post(
                     path, body, partial(read_completion, tags=self.config.reasoning_tags), sent=self._meter.send
                 )
             except AnswerError as error:
-                if error.status in (400, 422) and (name := refused_field(error.said, body.keys())) is not None:
-                    self._give_up(name, error.said)
+                name = refused_field(error.said, body.keys()) if error.status in FIELD_STATUSES else None
+                if name is not None and name not in without:
+                    without[name] = error.said
                     continue
-                if error.status is not None and is_policy(error.said, error.status):
-                    raise _MissingError(REFUSED, error) from error
-                if error.garbled:
-                    raise _MissingError(NO_COMPLETION, error) from error
-                raise self._explained(error, request) from error
+                raise _missing(error) or self._elsewhere(error) or self._explained(error, request) from error
+            self._give_up(without)
             self._meter.spent.add(completion)
             self.repaired += completion.repaired
             return self._response(request, completion)
 
-    def _body(self, request: Request, sampling: SamplingConfig) -> tuple[str, dict[str, Any]]:
+    def _body(self, request: Request, sampling: SamplingConfig, without: Collection[str]) -> tuple[str, dict[str, Any]]:
         """Path and body of a request, without the fields that the endpoint has refused."""
         config = self.config
+        other = next(name for name in LIMIT_FIELDS if name != self._limit_field)
+        limit = other if self._limit_field in without and other not in without else self._limit_field
         body: dict[str, Any] = {
             "model": config.model,
             "temperature": request.temperature,
@@ -260,12 +269,13 @@ class EndpointEngine:
                 body["logprobs"] = 1
         else:
             path = "/chat/completions"
-            body |= {"messages": self._messages(request), self._limit_field: sampling.max_new_tokens}
+            body |= {"messages": self._messages(request), limit: sampling.max_new_tokens}
             if sampling.logprobs:
                 body["logprobs"] = True
             if config.template_arguments:
                 body["chat_template_kwargs"] = config.template_arguments
-        return path, {name: value for name, value in body.items() if name not in self.left_out} | config.extra_body
+        gone = {*self.left_out, *without} - {*LIMIT_FIELDS}
+        return path, {name: value for name, value in body.items() if name not in gone} | config.extra_body
 
     def _messages(self, request: Request) -> list[Any]:
         messages: list[Any] = messages_of(request.prompt, request.form)
@@ -276,24 +286,20 @@ class EndpointEngine:
             return [{"role": "system", "content": joined}, *messages[1:]]
         return [{"role": "system", "content": self.config.system}, *messages]
 
-    def _give_up(self, name: str, said: str) -> None:
-        """Ask without a field from here on; another request may have learnt it while this one was under way."""
-        if name in LIMIT_FIELDS:
-            self._limit_field = next(other for other in LIMIT_FIELDS if other != name)
-        elif name not in self.left_out:
-            self.left_out[name] = said[:_SHOWN]
-            then = {
-                "temperature": "; it draws at its own temperature, and responses say -1 (not known)",
-                "seed": "; what it draws cannot be drawn again",
-                "logprobs": "; responses have no log-probabilities",
-            }
-            _log.warning(
-                "%s: refuses the field %s and is asked without it from here on%s (%s)",
-                self.config.base_url,
-                name,
-                then.get(name, ""),
-                said[:_SHOWN],
-            )
+    def _give_up(self, refused: Mapping[str, str]) -> None:
+        """Ask without some fields from here on; another request may have learnt it while this one was under way."""
+        for name, said in refused.items():
+            if name in LIMIT_FIELDS:
+                self._limit_field = next(other for other in LIMIT_FIELDS if other != name)
+            elif name not in self.left_out:
+                self.left_out[name] = said[:_SHOWN]
+                _log.warning(
+                    "%s: refuses the field %s and is asked without it from here on%s (%s)",
+                    self.config.base_url,
+                    name,
+                    _WITHOUT.get(name, ""),
+                    said[:_SHOWN],
+                )
 
     def _response(self, request: Request, completion: Completion) -> Response:
         text, stopped = until(completion.text, request.stop)
@@ -317,7 +323,7 @@ class EndpointEngine:
         if status is None:
             return EngineError(
                 f"{url}: no answer after {error.attempts} attempts ({said}). Check the address and that the server "
-                "runs; run the stage again to go on with what is missing."
+                f"runs{proxies_in_between(url)}; run the stage again to go on with what is missing."
             )
         if status in (401, 403):
             key = self.config.api_key_env
@@ -346,14 +352,30 @@ class EndpointEngine:
             "wait; run the stage again to go on with what is missing."
         )
 
+    def _elsewhere(self, error: AnswerError) -> ConfigError | None:
+        """What a redirect that lost the request comes to; None for anything else."""
+        if error.redirected is None or (error.passes and not error.garbled):
+            return None
+        return ConfigError(
+            f"{self._place}.base_url: {self.config.base_url} redirects to {error.redirected}, where the request is not "
+            f"taken (status {error.status}: {error.said[:_SHOWN]}). Give the address that it redirects to."
+        )
+
     def _too_many(self, error: _MissingError, request: Request, course: _Course) -> Exception:
         share = f"{self._place}.max_missing_share"
-        problem = f"{course.missing} of {course.total} requests stay without a response ({share}: "
+        problem = f"{course.missing.total()} of {course.total} requests stay without a response ({share}: "
         problem += f"{self.config.max_missing_share:g}). The last one, to prompt {request.prompt_id!r}: "
         if error.reason == NO_COMPLETION:
             return EngineError(
                 f"{self.config.base_url}: {problem}answered with no completion after {error.attempts} attempts "
                 f"({error.said[:_SHOWN]}). Check what answers at that address; run the stage again to go on."
+            )
+        if error.reason == TOO_LONG:
+            return InputError(
+                f"{problem}it is too long ({error.said[:_SHOWN]})",
+                file="outputs/prompts",
+                field="prompt",
+                remedy=f"Shorten or remove such prompts, lower max_new_tokens, or raise {share}",
             )
         return InputError(
             f"{problem}a policy refuses it ({error.said[:_SHOWN]})",
@@ -375,6 +397,15 @@ class _MissingError(Exception):
         """Say why, and what the endpoint said."""
         self.reason, self.said, self.attempts = reason, error.said, error.attempts
         super().__init__(error.said)
+
+
+def _missing(error: AnswerError) -> _MissingError | None:
+    """What costs one answer and not the task; None for anything else."""
+    if error.status is not None and is_policy(error.said, error.status):
+        return _MissingError(REFUSED, error)
+    if error.status is not None and is_too_long(error.said, error.status):
+        return _MissingError(TOO_LONG, error)
+    return _MissingError(NO_COMPLETION, error) if error.garbled and error.redirected is None else None
 
 
 def _nothing(reason: str) -> Completion:

@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 
 from retort.config.data import SamplingConfig
-from retort.engines.base import NO_COMPLETION, REFUSED, Engine, Key, Request, Response
+from retort.engines.base import NO_COMPLETION, REFUSED, TOO_LONG, Engine, Key, Request, Response
 from retort.engines.budget import Spent
 from retort.engines.checked import check, checked_response
 from retort.engines.response_cache import ResponseCache, cache_of
@@ -25,7 +25,7 @@ from retort.io.progress import Progress
 
 _logger = logging.getLogger(__name__)
 
-NOT_KEPT = (REFUSED, NO_COMPLETION)
+NOT_KEPT = (REFUSED, TOO_LONG, NO_COMPLETION)
 """Finish reasons of what stands for a request without a response: the next attempt asks again."""
 
 

@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -25,13 +26,15 @@ from typing import Any, Literal, Self
 
 from retort.config.data import SamplingConfig
 from retort.config.models import RecordedEngineConfig
+from retort.data.conversations import read_conversation
 from retort.engines.base import Key, Request, Response
 from retort.engines.completion import NoCompletionError, completion_of
 from retort.errors import InputError
 from retort.io.rows import check_unicode, read_records
+from retort.io.values import id_text
 from retort.modeling.conversations import last_message
 from retort.plugins import EngineContext, EngineType
-from retort.text.finish_reasons import NOT_RECORDED, finish_reason
+from retort.text.finish_reasons import NOT_RECORDED, finish_reason, recorded_reason
 from retort.text.finish_reasons import UNKNOWN as UNKNOWN_REASON
 
 _log = logging.getLogger(__name__)
@@ -200,18 +203,28 @@ def _responses(record: dict[str, Any], path: Path, row: int, _: Counter[str]) ->
         raise InputError(
             "is missing, and so is 'prompt_id'", file=path, row=row, field="prompt", remedy="Give one of the two"
         )
+    reason = recorded_reason(record)
     yield Recorded(
-        prompt_id=None if prompt_id is None else str(prompt_id),
-        prompt=None if prompt is None else normalised(str(prompt)),
+        prompt_id=None if prompt_id is None else id_text(prompt_id, "prompt_id", file=path, row=row),
+        prompt=None if prompt is None else normalised(_asked(prompt, path, row)),
         response=_text(record, "response", path, row),
         model=str(record.get("model") or "recorded"),
         temperature=_number(record, "temperature", path, row, UNKNOWN),
         seed=int(_number(record, "seed", path, row, UNKNOWN)),
-        finish_reason=finish_reason(record["finish_reason"]) if "finish_reason" in record else NOT_RECORDED,
+        finish_reason=NOT_RECORDED if reason == NOT_RECORDED else finish_reason(reason),
         prompt_tokens=int(_number(record, "prompt_tokens", path, row, 0)),
         response_tokens=int(_number(record, "response_tokens", path, row, 0)),
         mean_logprob=None if record.get("mean_logprob") is None else _number(record, "mean_logprob", path, row, 0),
         reasoning=_reasoning(record, path, row),
+    )
+
+
+def _asked(prompt: Any, path: Path, row: int) -> str:
+    """What is matched to the last message of a prompt: of a conversation, its own."""
+    return (
+        read_conversation(prompt, "prompt", file=path, row=row)[-1]["content"]
+        if isinstance(prompt, list)
+        else str(prompt)
     )
 
 
@@ -235,7 +248,10 @@ def _gsm8k_solutions(record: dict[str, Any], path: Path, row: int, _: Counter[st
 
 
 def _openai_batch(record: dict[str, Any], path: Path, row: int, left_out: Counter[str]) -> Iterator[Recorded]:
-    prompt_id = _text(record, "custom_id", path, row)
+    if record.get("custom_id") is None:
+        remedy = "Give the output of a batch job, whose rows have the custom_id of their requests"
+        raise InputError("is missing", file=path, row=row, field="custom_id", remedy=remedy)
+    prompt_id = id_text(record["custom_id"], "custom_id", file=path, row=row)
     answer = record.get("response") or {}
     status = answer.get("status_code") if isinstance(answer, dict) else None
     if record.get("error") or status not in (200, "200"):
@@ -289,9 +305,12 @@ _LARGEST = {"seed": 2**63 - 1, "prompt_tokens": 2**31 - 1, "response_tokens": 2*
 
 
 def _number(record: dict[str, Any], field: str, path: Path, row: int, default: float) -> float:
-    value = record.get(field)
+    value: Any = record.get(field)
     if value is None:
         return default
+    if isinstance(value, str):  # a CSV has nothing else
+        with suppress(ValueError):
+            value = float(value) if set(value) & set(".eE") else int(value)
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or abs(value) > _LARGEST.get(field, math.inf):
         problem = f"is {str(value)[:40]!r}, not a number that a table can hold"

@@ -76,9 +76,10 @@ def json_rows(path: Path, stream: io.BufferedReader) -> Iterator[tuple[int, Reco
     try:
         first = json.loads(text)
     except (ValueError, RecursionError) as error:
-        if _too_long(error) or not line.endswith(b"\n"):
+        several = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+        if _too_long(error) or not (several or line.endswith(b"\n")):
             raise _no_json(path, number, error, ended=True) from error
-        # An object over several lines: either rows one after another, or one object around them.
+        # An object over several lines, or several on one: rows one after another, or one object around them.
         yield from _spread(path, line, lines, number, error)
         return
     if not isinstance(first, dict):
@@ -161,7 +162,9 @@ def _no_json(path: Path, row: int, error: Exception, *, ended: bool) -> InputErr
         return InputError(problem, file=path, row=row, remedy="Write it as a string, in quotes")
     if isinstance(error, RecursionError):
         return InputError("is nested too deeply", file=path, row=row, remedy="Give flat objects, one a line")
-    cut = "; the file may have been cut off" if ended else ""
+    at_the_end = isinstance(error, json.JSONDecodeError) and not error.doc[error.pos + 1 :].strip()
+    unclosed = isinstance(error, json.JSONDecodeError) and error.msg.startswith("Unterminated")
+    cut = "; the file may have been cut off" if ended and (at_the_end or unclosed) else ""
     remedy = f"Write one complete JSON object on each line{cut}. A table of text must be called .csv or .tsv"
     return InputError(f"is not complete JSON ({error})", file=path, row=row, remedy=remedy)
 
@@ -182,12 +185,17 @@ def _sequence(
     buffer, place, row, size = "", 0, 0, _CHUNK
     ended, opened = False, bare
     while True:
-        while place < len(buffer) and buffer[place] in (_BLANK + "\ufeff" if not opened or bare else _BLANK + ","):
+        while place < len(buffer) and buffer[place] in (
+            _BLANK + ("," if opened else "") + ("\ufeff" if bare or not opened else "")
+        ):
             place += 1
         if not opened and place < len(buffer):
             opened, place = True, place + 1
             continue
-        if (buffer.startswith("]", place) and not bare) or (bare and ended and place == len(buffer)):
+        if buffer.startswith("]", place) and not bare:
+            _refuse_more(path, stream, decode, buffer[place + 1 :], row)
+            return
+        if bare and ended and place == len(buffer):
             return
         try:
             # a row that ends where the buffer does may go on: "12" of "123"
@@ -208,6 +216,17 @@ def _sequence(
         if not isinstance(value, dict):
             raise _no_object(path, row, value)
         yield row, value
+
+
+def _refuse_more(
+    path: Path, stream: IO[bytes] | _Joined, decode: codecs.IncrementalDecoder, text: str, row: int
+) -> None:
+    """Refuse rows after the end of an array, such as a second array: they would be lost."""
+    while not text.strip(_BLANK) and (data := stream.read(_CHUNK)):
+        text = _more(decode, data, path, row + 1)
+    if rest := text.strip(_BLANK):
+        problem = f"its array of rows ends here, but the file goes on: {rest[:40]!r}"
+        raise InputError(problem, file=path, row=row, remedy="Put all rows into one array, or one object on each line")
 
 
 def _more(decode: codecs.IncrementalDecoder, data: bytes, path: Path, row: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from retort.errors import InputError
 from retort.io.json_rows import Record, json_rows, kind_of
-from retort.io.streams import BROKEN, OTHER_TEXTS, opened
+from retort.io.streams import BROKEN, OTHERS, opened
 from retort.io.table_rows import arrow_rows, parquet_rows, text_table_rows
 
 __all__ = ["Record", "check_unicode", "read_records", "shards_of", "text_field"]
@@ -25,10 +25,11 @@ _SUFFIXES = (".jsonl", ".ndjson", ".json", *_TABLES, ".parquet", ".pq", ".arrow"
 """Suffixes of files of rows, in a folder of them."""
 
 
-def read_records(path: Path) -> Iterator[tuple[int, Record]]:
+def read_records(path: Path, *, may_be_empty: bool = False) -> Iterator[tuple[int, Record]]:
     """Yield the rows of a file with their numbers, counted from 1 (for JSON lines: line numbers).
 
-    Everything but an object around rows is streamed: no more than a row, or a MiB, is held at a time.
+    Everything but an object around rows is streamed: no more than a row, or a MiB, is held at a time. One file of
+    several may hold no row.
 
     Raises:
         InputError: the file is missing, empty, not UTF-8 or damaged, or a row is no object.
@@ -37,7 +38,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Record]]:
     for row in _rows(path):
         empty = False
         yield row
-    if empty:
+    if empty and not may_be_empty:
         raise InputError("holds no rows", file=path, remedy="Give a file with at least one row")
 
 
@@ -96,9 +97,12 @@ def _rows(path: Path) -> Iterator[tuple[int, Record]]:
                     raise InputError(f"is a packed ({packed}) Parquet or Arrow file", file=path, remedy=remedy)
                 yield from parquet_rows(path) if magic.startswith(_PARQUET) else arrow_rows(path)
                 return
-            for mark, name in OTHER_TEXTS.items():
+            for mark, (name, remedy) in OTHERS.items():
                 if magic.startswith(mark):
-                    raise InputError(f"is {name}, not UTF-8", file=path, remedy="Convert the file to UTF-8")
+                    raise InputError(f"is {name}", file=path, remedy=remedy)
+            if b"\0" in magic[:4]:
+                remedy = "Write its rows as JSON lines, CSV or Parquet; convert text to UTF-8"
+                raise InputError("is no text in UTF-8: it begins with null bytes", file=path, remedy=remedy)
             suffix, first = _format_suffix(path), magic.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
             if suffix in _TABLES and first not in (b"{", b"["):
                 rows = text_table_rows(path, stream, tabs=_TABLES[suffix])

@@ -19,17 +19,33 @@ from retort.errors import InputError
 _GZIP = b"\x1f\x8b"
 _BZIP2 = b"BZh"
 _XZ = b"\xfd7zXZ\x00"
+_LZMA = b"\x5d\x00\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZIP = b"PK\x03\x04"
 
 BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
 """What reading compressed data raises where it is damaged or cut off."""
 
-OTHER_TEXTS = {
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
+OTHERS = {
+    codecs.BOM_UTF32_LE: ("UTF-32, not UTF-8", "Convert the file to UTF-8"),
+    codecs.BOM_UTF32_BE: ("UTF-32, not UTF-8", "Convert the file to UTF-8"),
+    codecs.BOM_UTF16_LE: ("UTF-16, not UTF-8", "Convert the file to UTF-8"),
+    codecs.BOM_UTF16_BE: ("UTF-16, not UTF-8", "Convert the file to UTF-8"),
+    b"\x04\x22\x4d\x18": ("packed with lz4", "Unpack it, or pack it with gzip, zstd, bzip2 or xz"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "Unpack it"),
+    b"\x80\x04": ("a pickle", "Write its rows as JSON lines or Parquet; pickles run code when they are read"),
+    b"SQLite format 3": ("an SQLite data base", "Write its rows as JSON lines, CSV or Parquet"),
+    b"Obj\x01": ("an Avro file", "Write its rows as JSON lines or Parquet"),
+    b"ORC": ("an ORC file", "Write its rows as JSON lines or Parquet"),
+    b"%PDF": ("a PDF", "Write its rows as JSON lines, CSV or Parquet"),
+    b"version https://git-lfs": ("a pointer of Git LFS", "Fetch the file itself: git lfs pull"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as CSV in UTF-8"),
+    _GZIP: ("packed twice (gzip)", "Unpack it once"),
+    _BZIP2: ("packed twice (bzip2)", "Unpack it once"),
+    _XZ: ("packed twice (xz)", "Unpack it once"),
+    _ZSTD: ("packed twice (zstd)", "Unpack it once"),
 }
-"""How texts begin that are not UTF-8."""
+"""How files begin that are no rows, once they are unpacked: what they are, and the remedy."""
 
 
 @contextmanager
@@ -51,7 +67,7 @@ def opened(path: Path) -> Iterator[tuple[io.BufferedReader, str | None]]:
             yield _buffered(stack.enter_context(gzip.GzipFile(fileobj=raw))), "gzip"
         elif magic.startswith(_BZIP2):
             yield _buffered(stack.enter_context(bz2.BZ2File(raw))), "bzip2"
-        elif magic.startswith(_XZ):
+        elif magic.startswith((_XZ, _LZMA)):
             yield _buffered(stack.enter_context(lzma.LZMAFile(raw))), "xz"
         elif magic.startswith(_ZSTD):
             import pyarrow as pa

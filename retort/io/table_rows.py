@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from retort.errors import InputError
 from retort.io.json_rows import Record
 
+_SEPARATOR = re.compile(r"sep=(.)\s*")
 _FIELD_CHARACTERS = 2**31 - 1
 """Longest field that is read; Python's own limit is 131,072."""
 
@@ -28,16 +31,20 @@ def text_table_rows(path: Path, stream: io.BufferedReader, *, tabs: bool) -> Ite
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     number = 0
     try:
-        head = text.readline()
-        delimiter = "\t" if tabs else max(",;|\t", key=head.count)
-        names = next(csv.reader([head], delimiter=delimiter, strict=True), [])
+        head = next((line for line in text if line.strip()), "")
+        delimiter = "\t" if tabs else _delimiter_of(head)
+        if said := _SEPARATOR.fullmatch(head):  # Excel's own line before the header
+            head, delimiter = text.readline(), said[1]
+        rows = csv.reader(chain([head], text), delimiter=delimiter, strict=True)
+        names = [name.strip() for name in next(rows, [])]
         _check_names(path, names)
-        for fields in csv.reader(text, delimiter=delimiter, strict=True):
+        for fields in rows:
             if not fields:  # an empty line
                 continue
             number += 1
             if len(fields) != len(names):
-                problem = f"has {len(fields)} fields, but the header has {len(names)}"
+                shown = ", ".join(names)[:80]
+                problem = f"has {len(fields)} fields, but the header has {len(names)} ({shown})"
                 remedy = f"Put fields that hold {delimiter!r} or line breaks in double quotes"
                 raise InputError(problem, file=path, row=number, remedy=remedy)
             yield number, {name: value if value != "" else None for name, value in zip(names, fields, strict=True)}
@@ -47,6 +54,11 @@ def text_table_rows(path: Path, stream: io.BufferedReader, *, tabs: bool) -> Ite
     except csv.Error as error:
         remedy = "Mend the quotes of that row: a quote inside a field is written twice"
         raise InputError(f"is not a row of a table ({error})", file=path, row=number + 1, remedy=remedy) from error
+
+
+def _delimiter_of(head: str) -> str:
+    """What parts the names of a header, whose quotes may hold any of them."""
+    return max(",;|\t", key=re.sub(r'"[^"]*"?', "", head).count)
 
 
 def _check_names(path: Path, names: list[str]) -> None:
@@ -68,10 +80,10 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, Record]]:
     row = 0
     try:
         for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-            for record in batch.to_pylist():
+            for record in _records(path, batch, row):
                 row += 1
                 yield row, record
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise _damaged(path, row, "Parquet", error) from error
 
 
@@ -87,11 +99,32 @@ def arrow_rows(path: Path) -> Iterator[tuple[int, Record]]:
     try:
         with pa.memory_map(str(path)) as source:
             for batch in _batches(source):
-                for record in batch.to_pylist():
+                for record in _records(path, batch, row):
                     row += 1
                     yield row, record
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise _damaged(path, row, "Arrow", error) from error
+
+
+def _records(path: Path, batch: Any, before: int) -> list[Record]:
+    """The rows of a batch as Python has them.
+
+    Raises:
+        InputError: a value is none that Python has, such as a time in a zone that is not known; names its column.
+    """
+    try:
+        found: list[Record] = batch.to_pylist()
+    except (ValueError, OverflowError, LookupError, NotImplementedError) as error:
+        for name in batch.schema.names:
+            for place, value in enumerate(batch.column(name), start=1):
+                try:
+                    value.as_py()
+                except (ValueError, OverflowError, LookupError, NotImplementedError) as cause:
+                    problem = f"is a {value.type} that cannot be read ({cause})"
+                    remedy = "Leave the column out, or write it as text"
+                    raise InputError(problem, file=path, row=before + place, field=name, remedy=remedy) from error
+        raise
+    return found
 
 
 def _batches(source: Any) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 import datetime
 import decimal
+import gzip
 import json
 
 import pyarrow as pa
@@ -104,12 +105,12 @@ def test_conversations_are_taken_up_to_the_user_s_last_message(tmp_path, given, 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ([{"role": "tool", "content": "x"}], r"row 1, field 'messages\[0\]': has the role 'tool'"),
+        ([{"role": "tool", "content": "x"}, CHAT[1]], r"row 1, field 'messages\[0\]': has the role 'tool'"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], r"has a part that is no text \(image_url\)"),
         ([{"role": "user", "content": 3}], "has a content that is a number, not text"),
         ([{"role": "user", "content": " "}], "is empty"),
         ([{"role": "assistant", "content": "x"}], "holds no message of a user"),
-        (["x"], "is a string, not a message"),
+        (["x", CHAT[1]], "is a string, not a message"),
         ([CHAT[1], CHAT[0], CHAT[1]], "has a system prompt after other messages"),
         ([{"role": "user", "content": "\ud83d"}], "half a surrogate pair"),
     ],
@@ -246,3 +247,62 @@ def test_a_local_data_set_folder_starts_from_the_project_and_has_splits(tmp_path
         read("dev")
     with pytest.raises(InputError, match=r"\./gone: no such folder"):
         list(load_prompts([SourceConfig(path="./gone", type="datasets")], tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "prompts"),
+    [
+        ("a.json", '{"prompt": "a"}{"prompt": "b"}', ["a", "b"]),
+        ("a.jsonl", '{"prompt": "a"},\n{"prompt": "b"},\n', ["a", "b"]),
+        ("a.jsonl", '{"prompt": "a"}\r{"prompt": "b"}\r', ["a", "b"]),
+        ("a.csv", "sep=;\nprompt;x\na;1\n", ["a"]),
+        ("a.csv", "\nx, prompt\n1,a\n", ["a"]),
+        ("a.csv", '"x\ny;z;",prompt\n1,a\n', ["a"]),
+    ],
+)
+def test_rows_are_read_however_they_are_parted(tmp_path, name, content, prompts):
+    (tmp_path / name).write_bytes(content.encode())
+    assert [one.prompt for one in load_prompts([SourceConfig(path=name)], tmp_path)] == prompts
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'[{"prompt": "a"}]\n[{"prompt": "b"}]', "row 1: its array of rows ends here, but the file goes on"),
+        (b"\x04\x22\x4d\x18xxxx", "is packed with lz4"),
+        (gzip.compress(gzip.compress(b"{}")), r"is packed twice \(gzip\)"),
+        ('{"prompt": "a"}'.encode("utf-32"), "is UTF-32"),
+        ('{"prompt": "a"}'.encode("utf-16-le"), "begins with null bytes"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a pointer of Git LFS"),
+    ],
+)
+def test_what_a_file_is_instead_is_said(tmp_path, content, words):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        list(load_prompts([SourceConfig(path="a.jsonl")], tmp_path))
+
+
+def test_an_empty_shard_among_others_is_passed_over_and_said(tmp_path, caplog):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.jsonl").write_text('{"prompt": "a"}\n')
+    (tmp_path / "d/b.jsonl").write_text("")
+    assert [one.prompt for one in load_prompts([SourceConfig(path="d")], tmp_path)] == ["a"]
+    assert "d: 1 of 2 files hold no rows: d/b.jsonl" in caplog.text
+    (tmp_path / "d/a.jsonl").write_text("")
+    with pytest.raises(InputError, match="whose 2 files hold no rows"):
+        list(load_prompts([SourceConfig(path="d")], tmp_path))
+
+
+def test_null_is_no_word_of_a_prompt_and_a_time_zone_that_is_not_known_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a value is null; where it may be, write \{\{ field or '' \}\}"):
+        one(tmp_path, {"q": None}, template="Q: {{ q }}")
+    table(tmp_path, at=pa.array([1], pa.timestamp("s", "Mars/Phobos")))
+    with pytest.raises(InputError, match=r"row 1, field 'at': is a timestamp\[.*Mars/Phobos\] that cannot be read"):
+        list(load_prompts([SourceConfig(path="t.parquet")], tmp_path))
+
+
+def test_what_follows_the_user_s_last_message_may_be_anything(tmp_path):
+    calls = {"role": "assistant", "content": None, "tool_calls": [{}]}
+    assert one(tmp_path, {"m": [CHAT[1], calls, {"role": "tool", "content": "5"}]}, prompt_field="m").prompt == "2 ?"
+    with pytest.raises(InputError, match=r"'m\[1\]': calls a tool"):
+        one(tmp_path, {"m": [CHAT[1], calls, CHAT[1]]}, prompt_field="m")

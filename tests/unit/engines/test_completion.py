@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from retort.engines.checked import checked_response
 from retort.engines.completion import NoCompletionError, read_completion
 from tests.endpoint_stand_in import NO_COMPLETIONS, changed, choice, message
 
@@ -141,3 +142,74 @@ def test_a_response_of_the_other_interface_is_read_with_its_reasoning_and_its_en
     assert (found.text, found.reasoning) == ("The answer is 1", "<think>\nnine times two\n</think>\n\n")
     assert (found.finish_reason, found.prompt_tokens, found.response_tokens) == ("length", 7, 9)
     assert read(body | {"status": "completed"}).finish_reason == "stop"
+
+
+ODD = [
+    None, True, -1, 10**400, 1e999, "", "x", "\ud83d", [], {}, [None], [[]], {"a": 1}, {"type": "stop"},
+    [{"text": 5}], "9" * 50,
+]  # fmt: skip
+"""Values that servers put where others belong."""
+
+
+def places(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in items:
+        yield from places(one, (*path, key))
+
+
+def replaced(value, path, odd):
+    if not path:
+        return odd
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], odd)
+    return copy
+
+
+WHOLE_ANSWER = choice(
+    message={"role": "assistant", "content": [{"type": "text", "text": "18"}], "reasoning_content": "a", "refusal": ""},
+    logprobs={"content": [{"logprob": -1.0}]},
+)
+
+
+@pytest.mark.parametrize("path", list(places(WHOLE_ANSWER)), ids=str)
+def test_any_odd_value_at_any_place_is_a_row_of_a_table_or_no_completion(path):
+    for odd in ODD:
+        try:
+            found = read_completion(json.dumps(replaced(WHOLE_ANSWER, path, odd)).encode(), TAGS)
+        except NoCompletionError:
+            continue
+        checked_response(
+            {"prompt_id": "p", "sample": 0, "model": "m", "temperature": 1.0, "seed": 0, "response": found.text}
+            | {
+                name: getattr(found, name)
+                for name in ("finish_reason", "prompt_tokens", "response_tokens", "reasoning")
+            }
+            | {"mean_logprob": sum(found.logprobs) if found.logprobs else None}
+        )
+
+
+def test_of_several_choices_the_first_by_its_number_is_read():
+    choices = [choice(index=1, finish_reason="length")["choices"][0], message("18")["choices"][0]]
+    assert read(changed(choices=choices)).text == "18"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "reasoning"),
+    [
+        ({"reasoning_content": "a", "content": "<think>\na\n</think>\n\n18"}, "18", "a"),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "a"}], "content": "18"}, "18", "a"),
+        ({"thinking": "a", "content": "18"}, "18", "a"),
+        ({"reasoning": {"content": "a"}, "content": "18"}, "18", "a"),
+        ({"reasoning": {"effort": 3}, "content": "18"}, "18", None),
+    ],
+)
+def test_reasoning_under_any_name_is_kept_once(fields, text, reasoning):
+    found = read(choice(message=fields))
+    kept = None if reasoning is None else f"<think>\n{reasoning}\n</think>\n\n"
+    assert (found.text, found.reasoning) == (text, kept)
+
+
+def test_a_refusal_among_the_parts_is_no_whole_answer():
+    found = read(message([{"type": "refusal", "refusal": "I cannot."}]))
+    assert (found.text, found.finish_reason) == ("I cannot.", "refusal")

@@ -373,3 +373,64 @@ def test_a_server_that_asks_for_more_patience_than_anyone_has_is_away(serve):
 def test_what_a_filter_cut_keeps_its_reason(serve):
     server = serve(say=lambda _: choice(finish_reason="content_filter"))
     assert ask(server, REQUESTS[:1])[0].finish_reason == "content_filter"
+
+
+def test_an_error_that_quotes_a_prompt_does_not_change_how_the_others_are_asked(serve):
+    """The word in the prompt is no field: the request stays refused without it, so the field is sent again."""
+    said = "Invalid prompt: seed and temperature of the text are unsupported"
+    server = serve(refuse=lambda body: (400, said) if "is 3" in text_of(body) else None)
+    with engine(server, concurrency=1) as one:
+        with pytest.raises(InputError, match="Invalid prompt"):
+            list(one.generate(REQUESTS, SAMPLING))
+        assert one.left_out == {}
+
+
+def test_a_limit_that_is_refused_under_both_names_ends(serve):
+    said = "max_tokens or max_completion_tokens: use max_tokens instead of max_completion_tokens"
+    server = serve(refuse=lambda _: (400, said))
+    with pytest.raises(InputError):
+        ask(server, REQUESTS[:1])
+    assert len(server.asked) == 3
+
+
+def test_a_prompt_that_is_too_long_costs_one_answer(serve, caplog):
+    said = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 7. This model's maximum context length is 4096 tokens "
+        "and your request has 5000 input tokens"
+    )
+    server = serve(refuse=lambda body: (400, said) if "is 3" in text_of(body) else None)
+    found = ask(server, max_missing_share=0.2)
+    assert Counter(one.finish_reason for one in found) == {"stop": 16, "prompt_too_long": 4}
+    assert "4 of 20 requests stay without a response (prompt_too_long: 4)" in caplog.text
+    with pytest.raises(InputError, match=r"it is too long .*lower max_new_tokens"):
+        ask(server)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("localhost:8000/v1", "is no address"),
+        ("http://", "is no address"),
+        ("http://x:abc/v1", "is no address"),
+        ("https://x/v1/chat/completions", "leave /chat/completions out"),
+    ],
+)
+def test_what_is_no_address_is_refused_before_anything_is_asked(url, words):
+    with pytest.raises(ValueError, match=words):
+        EndpointConfig(base_url=url, model="m")
+
+
+def test_a_key_with_the_line_break_of_its_file_is_read_and_one_that_no_header_holds_refused(serve, monkeypatch):
+    server = serve()
+    monkeypatch.setenv("KEY", "abc\n")
+    ask(server, REQUESTS[:1], api_key_env="KEY")
+    assert server.sent_headers[0]["authorization"] == "Bearer abc"
+    monkeypatch.setenv("KEY", "\u201cabc\u201d")
+    with pytest.raises(ConfigError, match=r"KEY has at character 1 one that no header can hold"):
+        ask(server, REQUESTS[:1], api_key_env="KEY")
+
+
+def test_a_proxy_of_an_unknown_kind_is_named(serve, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"no client can be made .*ALL_PROXY"):
+        ask(serve(), REQUESTS[:1])

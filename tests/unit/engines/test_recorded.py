@@ -159,7 +159,7 @@ def test_reasoning_is_read_with_its_tags_or_put_between_them(tmp_path):
     assert [one.reasoning for one in found] == ["[T]0 + 1[/T]", "<think>\n1 + 1\n</think>\n\n"]
 
 
-@pytest.mark.parametrize("value", [float("nan"), 2**31, "7", True])
+@pytest.mark.parametrize("value", [float("nan"), 2**31, "seven", "1e999", True])
 def test_a_count_that_no_table_can_hold_is_refused_with_its_row(tmp_path, value):
     path = write(tmp_path, [{"prompt_id": "a", "response": "1", "response_tokens": value}])
     with pytest.raises(InputError, match=r"row 1, field 'response_tokens': is .*not a number that a table can hold"):
@@ -202,3 +202,13 @@ def test_a_malformed_row_is_named_with_its_field(tmp_path, form, row, words):
     }[form]
     with pytest.raises(InputError, match=words):
         answers(write(tmp_path, [good, row]), form)
+
+
+def test_a_batch_s_ids_are_of_any_type_and_a_table_s_numbers_may_be_text(tmp_path):
+    requests = plan_requests([{"prompt_id": "7", "prompt": "x"}], SAMPLING, seed=0, stage="teacher_responses")
+    engine = RecordedEngine(write(tmp_path, [batch_row(7, "a"), batch_row(7.0, "b")]), "openai_batch")
+    assert [one.response for batch in engine.generate(requests, SAMPLING) for one in batch] == ["a", "b"]
+    path = tmp_path / "r.csv"
+    path.write_text("prompt_id,response,temperature,response_tokens,stop_reason\na,1,0.7,9,max_tokens\n")
+    (found,) = answers(path, "responses")
+    assert (found.temperature, found.response_tokens, found.finish_reason) == (0.7, 9, "length")

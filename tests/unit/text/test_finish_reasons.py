@@ -1,6 +1,6 @@
 import pytest
 
-from retort.text.finish_reasons import finish_reason, is_whole, unexpected, whole_text
+from retort.text.finish_reasons import NOT_RECORDED, finish_reason, is_whole, recorded_reason, unexpected, whole_text
 
 WHOLE = [
     "stop",
@@ -13,12 +13,23 @@ WHOLE = [
     "COMPLETE",
     "completed",
     "FINISH",
+    "FinishReason.STOP",
+    "FINISH_REASON_STOP",
+    "StopReason.END_TURN",
+    "endTurn",
+    "eosFound",
+    {"type": "stop", "matched": 2},
+    ["stop"],
 ]
-CUT = ["length", "max_tokens", "MAX_TOKENS", "max-tokens", "model_length", "max_output_tokens"]
+CUT = [
+    "length", "max_tokens", "MAX_TOKENS", "max-tokens", "model_length", "max_output_tokens",
+    "FinishReason.MAX_TOKENS", "REASON_MAX_LEN", "token_limit", "maxPredictedTokensReached",
+    {"type": "length", "length": 9},
+]  # fmt: skip
 OTHER = [
     "content_filter", "SAFETY", "RECITATION", "refusal", "tool_calls", "function_call", "abort", "error", "pause_turn",
     "insufficient_system_resource", "guardrail_intervened", "incomplete", "OTHER", "FINISH_REASON_UNSPECIFIED",
-    "stopping",
+    "stopping", {"type": "abort"}, {}, ["stop", "length"], True, 1.0, "\ud83d",
 ]  # fmt: skip
 
 
@@ -44,3 +55,22 @@ def test_limits_share_a_name_and_other_reasons_keep_theirs():
         "3",
     ]
     assert unexpected(["stop", "length", "safety", "unknown", "safety"]) == ["safety", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"stop_reason": "max_tokens"}, "max_tokens"),
+        ({"finishReason": "STOP"}, "STOP"),
+        ({"Finish Reason": "length"}, "length"),
+        ({"done_reason": "stop"}, "stop"),
+        ({"finish_reason": "stop", "stop_reason": "</s>"}, "stop"),  # vLLM: the second is the stop text
+        ({"finish_reason": None, "stop_reason": "end_turn"}, "end_turn"),
+        ({"finish_reason": None}, None),
+        ({"truncated": True, "finish_reason": "stop"}, "length"),
+        ({"truncated": False}, NOT_RECORDED),
+        ({"reason": "x"}, NOT_RECORDED),
+    ],
+)
+def test_a_recording_says_how_responses_ended_under_any_server_s_name(row, expected):
+    assert recorded_reason(row) == expected
