@@ -36,7 +36,7 @@ class WandbRuns:
             x_disable_meta=True,
             x_disable_stats=True,
             silent=True,
-            init_timeout=30,
+            init_timeout=10,
             finish_timeout=10,
             **({"base_url": self._config.address} if self._config.address else {}),
         )
