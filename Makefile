@@ -8,7 +8,7 @@ TEST_WORKERS ?= 2
 CLUSTER_TESTS ?= cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long test-faults test-cluster test-vllm images lint lock docs clean
+.PHONY: help install demo test test-long test-faults test-cluster test-vllm images lint lock docs site clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,9 +58,16 @@ lock: ## Resolve pyproject.toml into the hashed requirements files
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml docker/generate.in -o docker/requirements-generate.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --override tests/vllm/overrides.txt --no-emit-package torchaudio --no-emit-package torchcodec --no-emit-package torchvision tests/vllm/requirements.in -o tests/vllm/requirements.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header docs/requirements.in -o docs/requirements.txt
 
 docs: install ## Write the generated pages under docs/reference again
 	$(BIN)/python -m docs.generate
+
+site: install ## Build the guides as a site in build/site; a link that leads nowhere fails
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/mkdocs
+	VIRTUAL_ENV=build/mkdocs $(BIN)/uv pip install --quiet --require-hashes -r docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict
+	@echo build/site/index.html
 
 clean: ## Remove the environment and caches; outputs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
