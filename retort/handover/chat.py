@@ -10,11 +10,13 @@ from pathlib import Path
 from retort.config import RetortConfig, load_config
 from retort.config.base import unknown
 from retort.config.data import SamplingConfig
+from retort.config.endpoint import EndpointConfig
 from retort.config.run import TEACHER
 from retort.engines.base import Engine, Request, derived_seed
 from retort.engines.make import make_engine
 from retort.errors import ConfigError, InputError
 from retort.modeling.conversations import as_prompt
+from retort.modeling.loading import context_of, model_config, model_source, read_reference
 from retort.run.paths import Paths
 
 
@@ -36,6 +38,7 @@ class Speaker:
 
     label: str
     engine: Engine
+    max_new_tokens: int
     messages: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -43,7 +46,8 @@ class Speaker:
 class Settings:
     """How answers are drawn."""
 
-    max_new_tokens: int = 512
+    max_new_tokens: int | None = None
+    """Left out, as many as answers to the run's benchmarks were given, and half a model's context at most."""
     temperature: float = 0.0
     """0 is greedy."""
     seed: int = 0
@@ -92,8 +96,19 @@ def speakers(root: Path, wanted: Sequence[str], settings: Settings) -> Iterator[
                 file="the conversation",
                 training=name != TEACHER,
             )
-            found.append(Speaker(config.label(name), stack.enter_context(engine), list(begun)))
+            most = settings.max_new_tokens or _most(config, name, paths.model(name))
+            found.append(Speaker(config.label(name), stack.enter_context(engine), most, list(begun)))
         yield found
+
+
+def _most(config: RetortConfig, name: str, folder: Path) -> int:
+    """Tokens that an answer may have: what the run's evaluation allows, half a model's context at most."""
+    allowed = config.evaluate.max_new_tokens
+    if isinstance(config.engine(name), EndpointConfig):
+        return allowed
+    reference = read_reference(folder)
+    made = model_config(reference, model_source(folder, reference))
+    return min(allowed, context_of(made.get_text_config(decoder=True)) // 2)
 
 
 def answer(speaker: Speaker, text: str, settings: Settings) -> Said:
@@ -113,7 +128,7 @@ def answer(speaker: Speaker, text: str, settings: Settings) -> Said:
         draw=settings.seed,
     )
     sampling = SamplingConfig(
-        temperatures=[settings.temperature], samples=1, max_new_tokens=settings.max_new_tokens, batch_size=1
+        temperatures=[settings.temperature], samples=1, max_new_tokens=speaker.max_new_tokens, batch_size=1
     )
     ((response,),) = speaker.engine.generate([request], sampling)
     speaker.messages = [*messages, {"role": "assistant", "content": response.response}]
@@ -121,9 +136,26 @@ def answer(speaker: Speaker, text: str, settings: Settings) -> Said:
 
 
 def converse(
-    present: Sequence[Speaker], lines: Iterable[str], show: Callable[[Said], None], settings: Settings
+    present: Sequence[Speaker],
+    lines: Iterable[str],
+    show: Callable[[Said], None],
+    settings: Settings,
+    refused: Callable[[InputError], None] | None = None,
 ) -> None:
-    """Answer each line with every model and show what each says; `/new` begins anew."""
+    """Answer each line with every model and show what each says; `/new` begins anew.
+
+    Args:
+        present: The models.
+        lines: What is said to them.
+        show: Is given each answer.
+        settings: How answers are drawn.
+        refused: Is given what kept a model from answering, a conversation longer than its context say; it has not
+            heard that line then. Left out, that is raised.
+
+    Raises:
+        InputError: see `answer`.
+        EngineError: an endpoint failed.
+    """
     begun = [list(one.messages) for one in present]
     for line in lines:
         if line.strip() == "/new":
@@ -133,4 +165,11 @@ def converse(
         if not line.strip():
             continue
         for one in present:
-            show(answer(one, line.strip(), settings))
+            try:
+                said = answer(one, line.strip(), settings)
+            except InputError as error:
+                if refused is None:
+                    raise
+                refused(error)
+            else:
+                show(said)

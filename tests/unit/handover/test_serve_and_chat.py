@@ -90,6 +90,20 @@ def test_every_model_answers_each_line_and_hears_only_itself(run: Run) -> None:
     assert all(one.tokens <= 6 for one in shown)
 
 
+def test_an_answer_leaves_room_in_the_context_and_a_full_one_is_no_end(run: Run) -> None:
+    """512 tokens would not fit the demonstration's own student."""
+    student = run()
+    long, shown, refused = "39 + 25 " * 2000, [], []
+    with speakers(student.root, ["ppo"], Settings()) as (ppo,):
+        assert ppo.max_new_tokens == 128  # of a context of 256, less than evaluate.max_new_tokens
+        converse([ppo], ["39 + 25\n", f"{long}\n", "39 + 25\n"], shown.append, Settings(), refused.append)
+        assert len(ppo.messages) == 4  # the line that was refused was not heard
+        with pytest.raises(InputError, match="exceeds the model's context"):
+            converse([ppo], [long], shown.append, Settings())
+    assert len(shown) == 2
+    assert "Shorten" in str(refused[0])
+
+
 def test_a_system_prompt_and_the_conversation_are_what_is_answered(run: Run) -> None:
     student = run()
     plain, told = Settings(max_new_tokens=6), Settings(max_new_tokens=6, system="39 clips in May")
