@@ -8,7 +8,7 @@ TEST_WORKERS ?= 2
 CLUSTER_TESTS ?= cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long test-faults test-cluster test-vllm images lint lock docs site clean
+.PHONY: help install demo test test-long test-faults test-cluster test-vllm images audit lint lock docs site clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ images: ## Build the pods' images with Docker, and run each without network or a
 	docker/build.sh train
 	docker/build.sh generate
 
+audit: install ## List what is in the images (CycloneDX), and ask PyPI what of the locks is known to be vulnerable
+	docker/audit.sh $(BIN)/uv $(BIN)/python
+
 lint: install ## Ruff (lint and format) and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -59,6 +62,7 @@ lock: ## Resolve pyproject.toml into the hashed requirements files
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml docker/generate.in -o docker/requirements-generate.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header --override tests/vllm/overrides.txt --no-emit-package torchaudio --no-emit-package torchcodec --no-emit-package torchvision tests/vllm/requirements.in -o tests/vllm/requirements.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header docs/requirements.in -o docs/requirements.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header docker/audit.in -o docker/audit.txt
 
 docs: install ## Write the generated pages under docs/reference again
 	$(BIN)/python -m docs.generate
