@@ -103,7 +103,7 @@ def chosen(made: Graph) -> list[Task]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200 if FULL else 1800)
 def test_a_killed_stage_run_again_gives_the_same_and_repeats_no_more_than_since_its_checkpoint(
     smoke: Smoke, tmp_path: Path, row: Callable[[str, str], Row]
 ) -> None:
@@ -136,7 +136,7 @@ RUN = "import pathlib; from retort.run import dvc_adapter; dvc_adapter.reproduce
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200 if FULL else 1800)
 def test_a_run_killed_with_all_its_processes_goes_on_and_ends_with_the_same_lock(
     toy: Callable[..., Any], row: Callable[[str, str], Row]
 ) -> None:
