@@ -70,11 +70,15 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Non
     folder, compiler = tmp_path_factory.mktemp("compiled"), compiling.compile
     kept: dict[tuple[str, ...], Path] = {}
 
-    def compile(config: Any, profile: Any, path: Path, *, forced: Any = (), root: Path = Path()) -> None:  # noqa: A001
-        key = (config.model_dump_json(), profile.model_dump_json(), *sorted(forced))
+    def compile(  # noqa: A001
+        config: Any, profile: Any, path: Path, *, forced: Any = (), root: Path = Path(), **named: str
+    ) -> None:
+        # A pipeline holds its run's name only to tell it to a tracker.
+        name = named.get("run", "") if config.tracker is not None else ""
+        key = (config.model_dump_json(), profile.model_dump_json(), name, *sorted(forced))
         if key not in kept:
             kept[key] = folder / f"{len(kept)}.yaml"
-            compiler(config, profile, kept[key], forced=forced, root=root)
+            compiler(config, profile, kept[key], forced=forced, root=root, **named)
         shutil.copyfile(kept[key], path)
 
     return compile
