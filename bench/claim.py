@@ -1,7 +1,7 @@
 """The paper's claim on the embedded task: `python -m bench.claim [--seeds 0 1 2] [--json] [--write]`.
 
 Runs the whole pipeline of params.yaml once a seed, each in a workspace of its own under runs/, with one student more:
-SFT that is given PPO's compute as well (`--no-equal-compute` leaves it out, which halves the time). Prints accuracy on
+SFT that is given PPO's compute as well (`--no-equal-compute` leaves it out). Prints accuracy on
 the held-out test prompts with paired 95 % intervals. A seed's run is skipped where nothing has changed. The teacher
 and the base student are the same in every run; sampling, training and evaluation of each seed are its own. `--write`
 puts every seed's table into docs/claim.md and the means over seeds into README.md.

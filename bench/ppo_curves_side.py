@@ -58,7 +58,7 @@ def retort(seed: int) -> list[float]:
 
     listed = [TrainingPrompt(f"p{n}", f"w{ids[0]}", ids, label="none") for n, ids in enumerate(prompts(seed))]
     critic = Critic(language_model(WORK, seed), features=0, head_size=64)
-    parts = PPOModels(
+    models = PPOModels(
         policy=policy,
         critic=critic,
         reference=language_model(WORK, seed),
@@ -88,7 +88,7 @@ def retort(seed: int) -> list[float]:
     )
     with tempfile.TemporaryDirectory() as folder:
         curves = Path(folder, "curves")
-        state = trainer.train(parts, config, "text", seed=seed, state_folder=Path(folder), curves_folder=curves)
+        state = trainer.train(models, config, "text", seed=seed, state_folder=Path(folder), curves_folder=curves)
     return [row["reward"] for row in state.history]
 
 

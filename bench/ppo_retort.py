@@ -27,7 +27,7 @@ def main(work: Work, out: Path) -> None:
 
     torch.set_num_threads(work.threads)
     logging.getLogger("dvclive").setLevel(logging.ERROR)
-    parts = _parts(work)
+    models = _models(work)
     meter = Meter()
     _measure(meter)
     config = PPOConfig(
@@ -46,11 +46,13 @@ def main(work: Work, out: Path) -> None:
         missing_eos_penalty=0.5,
     )
     with tempfile.TemporaryDirectory() as folder:
-        trainer.train(parts, config, "text", seed=SEED, state_folder=Path(folder), curves_folder=Path(folder, "curves"))
+        trainer.train(
+            models, config, "text", seed=SEED, state_folder=Path(folder), curves_folder=Path(folder, "curves")
+        )
     out.write_text(json.dumps(meter.figures(work)), encoding="utf-8")
 
 
-def _parts(work: Work) -> Any:
+def _models(work: Work) -> Any:
     from retort.modeling.chat import prompt_ids
     from retort.rewards.learned.features import LikelihoodModel
     from retort.rewards.learned.model import RewardModel

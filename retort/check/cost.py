@@ -7,6 +7,7 @@ from typing import Any
 from retort.check.finding import Checked
 from retort.config.data import SamplingConfig
 from retort.config.endpoint import EndpointConfig
+from retort.config.judge import JudgeConfig
 from retort.config.run import TEACHER
 from retort.errors import RetortError
 from retort.plan.assumptions import Assumptions
@@ -82,42 +83,44 @@ def _endpoint(on: Checked) -> None:
 
 
 def _judge(on: Checked) -> None:
-    """How often a judge behind an endpoint is asked at most: equal responses are judged once."""
+    """How often a judge behind an endpoint is asked at most, and what that costs."""
     judge, config = on.config.judge, on.config
     engine: Any = None if judge is None else judge.model.engine
     if judge is None or not isinstance(engine, EndpointConfig):
         return
-    asked = len(on.rows["train"]) + len(on.rows["validation"])
+    calls = _judge_calls(on, judge)
+    total = sum(calls.values())
+    every = [row for rows in on.rows.values() for row in rows]
+    prompt = sum(len(row["prompt"]) for row in every) / max(len(every), 1) / _CHARACTERS_A_TOKEN
+    longest = max(config.teacher_responses.max_new_tokens, config.student_responses.max_new_tokens)
+    shown = 2 if judge.method == "pairwise" else 1
+    read = total * (prompt + shown * _RESPONSE_SHARE * longest)
+    written = total * _RESPONSE_SHARE * judge.max_new_tokens
+    cost = (read * engine.prompt_cost + written * engine.response_cost) / 1e6
+    price = f", {cost:,.2f} at the prices given" if cost else ", no price given"
+    stages = ", ".join(f"{stage} {count:,}" for stage, count in calls.items() if count)
+    on.facts.append(
+        f"the judge is asked {total:,} times at most ({stages}), and again wherever training compares held-out "
+        f"responses: about {(read + written) / 1e6:,.2f} M tokens{price}"
+    )
+
+
+def _judge_calls(on: Checked, judge: JudgeConfig) -> dict[str, int]:
+    """Most calls by stage; equal responses are judged once, so there may be fewer."""
+    config, pairwise = on.config, judge.method == "pairwise"
+    once = 2 if pairwise else judge.samples  # a pair is compared in both orders
     teacher, student = (
         sampling.samples * len(sampling.temperatures)
         for sampling in (config.teacher_responses, config.student_responses)
     )
-    pairwise = judge.method == "pairwise"
-    once, texts = (2, 2) if pairwise else (judge.samples, 1)  # a pair is compared in both orders
-    votes = teacher * min(judge.opponents, teacher - 1) // 2 * once if pairwise else teacher * once
-    calls = {
-        "votes": asked * votes,
+    asked = len(on.rows["train"]) + len(on.rows["validation"])
+    judged = teacher * min(judge.opponents, teacher - 1) // 2 if pairwise else teacher
+    tests = [len(on.rows["test"][: one.limit]) for one in config.evaluate.benchmarks if one.task == "heldout"]
+    return {
+        "votes": asked * judged * once,
         "reward_data": asked * student * len(config.sampled_students()) * once,
-        "evaluate": sum(
-            len(on.rows["test"][: one.limit]) for one in config.evaluate.benchmarks if one.task == "heldout"
-        )
-        * len(config.evaluated())
-        * once,
+        "evaluate": sum(tests) * len(config.evaluated()) * once,
     }
-    total = sum(calls.values())
-    limit = max(config.teacher_responses.max_new_tokens, config.student_responses.max_new_tokens)
-    prompt = sum(len(row["prompt"]) for rows in on.rows.values() for row in rows) / max(
-        sum(map(len, on.rows.values())), 1
-    )
-    read = total * (prompt / _CHARACTERS_A_TOKEN + texts * _RESPONSE_SHARE * limit)
-    written = total * _RESPONSE_SHARE * judge.max_new_tokens
-    cost = (read * engine.prompt_cost + written * engine.response_cost) / 1e6
-    stages = ", ".join(f"{stage} {count:,}" for stage, count in calls.items() if count)
-    on.facts.append(
-        f"the judge is asked {total:,} times at most ({stages}), and again wherever training compares held-out "
-        f"responses: about {(read + written) / 1e6:,.2f} M tokens"
-        + (f", {cost:,.2f} at the prices given" if cost else ", no price given")
-    )
 
 
 def _tokens(rows: list[dict[str, Any]], sampling: SamplingConfig) -> tuple[float, float]:

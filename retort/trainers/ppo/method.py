@@ -50,23 +50,23 @@ def train(training: Training) -> PPOResult:
     from retort.trainers.shared.agreement import open_agreement
 
     config: PPOConfig = training.settings
-    parts = _parts(training)
-    with open_agreement(training) as parts.agree:
+    models = _models(training)
+    with open_agreement(training) as models.agree:
         state = train_ppo(
-            parts,
+            models,
             config,
             training.answer,
             seed=training.seed,
             state_folder=training.state,
             curves_folder=training.curves,
         )
-    save_full(trained_student(parts.policy), parts.tokenizer, training.out)
+    save_full(trained_student(models.policy), models.tokenizer, training.out)
     return PPOResult(
         iterations=state.iteration,
         episodes=state.iteration * config.prompts_per_iteration * config.responses_per_prompt,
         first_agreement=state.first_agreement,
         best_agreement=state.best_agreement,
-        prompts=len(parts.prompts),
+        prompts=len(models.prompts),
         unlabelled_episodes=state.unlabelled_episodes,
         best_iteration=state.best_iteration,
         stopped_early=state.iteration < config.iterations,
@@ -76,7 +76,7 @@ def train(training: Training) -> PPOResult:
     )
 
 
-def _parts(training: Training) -> PPOModels:
+def _models(training: Training) -> PPOModels:
     from transformers import set_seed
 
     from retort.errors import TrainingError

@@ -22,14 +22,14 @@ class Optimizers:
     critic: torch.optim.Optimizer
 
 
-def make_optimizers(parts: PPOModels, config: PPOConfig) -> Optimizers:
+def make_optimizers(models: PPOModels, config: PPOConfig) -> Optimizers:
     """AdamW for what policy and critic train; the critic's head may have a rate of its own."""
     rate, decay = config.critic_learning_rate or config.learning_rate, config.weight_decay
     critic = [
-        {"params": parts.critic.trunk_parameters(), "lr": rate},
-        {"params": parts.critic.head_parameters(), "lr": config.critic_head_learning_rate or rate},
+        {"params": models.critic.trunk_parameters(), "lr": rate},
+        {"params": models.critic.head_parameters(), "lr": config.critic_head_learning_rate or rate},
     ]
-    policy = list(trained_weights(parts.policy).values())
+    policy = list(trained_weights(models.policy).values())
     return Optimizers(
         torch.optim.AdamW(policy, lr=config.learning_rate, weight_decay=decay, betas=BETAS, fused=True),
         torch.optim.AdamW(critic, weight_decay=decay, betas=BETAS, fused=True),

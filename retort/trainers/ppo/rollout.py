@@ -90,21 +90,21 @@ def frozen_models(reward: Any, tokenizer: Any) -> dict[str, Any]:
     return reward.frozen_models(tokenizer) if hasattr(reward, "frozen_models") else {}
 
 
-def rollout(parts: PPOModels, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
+def rollout(models: PPOModels, config: PPOConfig, *, seed: int, iteration: int) -> Rollout:
     """Sample responses to one iteration's prompts and score them; each process of a group does its share.
 
     Everything random comes from (seed, iteration), so an iteration that is done again after a kill is the same.
     """
-    prompts = draw_prompts(parts.prompts, config, seed=seed, iteration=iteration)
-    samples = respond(parts, prompts, config, temperature=config.temperature, seed=seed * 1_000_003 + iteration)
-    batch = pad_batch([p.ids for p in prompts], [s.ids for s in samples], _pad(parts)).to(parts.device)
-    logprobs = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
+    prompts = draw_prompts(models.prompts, config, seed=seed, iteration=iteration)
+    samples = respond(models, prompts, config, temperature=config.temperature, seed=seed * 1_000_003 + iteration)
+    batch = pad_batch([p.ids for p in prompts], [s.ids for s in samples], _pad(models)).to(models.device)
+    logprobs = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=models.device)
     logprobs[batch.response_mask_BT.bool()] = torch.tensor(
-        [value for s in samples for value in s.logprobs], device=parts.device
+        [value for s in samples for value in s.logprobs], device=models.device
     )
     workers = process_group()
     mine = workers.shard(len(prompts))
-    scored = _scored(parts, config, prompts[mine], samples[mine], _rows(batch, mine))
+    scored = _scored(models, config, prompts[mine], samples[mine], _rows(batch, mine))
     reference, features, values, scores = (workers.gather_rows(part) for part in scored)
     return Rollout(
         batch=batch,
@@ -113,7 +113,7 @@ def rollout(parts: PPOModels, config: PPOConfig, *, seed: int, iteration: int) -
         features_BTF=features,
         values_BT=values,
         scores_B=scores,
-        finished_B=torch.tensor([s.finished for s in samples], device=parts.device),
+        finished_B=torch.tensor([s.finished for s in samples], device=models.device),
         unlabelled=sum(not prompt.answered for prompt in prompts),
     )
 
@@ -123,24 +123,28 @@ def _rows(batch: TokenBatch, part: slice) -> TokenBatch:
 
 
 def _scored(
-    parts: PPOModels, config: PPOConfig, prompts: Sequence[TrainingPrompt], samples: Sequence[Sample], batch: TokenBatch
+    models: PPOModels,
+    config: PPOConfig,
+    prompts: Sequence[TrainingPrompt],
+    samples: Sequence[Sample],
+    batch: TokenBatch,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Reference log-probabilities (B, T), the critic's features (B, T, F), values (B, T) and scores (B,)."""
     likelihood = {
-        name: frozen_logprobs(model, batch, temperature=1.0) for name, model in parts.likelihood_models().items()
+        name: frozen_logprobs(model, batch, temperature=1.0) for name, model in models.likelihood_models().items()
     }
     # Where what the policy started from is also one of the reward's models, its likelihood is known already.
-    known = likelihood.get(parts.start) if config.temperature == 1.0 else None
-    reference = frozen_logprobs(parts.reference, batch, temperature=config.temperature) if known is None else known
-    reward: Any = parts.reward
+    known = likelihood.get(models.start) if config.temperature == 1.0 else None
+    reference = frozen_logprobs(models.reference, batch, temperature=config.temperature) if known is None else known
+    reward: Any = models.reward
     pooled = [reward.prefix_features(logprobs_BT, batch.response_mask_BT) for logprobs_BT in likelihood.values()]
-    features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=parts.device)
-    scores = _scores(parts, prompts, samples, batch, likelihood)
-    return reference, features, _values(parts, batch, features), scores.to(parts.device)
+    features = torch.cat(pooled, dim=2) if pooled else torch.zeros(*batch.ids_BT.shape, 0, device=models.device)
+    scores = _scores(models, prompts, samples, batch, likelihood)
+    return reference, features, _values(models, batch, features), scores.to(models.device)
 
 
 def respond(
-    parts: PPOModels, prompts: Sequence[TrainingPrompt], config: PPOConfig, *, temperature: float, seed: int
+    models: PPOModels, prompts: Sequence[TrainingPrompt], config: PPOConfig, *, temperature: float, seed: int
 ) -> list[Sample]:
     """The policy's responses, one to each prompt given; each process of a group samples its share."""
     workers = process_group()
@@ -149,12 +153,12 @@ def respond(
     uniforms = torch.rand(len(prompts), config.max_new_tokens, generator=torch.Generator().manual_seed(seed))
     return workers.gather(
         sample(
-            parts.policy,
+            models.policy,
             [prompt.ids for prompt in prompts[mine]],
             temperature=temperature,
             max_new_tokens=config.max_new_tokens,
-            eos_token_id=parts.ends,
-            pad_token_id=_pad(parts),
+            eos_token_id=models.ends,
+            pad_token_id=_pad(models),
             generator=None,
             uniforms=uniforms[mine],
             batch_size=config.generation_batch_size,
@@ -163,24 +167,24 @@ def respond(
 
 
 def _scores(
-    parts: PPOModels,
+    models: PPOModels,
     prompts: Sequence[TrainingPrompt],
     samples: Sequence[Sample],
     batch: TokenBatch,
     likelihood: dict[str, Tensor],
 ) -> Tensor:
     """The reward of each response, shape (B,), on the CPU."""
-    texts = [response_text(parts.tokenizer, s.ids, parts.ends) for s in samples]
+    texts = [response_text(models.tokenizer, s.ids, models.ends) for s in samples]
     asked = ([prompt.text for prompt in prompts], texts, [s.finished for s in samples])
     if not likelihood:
-        return checked_scores(parts.reward.score(*asked), parts.reward.name, *asked[:2])
+        return checked_scores(models.reward.score(*asked), models.reward.name, *asked[:2])
     mask = batch.response_mask_BT.bool()
     known = {
         name: [row[keep].cpu() for row, keep in zip(logprobs_BT, mask, strict=True)]
         for name, logprobs_BT in likelihood.items()
     }
-    reward: Any = parts.reward
-    return checked_scores(reward.score_knowing(*asked, known), parts.reward.name, *asked[:2])
+    reward: Any = models.reward
+    return checked_scores(reward.score_knowing(*asked, known), models.reward.name, *asked[:2])
 
 
 @torch.no_grad()
@@ -193,23 +197,23 @@ def frozen_logprobs(model: Any, batch: TokenBatch, *, temperature: float) -> Ten
 
 
 @torch.no_grad()
-def _values(parts: PPOModels, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
-    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=parts.device)
-    with parts.critic.using():
-        for index, part in _microbatches(batch, scoring_tokens(parts.critic.trunk)):
+def _values(models: PPOModels, batch: TokenBatch, features_BTF: Tensor) -> Tensor:
+    found = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=models.device)
+    with models.critic.using():
+        for index, part in _microbatches(batch, scoring_tokens(models.critic.trunk)):
             length = part.ids_BT.shape[1]
-            found[index, :length] = parts.critic(part, features_BTF[index, :length])
+            found[index, :length] = models.critic(part, features_BTF[index, :length])
     return found
 
 
 def _microbatches(batch: TokenBatch, most_tokens: int) -> list[tuple[Tensor, TokenBatch]]:
     lengths = batch.attention_mask_BT.sum(dim=1).tolist()
-    parts = length_sorted_batches(lengths, SCORING_BATCH, most_tokens=most_tokens)
-    rows = [torch.tensor(index, device=batch.ids_BT.device) for index in parts]
+    models = length_sorted_batches(lengths, SCORING_BATCH, most_tokens=most_tokens)
+    rows = [torch.tensor(index, device=batch.ids_BT.device) for index in models]
     return [(index, batch.rows(index)) for index in rows]
 
 
-def _pad(parts: PPOModels) -> int:
-    pad = parts.tokenizer.pad_token_id
+def _pad(models: PPOModels) -> int:
+    pad = models.tokenizer.pad_token_id
     assert isinstance(pad, int), "load_tokenizer refuses students without a pad token"
     return pad

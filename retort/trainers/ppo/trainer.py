@@ -67,20 +67,20 @@ class PPOState:
 
 
 def train(
-    parts: PPOModels, config: PPOConfig, kind: AnswerType, *, seed: int, state_folder: Path, curves_folder: Path
+    models: PPOModels, config: PPOConfig, kind: AnswerType, *, seed: int, state_folder: Path, curves_folder: Path
 ) -> PPOState:
-    """Train `parts.policy`; it ends with the weights of the best held-out agreement.
+    """Train `models.policy`; it ends with the weights of the best held-out agreement.
 
     Raises:
         TrainingError: a loss, gradient or reward is not a finite number.
         InterruptionError: the process was told to go; its checkpoint is of the last iteration.
     """
-    optimizers = make_optimizers(parts, config)
+    optimizers = make_optimizers(models, config)
     checkpoints = Checkpoints(state_folder)
     state = PPOState(kl_coefficient=config.kl.coefficient)
     resume_step = -1  # rows of a run that was killed before its first checkpoint belong to work that is done again
     if (saved := checkpoints.load()) is not None:
-        state = _restore(saved, parts, optimizers)
+        state = _restore(saved, models, optimizers)
         resume_step = state.iteration
     curves = Curves(curves_folder, state_folder, resume_step=resume_step)
     with (
@@ -88,37 +88,37 @@ def train(
         Progress("ppo", total=config.iterations, unit="iterations", done=state.iteration) as progress,
     ):
         if state.iteration == 0:
-            state.averaged_policy = snapshot(parts.policy)
-            state.first_agreement = _measure(parts, config, kind, state)
+            state.averaged_policy = snapshot(models.policy)
+            state.first_agreement = _measure(models, config, kind, state)
             curves.log(0, agreement=state.first_agreement)
         while not state.ended(config):
-            figures = _iterate(parts, config, optimizers, state, seed=seed, state_folder=state_folder)
+            figures = _iterate(models, config, optimizers, state, seed=seed, state_folder=state_folder)
             if state.iteration % config.evaluate_every == 0 or state.iteration == config.iterations:
-                figures["agreement"] = _measure(parts, config, kind, state)
+                figures["agreement"] = _measure(models, config, kind, state)
             _watch(config, state, figures)
             curves.log(state.iteration, **figures)
             progress.update(reward=figures["reward"], kl=figures["kl"], agreement=state.best_agreement)
             if state.iteration % config.checkpoint_every == 0 or preemption.asked():
-                checkpoints.save(state.iteration, _payload(parts, optimizers, state))
+                checkpoints.save(state.iteration, _payload(models, optimizers, state))
             preemption.check()
-    load_weights(parts.policy, state.best_policy)
+    load_weights(models.policy, state.best_policy)
     return state
 
 
 def _iterate(
-    parts: PPOModels, config: PPOConfig, optimizers: Optimizers, state: PPOState, *, seed: int, state_folder: Path
+    models: PPOModels, config: PPOConfig, optimizers: Optimizers, state: PPOState, *, seed: int, state_folder: Path
 ) -> Figures:
     """One rollout and its update; advances `state`."""
     set_learning_rates(config, optimizers, state.iteration)
-    with summon_full_params(parts.policy, parts.critic), precision(config, parts.device):
-        episodes = rollout(parts, config, seed=seed, iteration=state.iteration)
-    _check(parts, episodes, state, state_folder)
+    with summon_full_params(models.policy, models.critic), precision(config, models.device):
+        episodes = rollout(models, config, seed=seed, iteration=state.iteration)
+    _check(models, episodes, state, state_folder)
     tokens_B = episodes.batch.response_mask_BT.sum(dim=1)
     rewards_B = penalised(episodes.scores_B, episodes.finished_B, tokens_B, config)
     figures = {"reward": float(rewards_B.mean()), "kl_coefficient": state.kl_coefficient}
     try:
         figures |= update(
-            parts,
+            models,
             episodes,
             shaped(rewards_B, config, state.moments),
             config,
@@ -128,7 +128,7 @@ def _iterate(
             iteration=state.iteration,
         )
     except NotFiniteError as error:
-        _stop(parts, episodes, error, state, state_folder)
+        _stop(models, episodes, error, state, state_folder)
     if config.kl.target is not None and state.iteration >= config.critic_warmup:
         state.kl_coefficient = adapted_kl_coefficient(
             state.kl_coefficient,
@@ -140,33 +140,33 @@ def _iterate(
     tokens = int(episodes.batch.attention_mask_BT.sum())
     state.tokens += tokens
     state.unlabelled_episodes += episodes.unlabelled
-    state.flops += tokens * _flops_per_token(parts, config, state.iteration)
+    state.flops += tokens * _flops_per_token(models, config, state.iteration)
     state.iteration += 1
-    for name, weights in trained_weights(parts.policy).items():
+    for name, weights in trained_weights(models.policy).items():
         state.averaged_policy[name].lerp_(weights.detach().float(), 1.0 - config.average)
     return figures
 
 
-def _check(parts: PPOModels, episodes: Rollout, state: PPOState, state_folder: Path) -> None:
+def _check(models: PPOModels, episodes: Rollout, state: PPOState, state_folder: Path) -> None:
     """Refuse scores that are not finite."""
     if not bool(episodes.scores_B.isfinite().all()):
         broken = (~episodes.scores_B.isfinite()).nonzero().flatten()
         error = NotFiniteError({}, ("scores", episodes.scores_B[broken]), broken.tolist())
-        _stop(parts, episodes, error, state, state_folder)
+        _stop(models, episodes, error, state, state_folder)
 
 
-def _stop(parts: PPOModels, episodes: Rollout, error: NotFiniteError, state: PPOState, state_folder: Path) -> NoReturn:
+def _stop(models: PPOModels, episodes: Rollout, error: NotFiniteError, state: PPOState, state_folder: Path) -> NoReturn:
     mask, lengths = episodes.batch.response_mask_BT.bool(), episodes.batch.attention_mask_BT.sum(dim=1)
     rows = []
     for row in error.index:
         ids, response = episodes.batch.ids_BT[row], mask[row]
         prompt = ids[: int(lengths[row])][~response[: int(lengths[row])]]
-        texts = parts.tokenizer.batch_decode([prompt.tolist(), ids[response].tolist()], skip_special_tokens=False)
+        texts = models.tokenizer.batch_decode([prompt.tolist(), ids[response].tolist()], skip_special_tokens=False)
         rows.append({"prompt": texts[0], "response": texts[1], "score": float(episodes.scores_B[row])})
     stop_training(
         "ppo",
         step=state.iteration + 1,
-        modules={"policy": parts.policy, "critic": parts.critic},
+        modules={"policy": models.policy, "critic": models.critic},
         tensors=error.tensors,
         found=error.found,
         batch=rows,
@@ -184,27 +184,27 @@ def _watch(config: PPOConfig, state: PPOState, figures: Figures) -> None:
         state.alarms.append(alarm)
 
 
-def _flops_per_token(parts: PPOModels, config: PPOConfig, iteration: int) -> float:
+def _flops_per_token(models: PPOModels, config: PPOConfig, iteration: int) -> float:
     """2 x parameters a forward pass, 6 x a training pass (Kaplan et al. 2020, §2.1), of every model that sees it."""
-    policy, critic = model_size(parts.policy), model_size(parts.critic.trunk)
+    policy, critic = model_size(models.policy), model_size(models.critic.trunk)
     # The policy reads twice: to sample, and for the log-probabilities that the update starts from.
-    forward = 2 * policy + model_size(parts.reference) + critic
+    forward = 2 * policy + model_size(models.reference) + critic
     epochs = config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs
-    return 2.0 * forward + parts.reward.flops_per_token + 6.0 * epochs * (policy + critic)
+    return 2.0 * forward + models.reward.flops_per_token + 6.0 * epochs * (policy + critic)
 
 
-def _measure(parts: PPOModels, config: PPOConfig, kind: AnswerType, state: PPOState) -> float:
+def _measure(models: PPOModels, config: PPOConfig, kind: AnswerType, state: PPOState) -> float:
     """Share of held-out prompts whose response agrees with the vote; keeps the best policy."""
-    trained = snapshot(parts.policy)
-    load_weights(parts.policy, state.averaged_policy)
-    with summon_full_params(parts.policy), precision(config, parts.device):
-        samples = respond(parts, parts.held_out, config, temperature=config.evaluate_temperature, seed=0)
-    load_weights(parts.policy, trained)
+    trained = snapshot(models.policy)
+    load_weights(models.policy, state.averaged_policy)
+    with summon_full_params(models.policy), precision(config, models.device):
+        samples = respond(models, models.held_out, config, temperature=config.evaluate_temperature, seed=0)
+    load_weights(models.policy, trained)
     measured = agreement(
-        parts.held_out, samples, tokenizer=parts.tokenizer, ends=parts.ends, kind=kind, agree=parts.agree
+        models.held_out, samples, tokenizer=models.tokenizer, ends=models.ends, kind=kind, agree=models.agree
     )
-    tokens = sum(len(prompt.ids) + len(s.ids) for prompt, s in zip(parts.held_out, samples, strict=True))
-    state.flops += 2.0 * model_size(parts.policy) * tokens
+    tokens = sum(len(prompt.ids) + len(s.ids) for prompt, s in zip(models.held_out, samples, strict=True))
+    state.flops += 2.0 * model_size(models.policy) * tokens
     if measured > state.best_agreement:
         state.best_agreement, state.best_iteration, state.stale = measured, state.iteration, 0
         state.best_policy = {name: value.clone() for name, value in state.averaged_policy.items()}
@@ -213,13 +213,13 @@ def _measure(parts: PPOModels, config: PPOConfig, kind: AnswerType, state: PPOSt
     return measured
 
 
-def _payload(parts: PPOModels, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:
+def _payload(models: PPOModels, optimizers: Optimizers, state: PPOState) -> dict[str, Any]:
     """What a checkpoint holds: whole tensors, so that another number of processes can go on from it."""
     kept = {"best_policy": full_state(state.best_policy), "averaged_policy": full_state(state.averaged_policy)}
     payload: dict[str, Any] = full_state(
         {
-            "policy": {name: value.detach() for name, value in trained_weights(parts.policy).items()},
-            "critic": {name: value.detach() for name, value in parts.critic.trained().items()},
+            "policy": {name: value.detach() for name, value in trained_weights(models.policy).items()},
+            "critic": {name: value.detach() for name, value in models.critic.trained().items()},
             "policy_optimizer": optimizers.policy.state_dict(),
             "critic_optimizer": optimizers.critic.state_dict(),
         }
@@ -227,16 +227,16 @@ def _payload(parts: PPOModels, optimizers: Optimizers, state: PPOState) -> dict[
     return payload | {"state": replace(state, **kept)}
 
 
-def _restore(saved: dict[str, Any], parts: PPOModels, optimizers: Optimizers) -> PPOState:
-    load_weights(parts.policy, saved["policy"])
+def _restore(saved: dict[str, Any], models: PPOModels, optimizers: Optimizers) -> PPOState:
+    load_weights(models.policy, saved["policy"])
     with torch.no_grad():
-        for name, value in parts.critic.trained().items():
+        for name, value in models.critic.trained().items():
             value.copy_(as_dtensor_like(saved["critic"][name], value))
     load_optimizer(optimizers.policy, saved["policy_optimizer"])
     load_optimizer(optimizers.critic, saved["critic_optimizer"])
     state: PPOState = saved["state"]
     for weights in (state.best_policy, state.averaged_policy):
         weights |= {
-            name: as_dtensor_like(weights[name], value) for name, value in trained_weights(parts.policy).items()
+            name: as_dtensor_like(weights[name], value) for name, value in trained_weights(models.policy).items()
         }
     return state

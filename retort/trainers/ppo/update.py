@@ -90,7 +90,7 @@ def advantages(
 
 
 def update(
-    parts: PPOModels,
+    models: PPOModels,
     episodes: Rollout,
     rewards_B: Tensor,
     config: PPOConfig,
@@ -103,7 +103,7 @@ def update(
     """Train policy and critic on a rollout; during the critic's warm-up the policy's learning rate is zero.
 
     Args:
-        parts: Policy and critic.
+        models: Policy and critic.
         episodes: The rollout.
         rewards_B: Shaped reward of each of its responses.
         config: Settings.
@@ -119,17 +119,17 @@ def update(
         NotFiniteError: a loss or gradient is not a finite number; no weight has seen it.
     """
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
-    batches = [index.to(parts.device) for index in minibatches(len(episodes.scores_B), config, generator)]
+    batches = [index.to(models.device) for index in minibatches(len(episodes.scores_B), config, generator)]
     sums: dict[str, float] = {}
     count = 0
     if config.gradient_checkpointing:
-        recompute_activations(parts.policy, parts.critic)
-    old_BT = old_logprobs(parts, episodes, batches, config)
+        recompute_activations(models.policy, models.critic)
+    old_BT = old_logprobs(models, episodes, batches, config)
     found = advantages(episodes, old_BT, rewards_B, config, kl_coefficient)
     for _ in range(config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs):
         # The same minibatches in another order: their passes round as those that gave the old log-probabilities.
         for number in torch.randperm(len(batches), generator=generator).tolist():
-            figures = _minibatch(parts, episodes, old_BT, found, batches[number], config, optimizers)
+            figures = _minibatch(models, episodes, old_BT, found, batches[number], config, optimizers)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
@@ -151,14 +151,14 @@ def minibatches(episodes: int, config: PPOConfig, generator: torch.Generator) ->
 
 
 @torch.no_grad()
-def old_logprobs(parts: PPOModels, episodes: Rollout, batches: Sequence[Tensor], config: PPOConfig) -> Tensor:
+def old_logprobs(models: PPOModels, episodes: Rollout, batches: Sequence[Tensor], config: PPOConfig) -> Tensor:
     """Log-probability of each response token before the update, shape (B, T), by the passes of the update itself.
 
     The sampler's own would not do: a cache rounds otherwise than a pass over whole texts, in bfloat16 by a quarter of
     the probability, and rows that are packed with others otherwise than with these.
 
     Args:
-        parts: The policy.
+        models: The policy.
         episodes: What it sampled.
         batches: Numbers of the episodes of each minibatch; together all of them.
         config: Settings.
@@ -168,8 +168,8 @@ def old_logprobs(parts: PPOModels, episodes: Rollout, batches: Sequence[Tensor],
     for index in batches:
         for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
             batch = episodes.batch.rows(rows)
-            with precision(config, parts.device):
-                logprobs, _ = token_logprobs(parts.policy, batch, temperature=config.temperature)
+            with precision(config, models.device):
+                logprobs, _ = token_logprobs(models.policy, batch, temperature=config.temperature)
             if counts:
                 found[rows, : batch.ids_BT.shape[1]] = logprobs
     return workers.sum_tensor(found)
@@ -179,7 +179,7 @@ def old_logprobs(parts: PPOModels, episodes: Rollout, batches: Sequence[Tensor],
 class _Microbatch:
     """Some episodes of a minibatch, as many as one pass takes."""
 
-    parts: PPOModels
+    models: PPOModels
     episodes: Rollout
     old_BT: Tensor
     """Log-probabilities before the update."""
@@ -192,7 +192,7 @@ class _Microbatch:
 
 
 def _minibatch(
-    parts: PPOModels,
+    models: PPOModels,
     episodes: Rollout,
     old_BT: Tensor,
     found: Advantages,
@@ -209,7 +209,7 @@ def _minibatch(
     figures = dict.fromkeys(("policy_loss", "value_loss", "clipped", "update_kl", "entropy"), 0.0)
     for rows, counts in workers.passes(index, config.micro_batch_size or len(index)):
         # Divided by infinity, a pass that another process has to wait for adds nothing.
-        part = _Microbatch(parts, episodes, old_BT, found, config, rows, total if counts else math.inf)
+        part = _Microbatch(models, episodes, old_BT, found, config, rows, total if counts else math.inf)
         for name, value in (_critic_pass(part) | _policy_pass(part)).items():
             figures[name] += value
     figures = workers.sum_figures(figures)
@@ -236,9 +236,9 @@ def _critic_pass(part: _Microbatch) -> dict[str, float]:
     episodes, config = part.episodes, part.config
     batch = episodes.batch.rows(part.rows)
     length = batch.ids_BT.shape[1]
-    with part.parts.critic.using():
-        with precision(config, part.parts.device):
-            values = part.parts.critic(batch, episodes.features_BTF[part.rows, :length])
+    with part.models.critic.using():
+        with precision(config, part.models.device):
+            values = part.models.critic(batch, episodes.features_BTF[part.rows, :length])
         loss = value_loss(
             values,
             episodes.values_BT[part.rows, :length],
@@ -256,8 +256,8 @@ def _policy_pass(part: _Microbatch) -> dict[str, float]:
     episodes, config = part.episodes, part.config
     batch = episodes.batch.rows(part.rows)
     length, mask = batch.ids_BT.shape[1], batch.response_mask_BT
-    with precision(config, part.parts.device):
-        logprobs, entropy = token_logprobs(part.parts.policy, batch, temperature=config.temperature, entropy=True)
+    with precision(config, part.models.device):
+        logprobs, entropy = token_logprobs(part.models.policy, batch, temperature=config.temperature, entropy=True)
     old_BT = part.old_BT[part.rows, :length]
     weights_BT = None
     if config.sampler_cap is not None:

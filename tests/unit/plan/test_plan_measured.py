@@ -36,7 +36,7 @@ def held(live, *modules):
     live.forget_peak()
 
 
-def parts(small, config):
+def models(small, config):
     from retort.rewards.learned.features import LikelihoodModel
     from retort.rewards.learned.model import RewardModel
     from retort.trainers.ppo.critic import Critic
@@ -81,7 +81,7 @@ def test_ppo(small, live, tmp_path, changes):
         "checkpoint_every": 5,
     }
     on = small.setting(ppo=settings | changes)
-    made = parts(small, on.config.ppo)
+    made = models(small, on.config.ppo)
     held(live, made.policy, made.critic, made.reward, made.reward.likelihood_models["sft"].model)
     (tmp_path / "state").mkdir()
     with live:

@@ -14,7 +14,7 @@ from retort.rewards.learned.model import RewardModel, load_trunk
 from retort.run.stage import context_of, run_stage
 from retort.stages.train import _training
 from retort.trainers.ppo import trainer
-from retort.trainers.ppo.method import _parts
+from retort.trainers.ppo.method import _models
 from retort.trainers.ppo.optimizers import make_optimizers
 from retort.trainers.ppo.rollout import frozen_logprobs
 from retort.trainers.ppo.trainer import PPOState, _iterate
@@ -28,45 +28,45 @@ def training_of(root):
     return _training(context_of("ppo", PPO, root), "ppo", "learned")
 
 
-def parts_of(root):
-    return _parts(training_of(root))
+def models_of(root):
+    return _models(training_of(root))
 
 
 def test_adapters_share_one_copy_of_the_weights_with_critic_and_reference(with_reward):
     root = with_reward(reward={"likelihood": ["sft"]}, ppo={"lora": {"rank": 2, "alpha": 4}})
     training = training_of(root)
-    parts = _parts(training)
-    base = parts.policy.get_base_model()
-    shared = [parts.critic.trunk.get_base_model(), parts.reference.get_base_model()]
-    shared.append(parts.reward.likelihood_models["sft"].model.get_base_model())
+    models = _models(training)
+    base = models.policy.get_base_model()
+    shared = [models.critic.trunk.get_base_model(), models.reference.get_base_model()]
+    shared.append(models.reward.likelihood_models["sft"].model.get_base_model())
     assert all(model is base for model in shared)
-    trained = trained_weights(parts.policy)
+    trained = trained_weights(models.policy)
     assert trained
     assert all(".default." in name for name in trained)
-    adapter = parts.critic.trunk_parameters()
+    adapter = models.critic.trunk_parameters()
     assert adapter
     assert not {id(p) for p in adapter} & {id(p) for p in trained.values()}
-    assert not [name for name, _ in parts.critic.named_parameters() if "layers" in name]
+    assert not [name for name, _ in models.critic.named_parameters() if "layers" in name]
 
 
 def test_what_shares_weights_computes_what_copies_would(with_reward):
     root = with_reward(reward={"likelihood": ["sft"]}, ppo={"lora": {"rank": 2, "alpha": 4}})
-    parts = parts_of(root)
+    models = models_of(root)
     batch = pad_batch([[5, 6, 7], [8, 9]], [[10, 11], [12, 13, 1]], 0)
-    before = frozen_logprobs(parts.reference, batch, temperature=1.0)
+    before = frozen_logprobs(models.reference, batch, temperature=1.0)
     # Whatever policy and critic learn, the reference stays the SFT student.
     with torch.no_grad():
-        for weight in [*trained_weights(parts.policy).values(), *parts.critic.trunk_parameters()]:
+        for weight in [*trained_weights(models.policy).values(), *models.critic.trunk_parameters()]:
             weight.add_(torch.randn_like(weight))
     copy = load_model(root / "outputs/models/sft")
     torch.testing.assert_close(before, frozen_logprobs(copy, batch, temperature=1.0))
-    assert torch.equal(frozen_logprobs(parts.reference, batch, temperature=1.0), before)
-    policy = frozen_logprobs(parts.policy, batch, temperature=1.0)
+    assert torch.equal(frozen_logprobs(models.reference, batch, temperature=1.0), before)
+    policy = frozen_logprobs(models.policy, batch, temperature=1.0)
     assert (policy - before).abs().max() > 1e-3
-    with parts.critic.using(), torch.no_grad():
-        critic_adapter = token_logprobs(parts.policy, batch)[0]
+    with models.critic.using(), torch.no_grad():
+        critic_adapter = token_logprobs(models.policy, batch)[0]
     assert (critic_adapter - policy).abs().max() > 1e-3
-    assert torch.equal(frozen_logprobs(parts.policy, batch, temperature=1.0), policy)
+    assert torch.equal(frozen_logprobs(models.policy, batch, temperature=1.0), policy)
 
 
 def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_reward):
@@ -77,16 +77,16 @@ def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_rew
     assert str(root) not in (trunk / "adapter_config.json").read_text()
     folders = {name: root / "outputs/models" / name for name in ("teacher", "sft")}
     alone = RewardModel.load(trunk.parent, folders)
-    parts = parts_of(root)
-    assert parts.reward.trunk.get_base_model() is parts.policy.get_base_model()
+    models = models_of(root)
+    assert models.reward.trunk.get_base_model() is models.policy.get_base_model()
     asked = (["3 + 4 ?", "5 - 1 ?"], ["seven", "4"], [True, False])
     expected = alone.score(*asked)
     # Whatever the policy learns, the reward model stays as it was trained, and it was trained.
     with torch.no_grad():
-        for weight in trained_weights(parts.policy).values():
+        for weight in trained_weights(models.policy).values():
             weight.add_(torch.randn_like(weight))
-    parts.reward.likelihood_models = alone.likelihood_models
-    torch.testing.assert_close(parts.reward.score(*asked), expected)
+    models.reward.likelihood_models = alone.likelihood_models
+    torch.testing.assert_close(models.reward.score(*asked), expected)
     with alone.adapted.disable_adapter():
         assert (alone.score(*asked) - expected).abs().max() > 1e-4
     assert run_stage("ppo", PPO, root)["iterations"] == 2
@@ -96,10 +96,10 @@ def test_a_reward_model_of_adapters_takes_no_copy_of_the_student_either(with_rew
 def test_the_critic_can_start_from_a_reward_model_of_adapters(with_reward):
     lora = {"rank": 2, "alpha": 4}
     root = with_reward(reward={"lora": lora, "learning_rate": 0.05}, ppo={"critic_init": "reward", "lora": lora})
-    parts = parts_of(root)
+    models = models_of(root)
     merged = load_trunk(root / "outputs/rewards/learned", {"sft": root / "outputs/models/sft"}).merge_and_unload()
     name = "model.layers.0.self_attn.q_proj"
-    found = parts.critic.trunk.get_submodule(name).base_layer.weight
+    found = models.critic.trunk.get_submodule(name).base_layer.weight
     torch.testing.assert_close(found, merged.get_submodule(name).weight)
     assert not torch.equal(found, load_model(root / "outputs/models/sft").get_submodule(name).weight)
 
@@ -107,21 +107,21 @@ def test_the_critic_can_start_from_a_reward_model_of_adapters(with_reward):
 def test_policy_and_critic_train_their_own_adapters_alone(with_reward):
     root = with_reward(ppo={"lora": {"rank": 2, "alpha": 4}, "critic_warmup": 2, "critic_learning_rate": 0.1})
     training = training_of(root)
-    parts = _parts(training)
-    frozen = {n: p.detach().clone() for n, p in parts.policy.named_parameters() if "lora" not in n}
-    policy, critic = snapshot(parts.policy), [p.detach().clone() for p in parts.critic.trunk_parameters()]
-    state = PPOState(kl_coefficient=0.05, averaged_policy=snapshot(parts.policy))
-    optimizers = make_optimizers(parts, training.settings)
+    models = _models(training)
+    frozen = {n: p.detach().clone() for n, p in models.policy.named_parameters() if "lora" not in n}
+    policy, critic = snapshot(models.policy), [p.detach().clone() for p in models.critic.trunk_parameters()]
+    state = PPOState(kl_coefficient=0.05, averaged_policy=snapshot(models.policy))
+    optimizers = make_optimizers(models, training.settings)
 
     def changed(before, now):
         return any(not torch.equal(one, other) for one, other in zip(before, now, strict=True))
 
     # In the critic's first step its zero-initialised last layer passes no gradient on to its trunk.
     for warm in (True, True, False):
-        _iterate(parts, training.settings, optimizers, state, seed=0, state_folder=root)
-        assert changed(policy.values(), snapshot(parts.policy).values()) is not warm
-    assert changed(critic, parts.critic.trunk_parameters())
-    assert all(torch.equal(frozen[n], p) for n, p in parts.policy.named_parameters() if n in frozen)
+        _iterate(models, training.settings, optimizers, state, seed=0, state_folder=root)
+        assert changed(policy.values(), snapshot(models.policy).values()) is not warm
+    assert changed(critic, models.critic.trunk_parameters())
+    assert all(torch.equal(frozen[n], p) for n, p in models.policy.named_parameters() if n in frozen)
 
 
 def test_a_killed_run_with_adapters_ends_as_if_nothing_had_happened(with_reward, monkeypatch):
@@ -145,9 +145,9 @@ def test_a_killed_run_with_adapters_ends_as_if_nothing_had_happened(with_reward,
 
 def test_the_critic_can_start_from_the_reward_model(with_reward):
     root = with_reward(ppo={"critic_init": "reward"})
-    parts = parts_of(root)
+    models = models_of(root)
     expected = load_model(root / "outputs/rewards/learned/trunk").state_dict()
-    found = parts.critic.trunk.state_dict()
+    found = models.critic.trunk.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     run_stage("ppo", PPO, root)
 

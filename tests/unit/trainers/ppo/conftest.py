@@ -79,8 +79,8 @@ class Judged:
 
 
 @pytest.fixture
-def make_parts(digits_tokenizer, digits_model):
-    """`make_parts(score=None, likelihood_models=(), prompts=...)`: everything that PPO works with.
+def make_models(digits_tokenizer, digits_model):
+    """`make_models(score=None, likelihood_models=(), prompts=...)`: everything that PPO works with.
 
     Without `score` the reward is a real RewardModel with random weights and the named likelihood models: `sft` reads
     like the policy, `other` has a chat template of its own.
@@ -156,7 +156,7 @@ def weights():
 
 @pytest.fixture
 def optimizers():
-    """`optimizers(parts, config)`: what the trainer makes of them."""
+    """`optimizers(models, config)`: what the trainer makes of them."""
     from retort.trainers.ppo.optimizers import make_optimizers
 
     return make_optimizers

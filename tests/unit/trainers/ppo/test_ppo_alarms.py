@@ -70,7 +70,7 @@ def test_the_message_has_the_figures_and_the_remedy():
     assert "ppo.kl.coefficient" in alarm.message
 
 
-def test_an_alarm_stops_training_where_it_is_told_to(make_parts, ppo_config, tmp_path):
+def test_an_alarm_stops_training_where_it_is_told_to(make_models, ppo_config, tmp_path):
     from retort.trainers.ppo.trainer import train
 
     ran = {}
@@ -79,7 +79,7 @@ def test_an_alarm_stops_training_where_it_is_told_to(make_parts, ppo_config, tmp
         folder = tmp_path / action
         folder.mkdir()
         state = train(
-            make_parts(), config, "number", seed=0, state_folder=folder, curves_folder=tmp_path / f"{action}-c"
+            make_models(), config, "number", seed=0, state_folder=folder, curves_folder=tmp_path / f"{action}-c"
         )
         assert "kl_runaway" in [alarm.kind for alarm in state.alarms]
         ran[action] = state.iteration

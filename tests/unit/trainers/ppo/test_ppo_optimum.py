@@ -25,11 +25,11 @@ EOS, TOKENS = 1, 14
 
 
 @pytest.fixture
-def trained(make_parts, ppo_config):
+def trained(make_models, ppo_config):
     """`trained(reward, beta, seed, **settings)`: parts whose policy was trained by the trainer's own iterations."""
 
     def train(reward, beta, seed, **settings):
-        parts = make_parts(
+        models = make_models(
             lambda _prompt, text, finished: reward(text, finished), likelihood_models=(), prompts=("12",)
         )
         config = ppo_config(
@@ -40,12 +40,12 @@ def trained(make_parts, ppo_config):
             kl=KLConfig(coefficient=beta),
             **settings,
         )
-        state = PPOState(kl_coefficient=beta, averaged_policy=snapshot(parts.policy))
-        both = make_optimizers(parts, config)
+        state = PPOState(kl_coefficient=beta, averaged_policy=snapshot(models.policy))
+        both = make_optimizers(models, config)
         while state.iteration < config.iterations:
-            trainer._iterate(parts, config, both, state, seed=seed, state_folder=Path())
-        load_weights(parts.policy, state.averaged_policy)
-        return parts
+            trainer._iterate(models, config, both, state, seed=seed, state_folder=Path())
+        load_weights(models.policy, state.averaged_policy)
+        return models
 
     return train
 
@@ -66,7 +66,7 @@ def test_one_token_reaches_the_closed_form(trained, beta, seed):
     def reward(text, _finished):
         return int(text) / 10 if text else 0.2
 
-    parts = trained(
+    models = trained(
         reward,
         beta,
         seed,
@@ -79,13 +79,13 @@ def test_one_token_reaches_the_closed_form(trained, beta, seed):
         critic_warmup=0,
         prompt_baseline=True,
     )
-    prompt = parts.prompts[0].ids
-    texts = [parts.tokenizer.decode([token], skip_special_tokens=True) for token in range(TOKENS)]
-    start = next_token(parts.reference, prompt)
+    prompt = models.prompts[0].ids
+    texts = [models.tokenizer.decode([token], skip_special_tokens=True) for token in range(TOKENS)]
+    start = next_token(models.reference, prompt)
     weighted = start * torch.tensor([math.exp(reward(text, True) / beta) for text in texts], dtype=torch.float64)
     optimum = weighted / weighted.sum()
     assert distance(start, optimum) > 0.1
-    assert distance(next_token(parts.policy, prompt), optimum) <= 0.02
+    assert distance(next_token(models.policy, prompt), optimum) <= 0.02
 
 
 def responses(length):
@@ -96,8 +96,8 @@ def responses(length):
     )
 
 
-def log_probabilities(parts, model, listed):
-    batch = pad_batch([parts.prompts[0].ids] * len(listed), listed, 0)
+def log_probabilities(models, model, listed):
+    batch = pad_batch([models.prompts[0].ids] * len(listed), listed, 0)
     with torch.no_grad():
         return token_logprobs(model, batch)[0].double().sum(dim=1)
 
@@ -107,7 +107,7 @@ def test_several_tokens_reach_the_enumerated_optimum_and_the_critic_its_soft_val
     def reward(text, finished):
         return 0.4 * ("3" in text) + 0.4 * text.startswith("7") + 0.2 * (finished and len(text) == 2)
 
-    parts = trained(
+    models = trained(
         reward,
         beta,
         0,
@@ -122,20 +122,20 @@ def test_several_tokens_reach_the_enumerated_optimum_and_the_critic_its_soft_val
         lam=0.95,
     )
     listed = responses(3)
-    start = log_probabilities(parts, parts.reference, listed)
+    start = log_probabilities(models, models.reference, listed)
     assert float(start.exp().sum()) == pytest.approx(1.0, abs=1e-5)  # they are all there is
-    texts = [parts.tokenizer.decode(row, skip_special_tokens=True) for row in listed]
+    texts = [models.tokenizer.decode(row, skip_special_tokens=True) for row in listed]
     rewards = torch.tensor([reward(text, row[-1] == EOS) for text, row in zip(texts, listed, strict=True)]).double()
     optimum = (start + rewards / beta).softmax(0)
-    found = log_probabilities(parts, parts.policy, listed).exp()
+    found = log_probabilities(models, models.policy, listed).exp()
     assert distance(start.exp(), optimum) > 0.15
     assert distance(found, optimum) <= 0.05
     # The critic's value of each first state: nothing said yet, and after the first token.
-    firsts = [None, *(parts.tokenizer.convert_tokens_to_ids(digit) for digit in "137")]
-    batch = pad_batch([parts.prompts[0].ids] * 4, [(first or 4, 4) for first in firsts], 0)
+    firsts = [None, *(models.tokenizer.convert_tokens_to_ids(digit) for digit in "137")]
+    batch = pad_batch([models.prompts[0].ids] * 4, [(first or 4, 4) for first in firsts], 0)
     with torch.no_grad():
-        values = parts.critic(batch, torch.zeros(*batch.ids_BT.shape, 0))
-    place = len(parts.prompts[0].ids)
+        values = models.critic(batch, torch.zeros(*batch.ids_BT.shape, 0))
+    place = len(models.prompts[0].ids)
     for row, first in enumerate(firsts):
         rows = [i for i, response in enumerate(listed) if first is None or response[0] == first]
         soft = beta * float((start[rows] + rewards[rows] / beta).logsumexp(0) - start[rows].logsumexp(0))

@@ -25,10 +25,10 @@ def files(folder: Path) -> dict[str, bytes]:
 def run(tmp_path):
     """`run(parts, config, name)`: trains with state and curves in folders of that name, made before as stages do."""
 
-    def run(parts, config, name="run"):
+    def run(models, config, name="run"):
         state = tmp_path / f"{name}-state"
         state.mkdir(exist_ok=True)
-        return train(parts, config, "number", seed=0, state_folder=state, curves_folder=tmp_path / f"{name}-curves")
+        return train(models, config, "number", seed=0, state_folder=state, curves_folder=tmp_path / f"{name}-curves")
 
     run.root = tmp_path
     return run
@@ -54,16 +54,16 @@ def killed_in(monkeypatch):
 
 @pytest.mark.parametrize(("dies", "every"), [(3, 1), (3, 2), (1, 2), (0, 1)])
 def test_a_killed_run_that_is_started_again_equals_an_uninterrupted_one(
-    run, make_parts, ppo_config, weights, killed_in, dies, every
+    run, make_models, ppo_config, weights, killed_in, dies, every
 ):
     config = ppo_config(iterations=5, checkpoint_every=every, kl=KLConfig(coefficient=0.1, target=1.0, horizon=50))
-    whole = make_parts()
+    whole = make_models()
     expected = run(whole, config, "whole")
     killed_in(dies)
     with pytest.raises(KeyboardInterrupt):
-        run(make_parts(), config, "killed")
+        run(make_models(), config, "killed")
     torch.manual_seed(99)
-    again = make_parts()
+    again = make_models()
     found = run(again, config, "killed")
     assert torch.equal(weights(again.policy), weights(whole.policy))
     assert torch.equal(weights(again.critic), weights(whole.critic))
@@ -73,12 +73,12 @@ def test_a_killed_run_that_is_started_again_equals_an_uninterrupted_one(
     assert files(run.root / "killed-curves") == files(run.root / "whole-curves")
 
 
-def test_a_policy_that_can_learn_does(run, make_parts, ppo_config):
+def test_a_policy_that_can_learn_does(run, make_models, ppo_config):
     # The answer is the prompt's first digit: half the reward for saying it, half for ending there.
     def score(prompt, response, finished):
         return 0.5 * (response[:1] == prompt[0]) + 0.5 * (finished and len(response) == 1)
 
-    parts = make_parts(score, likelihood_models=(), prompts=("12", "7", "345", "90"))
+    models = make_models(score, likelihood_models=(), prompts=("12", "7", "345", "90"))
     config = ppo_config(
         iterations=40,
         responses_per_prompt=32,
@@ -91,17 +91,17 @@ def test_a_policy_that_can_learn_does(run, make_parts, ppo_config):
         prompt_baseline=True,
         kl=KLConfig(coefficient=0.1),  # keeps the policy from settling on one digit for all prompts
     )
-    state = run(parts, config)
+    state = run(models, config)
     assert state.first_agreement <= 0.25
     assert state.best_agreement >= 0.75  # one answer to every prompt would be right a quarter of the time
 
 
 @pytest.fixture
-def scripted(monkeypatch, make_parts, weights):
+def scripted(monkeypatch, make_models, weights):
     """`scripted(counts)`: held-out responses are right for so many prompts, measurement by measurement."""
 
     def script(counts):
-        parts, seen = make_parts(), []
+        models, seen = make_models(), []
 
         def respond(given, prompts, config, **_):
             right = counts[len(seen)]
@@ -110,36 +110,36 @@ def scripted(monkeypatch, make_parts, weights):
             return [Sample(response_ids(given.tokenizer, text), [], True) for text in texts]
 
         monkeypatch.setattr(trainer, "respond", respond)
-        return parts, seen
+        return models, seen
 
     return script
 
 
 def test_the_best_policy_is_kept_and_training_stops_when_patience_ends(run, ppo_config, scripted, weights):
     # Right of four: 2 at first, 3 after the second iteration, then three measurements without a new best.
-    parts, seen = scripted([2, 1, 3, 0, 3, 2, 4])
-    state = run(parts, ppo_config(iterations=10, patience=3, critic_warmup=0))
+    models, seen = scripted([2, 1, 3, 0, 3, 2, 4])
+    state = run(models, ppo_config(iterations=10, patience=3, critic_warmup=0))
     assert (state.first_agreement, state.best_agreement, state.best_iteration, state.iteration) == (0.5, 0.75, 2, 5)
-    assert torch.equal(weights(parts.policy), seen[2])
+    assert torch.equal(weights(models.policy), seen[2])
     assert not torch.equal(seen[2], seen[5])
 
 
 def test_an_sft_student_that_was_never_beaten_is_the_result(run, ppo_config, scripted, weights):
-    parts, seen = scripted([4] + [3] * 9)
-    state = run(parts, ppo_config(iterations=3, critic_warmup=0))
+    models, seen = scripted([4] + [3] * 9)
+    state = run(models, ppo_config(iterations=3, critic_warmup=0))
     assert (state.best_iteration, state.iteration) == (0, 3)
-    assert torch.equal(weights(parts.policy), seen[0])
+    assert torch.equal(weights(models.policy), seen[0])
 
 
 def test_the_warm_up_of_the_critic_does_not_use_up_patience(run, ppo_config, scripted):
-    parts, _ = scripted([2] * 10)
-    state = run(parts, ppo_config(iterations=10, patience=2, critic_warmup=3))
+    models, _ = scripted([2] * 10)
+    state = run(models, ppo_config(iterations=10, patience=2, critic_warmup=3))
     # Measured without a new best after iterations 4 and 5, the first two that moved the policy.
     assert state.iteration == 5
 
 
-def test_responses_that_were_cut_off_do_not_agree(run, make_parts, ppo_config, monkeypatch):
-    parts = make_parts()
+def test_responses_that_were_cut_off_do_not_agree(run, make_models, ppo_config, monkeypatch):
+    models = make_models()
 
     def respond(given, prompts, config, **_):
         return [
@@ -148,10 +148,10 @@ def test_responses_that_were_cut_off_do_not_agree(run, make_parts, ppo_config, m
         ]
 
     monkeypatch.setattr(trainer, "respond", respond)
-    assert run(parts, ppo_config(iterations=1)).first_agreement == 0.5
+    assert run(models, ppo_config(iterations=1)).first_agreement == 0.5
 
 
-def test_a_reward_that_is_not_a_number_ends_training_and_the_last_checkpoint_is_kept(run, make_parts, ppo_config):
+def test_a_reward_that_is_not_a_number_ends_training_and_the_last_checkpoint_is_kept(run, make_models, ppo_config):
     calls = []
 
     def score(prompt, text, finished):
@@ -159,28 +159,28 @@ def test_a_reward_that_is_not_a_number_ends_training_and_the_last_checkpoint_is_
         return float("nan") if len(calls) > 32 else len(text) / 10
 
     with pytest.raises(TrainingError, match=r"rewards\.judged: scored nan for the response '.*' to the prompt '.+'"):
-        run(make_parts(score, likelihood_models=()), ppo_config())
+        run(make_models(score, likelihood_models=()), ppo_config())
     # Two iterations of 16 episodes were whole.
     kept = sorted(path.name for path in (run.root / "run-state").glob("step-*.pt"))
     assert kept == ["step-00000001.pt", "step-00000002.pt"]
 
 
-def test_in_the_warm_up_of_the_critic_the_policy_keeps_its_weights_to_the_bit(make_parts, ppo_config, weights):
-    parts, config = make_parts(), ppo_config(critic_warmup=2, weight_decay=0.1)
-    policy, critic = weights(parts.policy), weights(parts.critic)
-    state, both = PPOState(averaged_policy=snapshot(parts.policy)), make_optimizers(parts, config)
+def test_in_the_warm_up_of_the_critic_the_policy_keeps_its_weights_to_the_bit(make_models, ppo_config, weights):
+    models, config = make_models(), ppo_config(critic_warmup=2, weight_decay=0.1)
+    policy, critic = weights(models.policy), weights(models.critic)
+    state, both = PPOState(averaged_policy=snapshot(models.policy)), make_optimizers(models, config)
     for _ in range(2):
-        trainer._iterate(parts, config, both, state, seed=0, state_folder=Path())
-    assert torch.equal(weights(parts.policy), policy)
-    assert not torch.equal(weights(parts.critic), critic)
-    trainer._iterate(parts, config, both, state, seed=0, state_folder=Path())
-    assert not torch.equal(weights(parts.policy), policy)
+        trainer._iterate(models, config, both, state, seed=0, state_folder=Path())
+    assert torch.equal(weights(models.policy), policy)
+    assert not torch.equal(weights(models.critic), critic)
+    trainer._iterate(models, config, both, state, seed=0, state_folder=Path())
+    assert not torch.equal(weights(models.policy), policy)
 
 
-def test_learning_rates_rise_then_fall_to_zero(make_parts, ppo_config):
-    parts = make_parts()
+def test_learning_rates_rise_then_fall_to_zero(make_models, ppo_config):
+    models = make_models()
     config = ppo_config(iterations=10, critic_warmup=2, warmup_steps=4, learning_rate=1.0)
-    both = make_optimizers(parts, config)
+    both = make_optimizers(models, config)
     rates = []
     for iteration in range(10):
         set_learning_rates(config, both, iteration)
@@ -190,10 +190,10 @@ def test_learning_rates_rise_then_fall_to_zero(make_parts, ppo_config):
     assert rates == pytest.approx(expected)
 
 
-def test_flops_count_forward_and_training_passes(make_parts, ppo_config):
-    parts, config = make_parts(), ppo_config(epochs=3, critic_warmup=2, critic_warmup_epochs=5)
-    size = sum(p.numel() for p in parts.policy.parameters())  # every model here has this size
+def test_flops_count_forward_and_training_passes(make_models, ppo_config):
+    models, config = make_models(), ppo_config(epochs=3, critic_warmup=2, critic_warmup_epochs=5)
+    size = sum(p.numel() for p in models.policy.parameters())  # every model here has this size
     # Forward: policy twice, reference, critic, reward trunk and one likelihood model, 2 each; training: 6 an epoch.
-    assert trainer._flops_per_token(parts, config, 5) == 2 * 6 * size + 6 * 3 * 2 * size
+    assert trainer._flops_per_token(models, config, 5) == 2 * 6 * size + 6 * 3 * 2 * size
     # In the critic's warm-up both passes are made as well, as often as the warm-up says.
-    assert trainer._flops_per_token(parts, config, 0) == 2 * 6 * size + 6 * 5 * 2 * size
+    assert trainer._flops_per_token(models, config, 0) == 2 * 6 * size + 6 * 5 * 2 * size

@@ -19,11 +19,11 @@ from retort.trainers.ppo.update import (
 )
 
 
-def one_update(parts, config, optimizers, *, iteration=5, episodes=None, kl_coefficient=0.1):
-    episodes = episodes or rollout(parts, config, seed=0, iteration=iteration)
-    both = optimizers(parts, config)
+def one_update(models, config, optimizers, *, iteration=5, episodes=None, kl_coefficient=0.1):
+    episodes = episodes or rollout(models, config, seed=0, iteration=iteration)
+    both = optimizers(models, config)
     return update(
-        parts, episodes, episodes.scores_B, config, both, kl_coefficient=kl_coefficient, seed=0, iteration=iteration
+        models, episodes, episodes.scores_B, config, both, kl_coefficient=kl_coefficient, seed=0, iteration=iteration
     )
 
 
@@ -38,29 +38,29 @@ def test_with_one_response_there_is_nothing_to_leave_out():
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
-def test_micro_batch_size_changes_nothing(make_parts, ppo_config, optimizers, weights, size):
+def test_micro_batch_size_changes_nothing(make_models, ppo_config, optimizers, weights, size):
     results = []
     for micro in (None, size):
-        parts = make_parts()
+        models = make_models()
         # No clipping of the gradient, which would hide a wrong scale of it, and plain steps, as Adam hides one too.
         config = ppo_config(micro_batch_size=micro, max_grad_norm=1e9)
         plain = dataclasses.replace(
-            optimizers(parts, config),
-            policy=torch.optim.SGD(parts.policy.parameters(), lr=0.1),
-            critic=torch.optim.SGD(parts.critic.parameters(), lr=0.1),
+            optimizers(models, config),
+            policy=torch.optim.SGD(models.policy.parameters(), lr=0.1),
+            critic=torch.optim.SGD(models.critic.parameters(), lr=0.1),
         )
-        figures = one_update(parts, config, lambda *_, plain=plain: plain)
-        results.append((weights(parts.policy), weights(parts.critic), figures))
+        figures = one_update(models, config, lambda *_, plain=plain: plain)
+        results.append((weights(models.policy), weights(models.critic), figures))
     for one, other in zip(results[0][:2], results[1][:2], strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
     assert results[0][2] == pytest.approx(results[1][2], abs=1e-5)
 
 
-def test_an_update_changes_policy_and_critic_and_nothing_else(make_parts, ppo_config, optimizers, weights):
-    parts = make_parts()
-    before = [weights(m) for m in (parts.policy, parts.critic, parts.reference, parts.reward)]
-    one_update(parts, ppo_config(), optimizers)
-    after = [weights(m) for m in (parts.policy, parts.critic, parts.reference, parts.reward)]
+def test_an_update_changes_policy_and_critic_and_nothing_else(make_models, ppo_config, optimizers, weights):
+    models = make_models()
+    before = [weights(m) for m in (models.policy, models.critic, models.reference, models.reward)]
+    one_update(models, ppo_config(), optimizers)
+    after = [weights(m) for m in (models.policy, models.critic, models.reference, models.reward)]
     assert [torch.equal(x, y) for x, y in zip(before, after, strict=True)] == [False, False, True, True]
 
 
@@ -74,9 +74,9 @@ def test_a_minibatch_keeps_the_responses_to_a_prompt_together_and_every_episode_
     assert torch.cat(first).tolist() not in (list(range(24)), torch.cat(second).tolist())
 
 
-def test_in_the_first_step_the_ratio_is_1(make_parts, ppo_config, optimizers):
+def test_in_the_first_step_the_ratio_is_1(make_models, ppo_config, optimizers):
     config = ppo_config(minibatch_size=16, epochs=1)
-    figures = one_update(make_parts(), config, optimizers)
+    figures = one_update(make_models(), config, optimizers)
     assert figures["clipped"] == 0
     assert figures["update_kl"] == pytest.approx(0, abs=1e-6)
     # Whitened advantages have mean 0, and with ratio 1 the loss is minus that.
@@ -87,10 +87,10 @@ def test_in_the_first_step_the_ratio_is_1(make_parts, ppo_config, optimizers):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("micro", [None, 2])
 def test_in_an_update_of_nothing_every_ratio_is_1_in_every_epoch(
-    make_parts, ppo_config, optimizers, monkeypatch, dtype, micro
+    make_models, ppo_config, optimizers, monkeypatch, dtype, micro
 ):
-    parts = make_parts()
-    parts.policy = parts.policy.to(dtype)
+    models = make_models()
+    models.policy = models.policy.to(dtype)
     config = ppo_config(minibatch_size=4, epochs=3, micro_batch_size=micro)
     seen = []
 
@@ -99,28 +99,28 @@ def test_in_an_update_of_nothing_every_ratio_is_1_in_every_epoch(
         return policy_loss(new, old, advantages, mask, **more)
 
     monkeypatch.setattr("retort.trainers.ppo.update.policy_loss", spy)
-    plain = optimizers(parts, config)
-    resting = dataclasses.replace(plain, policy=torch.optim.SGD(parts.policy.parameters(), lr=0.0))
-    episodes = rollout(parts, config, seed=0, iteration=5)
+    plain = optimizers(models, config)
+    resting = dataclasses.replace(plain, policy=torch.optim.SGD(models.policy.parameters(), lr=0.0))
+    episodes = rollout(models, config, seed=0, iteration=5)
     # What a cache rounds in bfloat16 on models of real size, a quarter of the probability.
     noise = torch.rand(episodes.sampled_BT.shape, generator=torch.Generator().manual_seed(1)) - 0.5
     episodes = dataclasses.replace(episodes, sampled_BT=episodes.sampled_BT + 0.5 * noise)
-    figures = one_update(parts, config, lambda *_: resting, episodes=episodes)
+    figures = one_update(models, config, lambda *_: resting, episodes=episodes)
     assert len(seen) == 3 * 4 * (1 if micro is None else 2)
     assert max(seen) < 1e-3
     assert figures["clipped"] == 0
     assert figures["sampler_difference"] == pytest.approx(0.125, abs=0.05)
 
 
-def test_the_old_log_probabilities_are_the_policy_s_own_over_each_text(make_parts, ppo_config):
-    parts, config = make_parts(), ppo_config(minibatch_size=4, temperature=0.7)
-    episodes = rollout(parts, config, seed=0, iteration=5)
+def test_the_old_log_probabilities_are_the_policy_s_own_over_each_text(make_models, ppo_config):
+    models, config = make_models(), ppo_config(minibatch_size=4, temperature=0.7)
+    episodes = rollout(models, config, seed=0, iteration=5)
     batches = minibatches(16, config, torch.Generator().manual_seed(3))
-    found = old_logprobs(parts, episodes, batches, config)
+    found = old_logprobs(models, episodes, batches, config)
     mask = episodes.batch.response_mask_BT.bool()
     for row in range(16):
         ids = episodes.batch.ids_BT[row : row + 1, : int(episodes.batch.attention_mask_BT[row].sum())]
-        logprobs = (parts.policy(ids).logits[0, :-1].detach() / 0.7).log_softmax(-1)
+        logprobs = (models.policy(ids).logits[0, :-1].detach() / 0.7).log_softmax(-1)
         expected = logprobs.gather(1, ids[0, 1:, None]).squeeze(1)[mask[row, 1 : ids.shape[1]]]
         torch.testing.assert_close(found[row][mask[row]], expected, atol=1e-5, rtol=0)
     assert not found[~mask].any()
@@ -138,17 +138,17 @@ def test_tokens_that_the_sampler_drew_too_seldom_weigh_more_up_to_the_cap():
     assert float(loss) == pytest.approx(-4 / 3)
 
 
-def test_a_sampler_that_is_far_off_shows_in_the_figures_and_is_corrected(make_parts, ppo_config, optimizers, weights):
+def test_a_sampler_that_is_far_off_shows_in_the_figures_and_is_corrected(make_models, ppo_config, optimizers, weights):
     results = []
     for cap in (2.0, None):
-        parts, config = make_parts(), ppo_config(minibatch_size=16, epochs=1, sampler_cap=cap)
-        episodes = rollout(parts, config, seed=0, iteration=5)
+        models, config = make_models(), ppo_config(minibatch_size=16, epochs=1, sampler_cap=cap)
+        episodes = rollout(models, config, seed=0, iteration=5)
         mask = episodes.batch.response_mask_BT.bool()
         off = torch.where(
             mask, episodes.sampled_BT - torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)), 0
         )
-        figures = one_update(parts, config, optimizers, episodes=dataclasses.replace(episodes, sampled_BT=off))
-        results.append((figures, weights(parts.policy)))
+        figures = one_update(models, config, optimizers, episodes=dataclasses.replace(episodes, sampled_BT=off))
+        results.append((figures, weights(models.policy)))
     (capped, one), (free, other) = results
     assert capped["sampler_difference"] == free["sampler_difference"] == pytest.approx(0.5, abs=0.15)
     assert 0.1 < capped["sampler_capped"] < 0.6  # a uniform difference is above ln 2 in three cases of ten
@@ -156,10 +156,10 @@ def test_a_sampler_that_is_far_off_shows_in_the_figures_and_is_corrected(make_pa
     assert not torch.allclose(one, other)
 
 
-def test_the_kl_figure_is_nats_a_response_and_the_penalty_its_coefficient(make_parts, ppo_config, digits_model):
-    parts, config = make_parts(), ppo_config(whiten_advantages=False, lam=1.0)
-    parts.policy = digits_model(9)
-    episodes = rollout(parts, config, seed=0, iteration=0)
+def test_the_kl_figure_is_nats_a_response_and_the_penalty_its_coefficient(make_models, ppo_config, digits_model):
+    models, config = make_models(), ppo_config(whiten_advantages=False, lam=1.0)
+    models.policy = digits_model(9)
+    episodes = rollout(models, config, seed=0, iteration=0)
     kl = episodes.sampled_BT - episodes.reference_BT
     free, priced = (
         advantages(episodes, episodes.sampled_BT, episodes.scores_B, config, beta).returns for beta in (0.0, 0.5)
@@ -170,11 +170,11 @@ def test_the_kl_figure_is_nats_a_response_and_the_penalty_its_coefficient(make_p
     torch.testing.assert_close(free.gather(1, first).squeeze(1), episodes.scores_B)
 
 
-def test_decoupled_lambda_gives_the_critic_monte_carlo_returns(make_parts, ppo_config):
-    parts = make_parts()
-    torch.nn.init.normal_(parts.critic.to_value.weight)
+def test_decoupled_lambda_gives_the_critic_monte_carlo_returns(make_models, ppo_config):
+    models = make_models()
+    torch.nn.init.normal_(models.critic.to_value.weight)
     config = ppo_config(lam=0.2, critic_lam=1.0, whiten_advantages=False)
-    episodes = rollout(parts, config, seed=0, iteration=0)
+    episodes = rollout(models, config, seed=0, iteration=0)
     found = advantages(episodes, episodes.sampled_BT, episodes.scores_B, config, 0.0)
     mask = episodes.batch.response_mask_BT.bool()
     # Without discount or penalty every token's Monte Carlo return is the score of its response.
@@ -182,9 +182,9 @@ def test_decoupled_lambda_gives_the_critic_monte_carlo_returns(make_parts, ppo_c
     assert not torch.allclose(found.advantages[mask], (found.returns - episodes.values_BT)[mask])
 
 
-def test_the_prompt_baseline_makes_scores_of_a_prompt_sum_to_0(make_parts, ppo_config):
+def test_the_prompt_baseline_makes_scores_of_a_prompt_sum_to_0(make_models, ppo_config):
     config = ppo_config(prompt_baseline=True, whiten_advantages=False, lam=1.0)
-    episodes = rollout(make_parts(), config, seed=0, iteration=0)
+    episodes = rollout(make_models(), config, seed=0, iteration=0)
     found = advantages(episodes, episodes.sampled_BT, episodes.scores_B, config, 0.0)
     first = episodes.batch.response_mask_BT.argmax(dim=1, keepdim=True)
     sums = found.returns.gather(1, first).view(4, 4).sum(dim=1)
@@ -193,15 +193,15 @@ def test_the_prompt_baseline_makes_scores_of_a_prompt_sum_to_0(make_parts, ppo_c
 
 @pytest.mark.parametrize("iteration", [0, 5])
 def test_a_reward_that_is_not_a_number_stops_training_and_leaves_the_weights(
-    make_parts, ppo_config, optimizers, weights, iteration
+    make_models, ppo_config, optimizers, weights, iteration
 ):
-    parts, config = make_parts(), ppo_config()
-    before = weights(parts.policy), weights(parts.critic)
-    episodes = rollout(parts, config, seed=0, iteration=iteration)
+    models, config = make_models(), ppo_config()
+    before = weights(models.policy), weights(models.critic)
+    episodes = rollout(models, config, seed=0, iteration=iteration)
     broken = dataclasses.replace(episodes, scores_B=torch.full_like(episodes.scores_B, float("nan")))
     with pytest.raises(NotFiniteError) as failure:
-        one_update(parts, config, optimizers, iteration=iteration, episodes=broken)
+        one_update(models, config, optimizers, iteration=iteration, episodes=broken)
     assert len(failure.value.index) == config.minibatch_size
     assert failure.value.tensors["returns"].isnan().any()
-    assert torch.equal(weights(parts.policy), before[0])
-    assert torch.equal(weights(parts.critic), before[1])
+    assert torch.equal(weights(models.policy), before[0])
+    assert torch.equal(weights(models.critic), before[1])
