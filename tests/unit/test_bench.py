@@ -64,6 +64,12 @@ def spin(work, seed):
     return [1]
 
 
+def test_less_than_a_tick_of_processor_time_is_no_failure():
+    work, arguments = generate.Work(None, [[1]], ["a"], [2], 0, 1), argparse.Namespace(limit=60, repeats=1)
+    found = generate._measured("vllm", lambda _work, _seed: [3, 4], lambda: 7.0, work, arguments)
+    assert found["tokens_per_cpu_s"] == pytest.approx(7 / generate.TICK_S)
+
+
 def test_vllm_s_processor_time_is_that_of_the_server(monkeypatch, tmp_path, tiny_model_folder):
     program = tmp_path / "vllm"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/vllm_stand_in.py"} "$@"\n')

@@ -179,10 +179,11 @@ def test_a_likelihood_model_that_was_exchanged_for_one_of_another_tokenizer_is_r
         RewardModel.load(folder, make_reward.folders | {"teacher": other})
 
 
-def test_a_folder_of_an_earlier_version_says_so(make_reward, tmp_path):
+@pytest.mark.parametrize("key", ["reads", "likelihood_models"])
+def test_a_folder_of_an_earlier_version_says_so(make_reward, tmp_path, key):
     folder = saved(make_reward(), tmp_path)
     settings = json.loads((folder / "reward.json").read_text())
-    del settings["reads"]
+    del settings[key]
     (folder / "reward.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match=r"written by an earlier version\. Run the stage `reward` again"):
         RewardModel.load(folder, make_reward.folders)
