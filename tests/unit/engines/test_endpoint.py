@@ -13,7 +13,7 @@ from retort.config.endpoint import Budget, EndpointConfig
 from retort.engines.base import plan_requests
 from retort.engines.endpoint import EndpointEngine
 from retort.engines.log import answer, read_log
-from retort.errors import BudgetError, ConfigError, EngineError, InputError
+from retort.errors import BudgetError, ConfigError, EngineError, InputError, RetortError
 from tests.endpoint_stand_in import NO_COMPLETIONS, choice, message, text_of
 
 SAMPLING = SamplingConfig(temperatures=[0.5, 1.0], samples=2, max_new_tokens=7, top_p=0.9)
@@ -134,6 +134,14 @@ def test_what_no_retry_can_mend_is_said_at_once_with_the_place_in_the_configurat
     server = serve(refuse=lambda _: (status, "no"))
     with pytest.raises(kind, match=words):
         ask(server, REQUESTS[:1], place="judge.model")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [501, 505])
+def test_a_server_that_says_it_never_can_is_not_asked_again(serve, status):
+    server = serve(refuse=lambda _: (status, "not implemented"))
+    with pytest.raises(RetortError):
+        ask(server, REQUESTS[:1])
     assert len(server.asked) == 1
 
 

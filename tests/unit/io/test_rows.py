@@ -41,7 +41,11 @@ def zstd(data):
     return sink.getvalue().to_pybytes()
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def old_lzma(data):
+    return lzma.compress(data, format=lzma.FORMAT_ALONE)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, old_lzma, zstd])
 @pytest.mark.parametrize("text", [LINES, json.dumps(ROWS, indent=1).encode()])
 def test_packed_files_are_read_whatever_they_are_packed_with(tmp_path, pack, text):
     assert [row for _, row in read_records(write(tmp_path / "packed", pack(text)))] == ROWS

@@ -18,6 +18,11 @@ WHOLE = [
     "StopReason.END_TURN",
     "endTurn",
     "eosFound",
+    "end_id",
+    "stop_words",
+    "stop_criteria_met",
+    "FINISHED_STOPPED",
+    "stopStringFound",
     {"type": "stop", "matched": 2},
     ["stop"],
 ]
