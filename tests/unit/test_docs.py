@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,8 @@ def test_stages_in_documents_are_told_which_task() -> None:
 
 def test_settings_changed_on_a_command_line_exist(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(BASE)
-    changes = [change for _, block in blocks("bash") for change in re.findall(r"--set (\S+)", block)]
+    words = [word for _, block in blocks("bash") for word in shlex.split(block.replace("\\\n", " "), comments=True)]
+    changes = [change for option, change in itertools.pairwise(words) if option == "--set"]
     assert changes
     load_config(tmp_path / "base.yaml", changes=changes)
 
