@@ -18,7 +18,7 @@ from typing import Any
 from bench.figure import write_figure
 from bench.surroundings import show, surroundings
 from retort.config.run import TEACHER
-from retort.io.tables import Rows
+from retort.io.tables import REWARD_EXAMPLES, read_rows
 from retort.report.charts import Series, line_chart
 from retort.run.stage import context_of
 
@@ -50,17 +50,26 @@ def measure(
     """Size, kept step and figures by source of a reward model trained on 1/N of the prompts, for each N of `parts`."""
     import torch
 
+    from retort.rewards.learned.examples import prepare
     from retort.rewards.learned.halves import held_out_part
-    from retort.rewards.learned.train import prepare
-    from retort.stages.reward import build, fit, quality, read_examples
+    from retort.stages.reward import build, fit, quality
 
     torch.set_num_threads(threads)
     context = context_of("reward", {"reward": reward}, workspace)
     config, paths = context.config.reward_settings(reward), context.paths
     model = build(context)
     every = config.loss == "every_token"
-    train = prepare(model, read_examples(paths.reward_data(reward, "train")), config.max_length, every_token=every)
-    held = prepare(model, read_examples(paths.reward_data(reward, "validation")), config.max_length)
+    scratch = Path(tempfile.gettempdir())
+    train, held = (
+        prepare(
+            model,
+            read_rows(paths.reward_data(reward, split), REWARD_EXAMPLES),
+            config.max_length,
+            folder=scratch,
+            every_token=every and split == "train",
+        )
+        for split in ("train", "validation")
+    )
     select, gate = (
         held.only([i for i, row in enumerate(held.rows) if held_out_part(row["prompt_id"]) == part])
         for part in ("select", "gate")
@@ -80,11 +89,11 @@ def measure(
         sources = {name: [row for row in rows if row["source"] == name] for name in names}
         prompts = len({row["prompt_id"] for row in some.rows})
         found = {name: asdict(quality(mine)) for name, mine in sources.items()}
-        curve.append({"prompts": prompts, "examples": len(some.rows), "step": step, "by_source": found})
+        curve.append({"prompts": prompts, "examples": len(some), "step": step, "by_source": found})
     return curve
 
 
-def places(rows: Rows, part: int) -> list[int]:
+def places(rows: Sequence[dict[str, Any]], part: int) -> list[int]:
     """Rows of the first 1/`part` of the prompts, in an order that depends on nothing but their ids."""
     prompts = sorted({row["prompt_id"] for row in rows}, key=lambda name: hashlib.sha256(name.encode()).digest())
     kept = set(prompts[: max(1, len(prompts) // part)])

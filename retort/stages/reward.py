@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +11,14 @@ from retort.config.run import TEACHER
 from retort.config.training import RewardConfig
 from retort.errors import InputError
 from retort.io.files import atomic_path
-from retort.io.tables import REWARD_EXAMPLES, REWARD_PREDICTIONS, Rows, read_table, write_table
+from retort.io.tables import REWARD_EXAMPLES, REWARD_PREDICTIONS, Rows, read_columns, read_rows, write_table
 from retort.modeling.loading import model_size
 from retort.run.stage import Context
 
 if TYPE_CHECKING:
+    from retort.rewards.learned.examples import Examples
     from retort.rewards.learned.model import RewardModel
     from retort.rewards.learned.quality import Quality
-    from retort.rewards.learned.train import Examples
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,24 @@ def run(context: Context) -> RewardResult:
     """
     import torch
 
+    from retort.rewards.learned.examples import prepare
     from retort.rewards.learned.halves import held_out_part
-    from retort.rewards.learned.train import prepare, rows_of_a_pass
+    from retort.rewards.learned.train import rows_of_a_pass
 
     config, name, paths, state = _settings(context), context.task.values["reward"], context.paths, context.state()
-    train_rows = read_examples(paths.reward_data(name, "train"))
-    held_rows = read_examples(paths.reward_data(name, "validation"))
+    tables = {split: paths.reward_data(name, split) for split in ("train", "validation")}
+    for table in tables.values():
+        check_classes(table)
     torch.manual_seed(context.config.seed)
     model = build(context)
-    train = prepare(model, train_rows, config.max_length, every_token=config.loss == "every_token")
-    held = prepare(model, held_rows, config.max_length)
+    train = prepare(
+        model,
+        read_rows(tables["train"], REWARD_EXAMPLES),
+        config.max_length,
+        folder=state,
+        every_token=config.loss == "every_token",
+    )
+    held = prepare(model, read_rows(tables["validation"], REWARD_EXAMPLES), config.max_length, folder=state)
     parts = [held_out_part(row["prompt_id"]) for row in held.rows]
     _check(context, train, held, parts)
     select = held.only([i for i, part in enumerate(parts) if part == "select"])
@@ -117,23 +126,24 @@ def fit(
     )
 
 
-def read_examples(path: Path) -> Rows:
-    """Read a table of labelled examples; one with fewer than two classes is refused."""
-    rows = read_table(path, REWARD_EXAMPLES)
-    if len({row["label"] for row in rows}) < 2:
+def check_classes(path: Path) -> None:
+    """Refuse a table of labelled examples with fewer than two classes."""
+    labels = Counter(
+        label for columns in read_columns(path, REWARD_EXAMPLES, columns=["label"]) for label in columns["label"]
+    )
+    if len(labels) < 2:
         raise InputError(
-            f"holds {len(rows)} examples of {len({row['label'] for row in rows})} class(es); two are needed",
+            f"holds {labels.total()} examples of {len(labels)} class(es); two are needed",
             file=path,
             field="label",
             remedy="Sample more responses or at a higher temperature, so that right and wrong ones both occur",
         )
-    return rows
 
 
 def _check(context: Context, train: Examples, held: Examples, parts: list[str]) -> None:
     """Refuse tables of which too little is left to train on, to choose the step by, or to measure the gate on."""
     paths, name, longest = context.paths, context.task.values["reward"], _settings(context).max_length
-    labels = sorted({row["label"] for row in train.rows})
+    labels = sorted({int(label) for label in train.labels.unique()})
     if len(labels) < 2:
         short = f"of at most {longest} tokens"
         raise InputError(
@@ -143,7 +153,7 @@ def _check(context: Context, train: Examples, held: Examples, parts: list[str]) 
             remedy="Raise reward.max_length",
         )
     for part, purpose in (("select", "choose the step by"), ("gate", "measure the gate on")):
-        found = sorted({row["label"] for row, mine in zip(held.rows, parts, strict=True) if mine == part})
+        found = sorted({int(label) for label, mine in zip(held.labels, parts, strict=True) if mine == part})
         # The gate itself says that one label tells nothing; a step cannot be chosen, nor calibration fitted, by one.
         if len(found) < (2 if part == "select" else 1):
             raise InputError(
@@ -237,19 +247,20 @@ def _result(
         n=decisive.n,
         intervals=decisive.intervals,
         by_source=by_source,
-        by_length=_by_length(gate, [len(held.tokens[place][1]) for place in places]),
+        by_length=_by_length(gate, held.response_lengths[places].tolist()),
         truth=quality(known, "correct") if known else None,
         step=step,
         temperature=float(model.temperature),
         bias=float(model.bias),
-        train_examples=len(train.rows),
+        train_examples=len(train),
         flops=_flops(model, config.steps * config.batch_size, train, held),
     )
 
 
 def _flops(model: RewardModel, examples: int, train: Examples, held: Examples) -> float:
     """Compute of training the trunk on so many examples, and of the likelihood models' reading all once."""
-    lengths = [len(prompt) + len(response) for prompt, response in train.tokens]
-    seen = sum(lengths) + sum(len(prompt) + len(response) for prompt, response in held.tokens)
+    trained, measured = (int(some.prompt_lengths.sum() + some.response_lengths.sum()) for some in (train, held))
     likelihood_models = sum(model_size(one.model) for one in model.likelihood_models.values())
-    return 6.0 * model_size(model.trunk) * examples * sum(lengths) / len(lengths) + 2.0 * likelihood_models * seen
+    return 6.0 * model_size(model.trunk) * examples * trained / len(train) + 2.0 * likelihood_models * (
+        trained + measured
+    )

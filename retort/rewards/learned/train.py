@@ -7,8 +7,6 @@ measured on, so that the gate's figures are not those that were selected for.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +14,6 @@ import torch
 from torch import Tensor
 
 from retort.config.training import RewardConfig
-from retort.errors import ModelError
 from retort.io.progress import Progress
 from retort.modeling import preemption
 from retort.modeling.checkpoint import Checkpoints
@@ -26,68 +23,10 @@ from retort.modeling.loading import default_device
 from retort.modeling.nonfinite import stop_training
 from retort.modeling.process_group import process_group
 from retort.rewards.learned.calibration import platt_scaling
+from retort.rewards.learned.examples import Examples
 from retort.rewards.learned.loss import class_weights, every_token_loss, last_token_loss
 from retort.rewards.learned.model import RewardModel
 from retort.rewards.learned.quality import measure
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Labelled responses, tokenized for the trunk and with the likelihood models' features."""
-
-    rows: list[dict[str, Any]]
-    tokens: list[tuple[list[int], list[int]]]
-    features: Tensor
-    labels: Tensor
-    token_features: list[Tensor] | None = None
-    """Features after each token, where the loss asks every token."""
-
-    def only(self, index: Sequence[int]) -> Examples:
-        """Some of the examples."""
-        return Examples(
-            [self.rows[i] for i in index],
-            [self.tokens[i] for i in index],
-            self.features[index],
-            self.labels[index],
-            [self.token_features[i] for i in index] if self.token_features is not None else None,
-        )
-
-
-def prepare(
-    model: RewardModel, rows: Sequence[dict[str, Any]], max_length: int, *, every_token: bool = False
-) -> Examples:
-    """Tokenize rows of REWARD_EXAMPLES and compute their features; those too long for the trunk are left out.
-
-    Args:
-        model: Gives tokens and the likelihood models' likelihood.
-        rows: The examples.
-        max_length: Longest prompt with response, in the trunk's tokens.
-        every_token: Compute the features after each token too: 4 bytes a feature and token are kept.
-
-    Raises:
-        ModelError: a likelihood model's likelihood of a response is not a finite number.
-    """
-    kept, tokens = [], []
-    for row in rows:
-        pair = model.encode(row["prompt"], row["response"], row["finished"])
-        if len(pair[0]) + len(pair[1]) <= max_length:
-            kept.append(row)
-            tokens.append(pair)
-    columns = [[row[name] for row in kept] for name in ("prompt", "response", "finished")]
-    of_tokens: list[Tensor] | None = None
-    if not kept:
-        table = torch.zeros(0, len(model.feature_mean))
-    elif every_token:
-        table, of_tokens = model.token_features(*columns)
-    else:
-        table = model.features(*columns)
-    for place in (~table.isfinite().all(dim=1)).nonzero().flatten()[:1].tolist():
-        raise ModelError(
-            f"the likelihood of the response {kept[place]['response']!r} to prompt {kept[place]['prompt_id']!r} under "
-            f"{' or '.join(model.likelihood_models)} is no finite number. Give that model another "
-            "dtype, or mend its weights."
-        )
-    return Examples(kept, tokens, table, torch.tensor([float(row["label"]) for row in kept]), of_tokens)
 
 
 def train_reward(
@@ -194,7 +133,7 @@ def _step(
     model.train()
     # The batch is a function of the step, so a resumed run sees the same data.
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    index = torch.randint(len(train.tokens), (min(config.batch_size, len(train.tokens)),), generator=generator)
+    index = torch.randint(len(train), (min(config.batch_size, len(train)),), generator=generator)
     for group in optimizer.param_groups:
         warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
         group["lr"] = group["peak"] * warm * (1 - step / config.steps)
@@ -222,11 +161,11 @@ def _step(
 
 def _forward(model: RewardModel, some: Examples, weights: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
     """Logits and mean loss of some examples."""
-    prompts, responses = [pair[0] for pair in some.tokens], [pair[1] for pair in some.tokens]
+    prompts, responses = (list(column) for column in zip(*some.tokens, strict=True))
     if some.token_features is None:
         logits = model.logits(prompts, responses, some.features)
         return logits, last_token_loss(logits, some.labels.to(logits.device), weights)
-    logits, rows = model.token_logits(prompts, responses, some.token_features)
+    logits, rows = model.token_logits(prompts, responses, list(some.token_features))
     return logits, every_token_loss(logits, rows, some.labels.to(logits.device), weights)
 
 
@@ -244,7 +183,7 @@ def _stop(
         modules={"reward model": model},
         tensors=tensors,
         found=found,
-        batch=some.rows,
+        batch=list(some.rows),
         state=state,
         remedy="Lower reward.learning_rate, or look at the batch for extreme examples.",
     )

@@ -131,9 +131,10 @@ def test_scoring(small, live, rows):
 )
 def test_reward(small, live, tmp_path, changes):
     from retort.modeling.lora import with_adapters
+    from retort.rewards.learned.examples import prepare
     from retort.rewards.learned.features import LikelihoodModel
     from retort.rewards.learned.model import RewardModel
-    from retort.rewards.learned.train import prepare, train_reward
+    from retort.rewards.learned.train import train_reward
 
     on = small.setting(reward={"steps": 2, "batch_size": 16, "evaluate_steps": 1, "head_size": 8} | changes)
     config, words = on.config.reward, small.tokenizer()
@@ -147,7 +148,7 @@ def test_reward(small, live, tmp_path, changes):
     held(live, model, model.likelihood_models["sft"].model)
     (tmp_path / "state").mkdir()
     with live:
-        examples = prepare(model, rows, config.max_length)
+        examples = prepare(model, rows, config.max_length, folder=tmp_path)
         train_reward(
             model, examples, examples, config, seed=0, state=tmp_path / "state", curves_folder=tmp_path / "curves"
         )

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from retort.errors import InputError, ModelError
+from retort.rewards.learned.examples import prepare
 from retort.rewards.learned.model import RewardModel
-from retort.rewards.learned.train import prepare
 
 PROMPTS = ["3 + 4 ?", "a much longer question of many words ?", "5"]
 RESPONSES = ["7", "#### 12 and then some more", ""]
@@ -77,10 +77,10 @@ def test_a_folder_without_a_reward_model_says_which_stage_makes_it(tmp_path):
         RewardModel.load(tmp_path, {})
 
 
-def test_likelihood_models_are_not_trained_and_not_saved(make_reward, rows):
+def test_likelihood_models_are_not_trained_and_not_saved(make_reward, rows, tmp_path):
     model = make_reward()
     assert not any("likelihood_model" in name for name in model.state_dict())
-    examples = prepare(model, rows(4), 64)
+    examples = prepare(model, rows(4), 64, folder=tmp_path)
     batch = model.logits([t[0] for t in examples.tokens], [t[1] for t in examples.tokens], examples.features)
     batch.sum().backward()
     assert all(p.grad is None for one in model.likelihood_models.values() for p in one.model.parameters())

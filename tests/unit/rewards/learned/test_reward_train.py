@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from retort.config.training import LoraConfig
-from retort.errors import ModelError, TrainingError
+from retort.errors import TrainingError
 from retort.modeling.lora import with_adapters
 from retort.rewards.learned import train as training
+from retort.rewards.learned.examples import prepare
 from retort.rewards.learned.halves import held_out_part
 from retort.rewards.learned.quality import measure
-from retort.rewards.learned.train import prepare, train_reward
+from retort.rewards.learned.train import train_reward
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def fit(rows, config, tmp_path):
         settings = config(**changes)
         every = settings.loss == "every_token"
         fresh = [row | {"prompt": f"{n} other cards ?"} for n, row in enumerate(rows(60))]
-        held = prepare(model, rows(20), 64)
-        train = prepare(model, fresh, 64, every_token=every)
+        held = prepare(model, rows(20), 64, folder=tmp_path)
+        train = prepare(model, fresh, 64, folder=tmp_path, every_token=every)
         folder = tmp_path / state
         folder.mkdir(exist_ok=True)
         train_reward(model, train, held, settings, seed=0, state=folder, curves_folder=tmp_path / f"{state}-curves")
@@ -38,13 +39,19 @@ def fit(rows, config, tmp_path):
 
 def test_training_learns_what_can_be_told_apart(make_reward, rows, config, tmp_path):
     model = make_reward()
-    held = prepare(model, rows(20), 64)
+    held = prepare(model, rows(20), 64, folder=tmp_path)
     before = measure(
         [int(x) for x in held.labels], model.score_tokens(held.tokens, held.features, batch_size=8).tolist()
     )
     fresh = [row | {"prompt": f"{n} other cards ?"} for n, row in enumerate(rows(60))]
     step = train_reward(
-        model, prepare(model, fresh, 64), held, config(), seed=0, state=tmp_path, curves_folder=tmp_path / "curves"
+        model,
+        prepare(model, fresh, 64, folder=tmp_path),
+        held,
+        config(),
+        seed=0,
+        state=tmp_path,
+        curves_folder=tmp_path / "curves",
     )
     scores = model.score_tokens(held.tokens, held.features, batch_size=8).tolist()
     after = measure([int(x) for x in held.labels], scores)
@@ -59,7 +66,10 @@ def test_a_killed_training_that_is_started_again_equals_an_uninterrupted_one(
 ):
     def run(name, model):
         (tmp_path / name).mkdir(exist_ok=True)
-        train, held = prepare(model, rows(40, lambda n: (n * n // 3) % 2), 64), prepare(model, rows(10), 64)
+        train, held = (
+            prepare(model, rows(40, lambda n: (n * n // 3) % 2), 64, folder=tmp_path),
+            prepare(model, rows(10), 64, folder=tmp_path),
+        )
         return train_reward(
             model,
             train,
@@ -97,21 +107,11 @@ def test_a_frozen_trunk_stays_as_it_is_and_the_head_learns(make_reward, rows, co
     model = make_reward()
     trunk = [p.clone() for p in model.trunk.parameters()]
     head = [p.clone() for p in model.head_parameters()]
-    examples = prepare(model, rows(8), 64)
+    examples = prepare(model, rows(8), 64, folder=tmp_path)
     settings = config(steps=2, evaluate_steps=1, train_trunk=False)
     train_reward(model, examples, examples, settings, seed=0, state=tmp_path, curves_folder=tmp_path / "c")
     assert all(torch.equal(x, y) for x, y in zip(trunk, model.trunk.parameters(), strict=True))
     assert not all(torch.equal(x, y) for x, y in zip(head, model.head_parameters(), strict=True))
-
-
-def test_examples_too_long_for_the_trunk_are_left_out_with_everything_of_theirs(make_reward, rows):
-    model = make_reward()
-    long = rows(2)[1] | {"response": "1 2 3 4 5 6 7 8 9 " * 5}
-    found = prepare(model, [rows(2)[0], long, rows(2)[1]], 32)
-    assert [row["label"] for row in found.rows] == [0, 1]
-    assert (len(found.tokens), found.features.shape[0], found.labels.tolist()) == (2, 2, [0, 1])
-    lone = prepare(model, [rows(2)[1]], 32)
-    torch.testing.assert_close(found.features[1], lone.features[0], atol=1e-5, rtol=0)
 
 
 def test_held_out_prompts_are_halved_by_their_id_alone():
@@ -254,10 +254,3 @@ def test_a_gradient_that_is_not_finite_is_named_before_it_reaches_a_weight(make_
         fit(model)
     assert torch.equal(weight, before)
     assert "gradient of reward model.from_hidden.1.weight" in failure(tmp_path / "state", "step-00000001")[1]
-
-
-def test_a_likelihood_model_whose_likelihood_is_no_number_is_named_before_training(make_reward, rows):
-    model = make_reward()
-    model.likelihood_models["teacher"].model.get_input_embeddings().weight[7] = torch.nan
-    with pytest.raises(ModelError, match=r"response '.*' to prompt 'p\d+' under teacher or sft is no finite number"):
-        prepare(model, rows(20), 64)
