@@ -109,11 +109,10 @@ def test_changed_code_of_a_stage_reruns_it_and_what_follows(kubeflow, first, nam
     """RETORT_TEST_SHIP: a command that puts the packages of a folder into the profile's image on the nodes."""
     if not (ship := os.environ.get("RETORT_TEST_SHIP")):
         pytest.skip("the environment names no RETORT_TEST_SHIP")
-    for package in ("retort", "components", "pipelines", "k8s"):
+    for package in ("retort", "components", "pipelines", "configs"):
         shutil.copytree(CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "README.md", "LICENSE"):  # what an image is built from, as in docker/build.sh
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):  # what docker/build.sh makes an image from
         shutil.copy(CHECKOUT / file, tmp_path)
-    (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
     stage = tmp_path / "retort/stages/reward.py"
     before = stage.read_text()
     # A change that shows: of one that does not, the stage and its readers have pods, and what they lead to has none.
