@@ -16,6 +16,9 @@ DO_NOT_RETRY = 65
 RETRY = 75
 """Exit code of failures that another attempt may mend (the value of BSD's EX_TEMPFAIL)."""
 
+NEVER_MENDED = (64, DO_NOT_RETRY, 70)
+"""Exit codes of what fails again on the same inputs: on a cluster, two such attempts end a task. Not 69, because what a
+cluster or a machine lacks may be there for the next one."""
 
 INTERRUPTED = 130
 """Exit code of what a person ended by Ctrl-C, as shells have it (128 and the number of SIGINT)."""

@@ -14,6 +14,7 @@ from retort_pipelines.checks.pipeline_root import LAUNCHER, pipeline_root
 from retort_pipelines.checks.store import storage, store_details, store_secret
 
 from retort.errors import ClusterError
+from retort.pod.termination import FOR_GOOD
 from retort.run.doctor import Check
 
 RIGHTS = (
@@ -138,6 +139,9 @@ def retries(cluster: Cluster) -> Check:
         defaults = defaults.get(key) or {}
     policy = defaults.get("retryPolicy")
     remedy = f"Patch {name} in {maps[0].metadata.namespace} with k8s/kubeflow: docs/guides/cluster.md says how"
+    if policy == "Always" and FOR_GOOD not in str(defaults.get("expression")):
+        found = "failed stages and evicted pods alike, also a stage that failed twice for what no attempt mends"
+        return Check("retries", "optional", found, remedy)
     if policy == "Always":
         return Check("retries", "OK", "failed stages and evicted pods alike")
     found = f"Argo's template defaults say {policy or 'nothing'}: a failed stage or an evicted pod is not tried again"

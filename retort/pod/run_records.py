@@ -96,9 +96,10 @@ class Records:
         """Keep a failure; the attempts of a task are apart by pod."""
         self.objects.write_json(f"failures/{failure.task}/{failure.pod or 'local'}.json", asdict(failure))
 
-    def failures(self) -> list[Failure]:
-        """All failed attempts, by task."""
-        return [Failure(**self.objects.read_json(name)) for name in self.objects.names("failures")]
+    def failures(self, task: str = "") -> list[Failure]:
+        """All failed attempts, by task; of one task where it is named."""
+        folder = f"failures/{task}" if task else "failures"
+        return [Failure(**self.objects.read_json(name)) for name in self.objects.names(folder)]
 
     def keep_timing(self, timing: dict[str, Any]) -> None:
         """Keep the wall time of a task: `task`, `seconds` of the stage alone, `pod_seconds` with all around it."""
@@ -114,10 +115,7 @@ def _digest(lock: dict[str, Entry]) -> str:
 
 
 def alike(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
-    """One failure of each task and reason, with how many more attempts ended like it.
-
-    Kubeflow cannot be told not to try a task again that has failed for good.
-    """
+    """One failure of each task and reason, with how many more attempts ended like it."""
     found: dict[tuple[str, int, str], list[Failure]] = {}
     for one in failures:
         found.setdefault((one.task, one.exit_code, one.message), []).append(one)

@@ -33,6 +33,7 @@ from retort.pod.lock_fragments import Fragment, key_of
 from retort.pod.run_records import Failure, Records, summary
 from retort.pod.settings import GroupSettings, merged, remote_of, told_operation
 from retort.pod.state_mirror import Mirror
+from retort.pod.termination import failed_for_good, say_for_good
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
 from retort.run.embedded import embedded, is_embedded
@@ -191,7 +192,10 @@ def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail, upstr
     with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
             said = str(error), [harmless(line) for line in tail.lines], list(upstream)
-            records.keep_failure(Failure(task.address, pod, error.exit_code, *said))
+            failure = Failure(task.address, pod, error.exit_code, *said)
+            records.keep_failure(failure)
+            if failed_for_good(failure, records.failures(task.address)):
+                say_for_good(failure)
 
 
 def state_of(remote: str, inputs: Sequence[str]) -> Objects:

@@ -61,7 +61,8 @@ def test_stages_with_and_without_a_gpu_run_in_pods_on_the_right_nodes(kubectl, i
     config, given = prepared(store, monkeypatch, home, ["prompts.limit=40"])
     pods = Pods(kubectl, image, config, home)
     made, started = run_in_pods(pods, config, given, before(config, "votes"))
-    assert [len(names) for names in made.values()] == [1, 1, 2]
+    counts = {group: len(names) for group, names in made.items()}
+    assert counts == {"prompts": 1, "models": 1, "teacher_responses": 2, "ballots": 2}
     lock = lock_fragments.merge([name for names in made.values() for name in names], store)
     assert all(out["md5"] for entry in lock.values() for out in entry["outs"])
     pods.remove(*started)
