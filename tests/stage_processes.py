@@ -24,6 +24,10 @@ class Ran:
     """Functions that were called, of those where it could be killed."""
     work: int
     """Pieces of work that were begun: steps, iterations, batches."""
+    error: str = ""
+    """What the error of Retort's says that it ended with."""
+    code: int = 0
+    """Its exit code."""
 
 
 class StageProcesses:
@@ -50,16 +54,23 @@ class StageProcesses:
         self._server.wait(timeout=60)
         self._said.close()
 
-    def run(self, stage: str, values: Mapping[str, str], root: Path, *, kill_at: int = 0) -> Ran:
-        """Run a stage, killed at its N-th counted call if N > 0, if it comes that far."""
+    def run(
+        self, stage: str, values: Mapping[str, str], root: Path, *, kill_at: int = 0, may_fail: bool = False
+    ) -> Ran:
+        """Run a stage, killed at its N-th counted call if N > 0, if it comes that far.
+
+        With `may_fail` one of Retort's errors may end it; a traceback never may.
+        """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         job = {"stage": stage, "values": dict(values), "root": str(root), "kill_at": kill_at}
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
         answer = json.loads(self._server.stdout.readline())
-        assert answer["ended"] in ((0, -signal.SIGKILL) if kill_at else (0,)), f"{stage}: {answer}\n{self._tail()}"
-        return Ran(answer["ended"] != 0, answer["calls"], answer["work"])
+        explained = may_fail and bool(answer["error"])
+        good = answer["ended"] in ((0, -signal.SIGKILL) if kill_at else (0,))
+        assert good or explained, f"{stage}: {answer}\n{self._tail()}"
+        return Ran(answer["ended"] < 0, answer["calls"], answer["work"], answer["error"], answer["ended"])
 
     def _tail(self) -> str:
         """The end of what the stages said."""

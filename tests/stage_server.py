@@ -3,11 +3,12 @@
     python tests/stage_server.py
 
 Reads {"stage": NAME, "values": {KEY: VALUE}, "root": FOLDER, "kill_at": N} a line and answers
-{"ended": ..., "calls": ..., "work": ...}.
+{"ended": ..., "calls": ..., "work": ..., "error": ...}.
 
 A child is killed with SIGKILL, by itself, at the N-th call of a function that trains or writes (those of retort,
 torch.save, the Trainer's checkpoints, DVCLive): the same place on every machine, however fast. `kill_at` 0 lets it
-run; `calls` then says how many there were. `ended` is the exit status, or minus the signal. `work` counts the pieces
+run; `calls` then says how many there were. `ended` is the exit status, or minus the signal; `error` is what one of
+Retort's errors says. `work` counts the pieces
 of work that checkpoints are made between: steps, iterations, batches of responses.
 """
 
@@ -76,6 +77,8 @@ def serve() -> None:
     from transformers import LlamaForCausalLM  # noqa: F401
     from trl import SFTTrainer  # noqa: F401
 
+    from retort.errors import RetortError
+
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -91,13 +94,16 @@ def serve() -> None:
 
                 run_killed(job["stage"], job["values"], Path(job["root"]), job["kill_at"], done)
                 status = 0
+            except RetortError as error:
+                status = error.exit_code
+                os.write(write, json.dumps({"error": str(error)}).encode())
             finally:
                 sys.stderr.flush()
                 os._exit(status)
         os.close(write)
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with os.fdopen(read) as counted:
-            counts = json.loads(counted.read() or '{"calls": 0, "work": 0}')
+            counts = {"calls": 0, "work": 0, "error": ""} | json.loads(counted.read() or "{}")
         answers.write(json.dumps({"ended": ended, **counts}) + "\n")
         answers.flush()
 

@@ -121,14 +121,13 @@ def _responses(task: Task, path: Path, row: int, record: Record, missing: str) -
         answer = _number(path, row, answer)
     if task == "gsm_plus" and isinstance(record.get("solution"), str):
         solution = record["solution"]
-    model = record.get("model", "response")
     responses = response_texts(path, row, record, ["solution"] if task == "gsm_plus" else [])
     reasons = finish_reasons_of(path, row, record, len(responses), missing)
     for response, reason in zip(responses, reasons, strict=True):
         yield Item(
             row=row,
             group=_group(record, row),
-            model=str(model),
+            model=model_of(record),
             response=response,
             solution=solution,
             answer=answer,
@@ -173,6 +172,11 @@ def _number(path: Path, row: int, answer: str) -> str:
     if not readable_gold(answer, "number"):
         raise _bad(path, row, "answer", f"the gold answer {answer[:40]!r} is no number; this task asks for numbers")
     return answer
+
+
+def model_of(record: Record) -> str:
+    """What a row calls the model; `response` where it does not say."""
+    return str(record.get("model") or "response")
 
 
 def option_texts(path: Path, row: int, record: Record) -> tuple[str, ...]:
@@ -223,8 +227,10 @@ def response_texts(path: Path, row: int, record: Record, more: Sequence[str] = (
     value: Any = record[field]
     if field == "resps" and isinstance(value, list) and value and isinstance(value[0], list):
         value = value[0]
+    if value == []:
+        raise _bad(path, row, field, "is an empty list: there is no response")
     texts = ["" if text is None else text for text in (value if isinstance(value, list) else [value])]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in texts):
         raise _bad(path, row, field, "is neither a string nor a list of strings")
     return texts
 

@@ -1,27 +1,40 @@
 """Reading responses to prompts of one's own: any file of both, with the configuration's kind of answer.
 
-A row names its prompt by `prompt_id` or `prompt` (or another of `PROMPT_FIELDS`), and holds a response, or a list of
-them, in one of `RESPONSE_FIELDS`. Its gold answer is its own where it has one, else that of the prompt in the
-configuration's sources; where neither has one, the response can be voted on and not be scored.
+A row names its prompt by `prompt_id` or `prompt` (or another of `PROMPT_FIELDS`), which may be a conversation, and
+holds a response, or a list of them, in one of `RESPONSE_FIELDS`. Its gold answer is its own where it has one, else that
+of the prompt in the configuration's sources; where neither has one, the response can be voted on and not be scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 
-from retort.benchmarks.items import GOLD_FIELDS, Item, finish_reasons_of, missing_reason, option_texts, response_texts
+from retort.benchmarks.items import (
+    GOLD_FIELDS,
+    Item,
+    finish_reasons_of,
+    missing_reason,
+    model_of,
+    option_texts,
+    response_texts,
+)
 from retort.config.data import AnswerType
 from retort.config.load import load_config
+from retort.data.conversations import read_conversation
 from retort.data.sources import Prompt, load_prompts
 from retort.errors import ConfigError, InputError
 from retort.io.rows import Record, read_records
-from retort.io.values import id_text
+from retort.io.values import id_text, plain_text
+from retort.modeling.conversations import as_prompt, last_message
 from retort.text.gold import gold_answer
 
-PROMPT_FIELDS = ("prompt_id", "prompt", "question", "instruction", "input", "id")
+PROMPT_FIELDS = ("prompt_id", "prompt", "question", "instruction", "input", "id", "messages")
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class OwnTask:
 
     kind: AnswerType
     gold: Mapping[str, str] = field(default_factory=dict)
-    """By the prompt's id and by its text, white space made plain."""
+    """By the prompt's id, by its text, white space made plain, and by its last message where that tells it apart."""
     answer_fields: tuple[str, ...] = ()
     """Fields of the configuration's sources that hold gold answers."""
     name_fields: tuple[str, ...] = PROMPT_FIELDS
@@ -58,11 +71,14 @@ def own_task(config: Path) -> OwnTask:
 
 
 def _gold(prompts: Iterable[Prompt]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
+    last: dict[str, set[str]] = {}
     for prompt in prompts:
         if prompt.answer is not None:
             found[prompt.prompt_id] = found[_plain(prompt.prompt)] = prompt.answer
-    return found
+            # A system prompt of the configuration is in no file of responses.
+            last.setdefault(_plain(last_message(prompt.prompt)), set()).add(prompt.answer)
+    return {text: min(answers) for text, answers in last.items() if len(answers) == 1} | found
 
 
 def read_own(task: OwnTask, path: Path) -> Iterator[Item]:
@@ -73,16 +89,16 @@ def read_own(task: OwnTask, path: Path) -> Iterator[Item]:
     """
     missing = missing_reason(path)
     for row, record in read_records(path):
-        name = _name(task, path, row, record)
-        solution = _solution(task, record, name)
+        names = _names(task, path, row, record)
+        solution = _solution(task, path, row, record, names)
         options = option_texts(path, row, record)
         responses = response_texts(path, row, record)
         reasons = finish_reasons_of(path, row, record, len(responses), missing)
         for response, reason in zip(responses, reasons, strict=True):
             yield Item(
                 row=row,
-                group=name,
-                model=str(record.get("model", "response")),
+                group=names[0],
+                model=model_of(record),
                 response=response,
                 solution=solution or "",
                 answer=gold_answer(solution) if solution else "",
@@ -92,24 +108,32 @@ def read_own(task: OwnTask, path: Path) -> Iterator[Item]:
             )
 
 
-def _name(task: OwnTask, path: Path, row: int, record: Record) -> str:
+def _names(task: OwnTask, path: Path, row: int, record: Record) -> list[str]:
+    """What a row calls its prompt, all of it plain: the first tells prompts apart."""
+    found = []
     for name in task.name_fields:
         value = record.get(name)
-        if value is not None and not isinstance(value, list | dict) and str(value).strip():
-            return _plain(id_text(value, name, file=path, row=row))
-    remedy = f"Name the prompt of each response in one of {', '.join(task.name_fields)}"
-    raise InputError("names no prompt", file=path, row=row, field=task.name_fields[0], remedy=remedy)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            prompt = as_prompt(read_conversation(value, name, file=path, row=row))
+            found += [prompt, last_message(prompt)]
+        elif value is not None and not isinstance(value, list | dict) and str(value).strip():
+            found.append(id_text(value, name, file=path, row=row))
+    if not found:
+        remedy = f"Name the prompt of each response in one of {', '.join(task.name_fields)}"
+        raise InputError("names no prompt", file=path, row=row, field=task.name_fields[0], remedy=remedy)
+    return [_plain(one) for one in found]
 
 
-def _solution(task: OwnTask, record: Record, group: str) -> str | None:
+def _solution(task: OwnTask, path: Path, row: int, record: Record, names: Iterable[str]) -> str | None:
     for name in (*task.answer_fields, *GOLD_FIELDS):
         value = record.get(name)
         if isinstance(value, str) and value.strip():
             return value
-        if isinstance(value, int | float):
-            return str(value)
-    texts = [group] + [_plain(str(record[name])) for name in task.name_fields if record.get(name) is not None]
-    return next((task.gold[text] for text in texts if text in task.gold), None)
+        if isinstance(value, date | time) or (isinstance(value, int | float | Decimal) and isfinite(value)):
+            return plain_text(value, name, file=path, row=row)
+        if value is not None and not isinstance(value, str | float | Decimal) and name in task.answer_fields:
+            return plain_text(value, name, file=path, row=row)  # a list, say: refused
+    return next((task.gold[name] for name in names if name in task.gold), None)
 
 
 def _plain(text: str) -> str:

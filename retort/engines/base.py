@@ -52,6 +52,8 @@ TOO_LONG = "prompt_too_long"
 """Finish reason of a response that stands for a request whose prompt an endpoint refuses for its length."""
 NO_COMPLETION = "no_completion"
 """Finish reason of a response that stands for a request which was answered, at every attempt, with no completion."""
+NOT_KEPT = (REFUSED, TOO_LONG, NO_COMPLETION)
+"""Finish reasons of what stands for a request without a response: the next attempt asks again."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def plan_requests(
         seed: Seed of the run.
         stage: Name of the stage, so that two stages draw differently.
     """
+    temperatures = sampling.temperatures
+    before = [temperatures[:place].count(temperature) for place, temperature in enumerate(temperatures)]
     return [
         Request(
             prompt_id=row["prompt_id"],
@@ -186,10 +190,11 @@ def plan_requests(
             sample=place * sampling.samples + number,
             temperature=temperature,
             seed=derived_seed(seed, stage, row["prompt_id"], place * sampling.samples + number),
-            number=number,
+            # A temperature that is given twice goes on counting, or the cache would take its samples for one.
+            number=before[place] * sampling.samples + number,
             draw=seed,
         )
         for row in prompts
-        for place, temperature in enumerate(sampling.temperatures)
+        for place, temperature in enumerate(temperatures)
         for number in range(sampling.samples)
     ]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from retort.config.endpoint import Budget
+from retort.engines.base import Response
 from retort.engines.completion import Completion
 from retort.errors import BudgetError
 from retort.io.files import write_json
+
+_log = logging.getLogger(__name__)
+
+_COUNTS = ("requests", "completions", "prompt_tokens", "response_tokens")
+"""Fields of `Spent` that are counted."""
 
 
 @dataclass
@@ -24,10 +32,15 @@ class Spent:
     file: Path | None = field(default=None, compare=False)
     """Where every change is written at once: a task that is killed has spent what it had sent."""
 
-    def go_on(self, file: Path) -> None:
-        """Count on from what a task's earlier attempts left in `file`, and keep it there."""
+    def go_on(self, file: Path, answered: Sequence[Response] = ()) -> None:
+        """Count on from what a task's earlier attempts left in `file`, and keep it there.
+
+        Args:
+            file: Where it is; nothing was spent where there is none.
+            answered: What these attempts were answered: at least that was spent, where the file is damaged.
+        """
         if file.exists():
-            for name, value in json.loads(file.read_text(encoding="utf-8")).items():
+            for name, value in _counts(file, answered).items():
                 setattr(self, name, max(getattr(self, name), value))
         self.file = file
 
@@ -45,8 +58,25 @@ class Spent:
 
     def _write(self) -> None:
         if self.file is not None:
-            counts = {name: value for name, value in vars(self).items() if name != "file"}
-            write_json(self.file, counts)
+            write_json(self.file, {name: getattr(self, name) for name in _COUNTS})
+
+
+def _counts(file: Path, answered: Sequence[Response]) -> dict[str, int]:
+    """What a file says was spent, or `answered` where it says nothing."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        counts = {name: found.get(name, 0) for name in _COUNTS}
+        if all(type(count) is int and count >= 0 for count in counts.values()):
+            return counts
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    tokens = [sum(one.prompt_tokens for one in answered), sum(one.response_tokens for one in answered)]
+    _log.warning(
+        "%s: is damaged; what was spent is counted from the %d responses that are there, without what was tried again",
+        file,
+        len(answered),
+    )
+    return dict(zip(_COUNTS, (len(answered), len(answered), *tokens), strict=True))
 
 
 class Meter:

@@ -10,23 +10,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 
 from retort.config.data import SamplingConfig
-from retort.engines.base import NO_COMPLETION, REFUSED, TOO_LONG, Engine, Key, Request, Response
+from retort.engines.base import NOT_KEPT, Engine, Key, Request, Response
 from retort.engines.budget import Spent
 from retort.engines.checked import check, checked_response
 from retort.engines.response_cache import ResponseCache, cache_of
 from retort.errors import BudgetError, StorageError
+from retort.io.outages import patient
 from retort.io.progress import Progress
 
 _logger = logging.getLogger(__name__)
-
-NOT_KEPT = (REFUSED, TOO_LONG, NO_COMPLETION)
-"""Finish reasons of what stands for a request without a response: the next attempt asks again."""
 
 
 def answer(
@@ -59,26 +58,39 @@ def answer(
         EngineError, InputError: as the engine raises them; what was answered before is in the log.
     """
     found, cache = read_log(log), cache_of(engine, sampling)
+    logged = list(found.values())
     with log.open("ab", buffering=0) as stream:
         if cache is not None:
             _recall(cache, requests, found, stream)
         wanted = engine.count(requests)
         if isinstance(spent := getattr(engine, "spent", None), Spent):  # a budget is of all attempts, probes included
-            spent.go_on(log.with_suffix(".spent.json"))
+            spent.go_on(log.with_suffix(".spent.json"), logged)
         with Progress(words, total=wanted, unit="responses", done=len(found)) as progress:
             try:
-                if before is not None and len(found) < wanted:
-                    before(cache)
-                _ask(engine, requests, sampling, found, stream, cache, progress)
+                with _kept_at_the_end(cache):
+                    if before is not None and len(found) < wanted:
+                        before(cache)
+                    _ask(engine, requests, sampling, found, stream, cache, progress)
             except BudgetError as error:
                 if len(found) < least_share * wanted:
                     raise
                 _logger.warning("%s; %d of %d responses are there, which is enough", error, len(found), wanted)
-            finally:
-                if cache is not None:
-                    cache.flush()
     place = {request.prompt_id: index for index, request in reversed(list(enumerate(requests)))}
     return sorted(found.values(), key=lambda response: (place[response.prompt_id], response.sample))
+
+
+@contextmanager
+def _kept_at_the_end(cache: ResponseCache | None) -> Iterator[None]:
+    """Write what is pending in the cache, whatever happened inside."""
+    try:
+        yield
+    except BaseException:
+        if cache is not None:
+            with patient(0):  # a task that fails has the log, which gives the cache what it misses next time
+                cache.flush()
+        raise
+    if cache is not None:
+        cache.flush()
 
 
 def _recall(cache: ResponseCache, requests: Sequence[Request], found: dict[Key, Response], stream: FileIO) -> None:
@@ -86,6 +98,9 @@ def _recall(cache: ResponseCache, requests: Sequence[Request], found: dict[Key, 
     recalled = [one for one in cache.find(requests) if one.key not in found]
     if recalled:
         _logger.info("%d of %d responses were asked for before and are taken from there", len(recalled), len(requests))
+        if default := sum(one.temperature < 0 for one in recalled):
+            words = "%d of them were drawn at the temperature of an endpoint that refuses to be told one"
+            _logger.warning(words, default)
         _append(stream, recalled, len(found))
     cache.add(requests, found)
     found.update((response.key, response) for response in recalled)

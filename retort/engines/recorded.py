@@ -7,7 +7,7 @@ Formats:
         name that holds an object with `solution`. Each model is one sample.
     openai_batch: output of an OpenAI-compatible batch job, of chat completions, plain completions or the Responses
         interface; `custom_id` is the prompt id, or PROMPT_ID#NUMBER where a prompt was asked several times. Requests
-        that failed are left out, with a line that counts them.
+        that failed are left out, and rows that are there twice, with a line that counts them.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Recorded:
     reasoning: str | None = None
     number: int | None = None
     """Number of the response among those to its prompt, where its id says it."""
+    made_as: str | None = None
+    """What the server called it, by which a row that is there twice is known; None where it has no name."""
 
 
 _Reader = Callable[[dict[str, Any], Path, int, Counter[str]], Iterator[Recorded]]
@@ -93,8 +95,19 @@ class RecordedEngine:
         self._by_text: dict[str, list[Recorded]] = defaultdict(list)
         self._numbered: dict[str, list[Recorded]] = defaultdict(list)
         left_out: Counter[str] = Counter()
+        seen: set[tuple[str | None, str]] = set()
+        self._asked: set[str] = set()
+        """Ids of a batch's requests, those that failed included."""
         for row, record in read_records(path):
+            if form == "openai_batch" and record.get("custom_id") is not None:
+                self._asked.add(str(record["custom_id"]))
             for one in _READERS[form](record, path, row, left_out):
+                if one.made_as is not None:
+                    name = one.prompt_id, one.made_as
+                    left_out["there twice"] += name in seen
+                    if name in seen:
+                        continue
+                    seen.add(name)
                 if one.prompt_id is not None:
                     self._by_id[one.prompt_id].append(one)
                 if one.prompt is not None:
@@ -102,9 +115,9 @@ class RecordedEngine:
         if form == "openai_batch":
             self._number()
         self._name_reasons()
-        if left_out:
+        if left_out := +left_out:
             why = ", ".join(f"{reason}: {count}" for reason, count in sorted(left_out.items()))
-            _log.warning("%s: %d requests of the batch failed and are left out (%s)", path, left_out.total(), why)
+            _log.warning("%s: %d rows of the batch are left out (%s)", path, left_out.total(), why)
 
     def _number(self) -> None:
         """Let PROMPT_ID#NUMBER stand for a response to PROMPT_ID too: an id may hold any character, `#` as well."""
@@ -126,7 +139,9 @@ class RecordedEngine:
 
     def count(self, requests: Sequence[Request]) -> int:
         """Responses that the file holds for the prompts of `requests`."""
-        return sum(len(self._find(request)) for request in _first_of_each_prompt(requests))
+        prompts = _first_of_each_prompt(requests)
+        ids = {request.prompt_id for request in prompts}
+        return sum(len(self._find(request, ids)) for request in prompts)
 
     def generate(
         self,
@@ -145,6 +160,7 @@ class RecordedEngine:
                 file=self._path,
                 remedy="Its prompts or ids must be those of the prompts stage: see outputs/prompts/train.parquet",
             )
+        ids = {request.prompt_id for request in requests}
         for request in _first_of_each_prompt(requests):
             responses = [
                 Response(
@@ -160,20 +176,19 @@ class RecordedEngine:
                     mean_logprob=one.mean_logprob,
                     reasoning=one.reasoning,
                 )
-                for sample, one in enumerate(self._find(request))
+                for sample, one in enumerate(self._find(request, ids))
                 if (request.prompt_id, sample) not in done
             ]
             if responses:
                 yield responses
 
-    def _find(self, request: Request) -> list[Recorded]:
+    def _find(self, request: Request, ids: Collection[str]) -> list[Recorded]:
+        """What the file holds for a request; `ids` are those of all prompts, one of which may look like a number's."""
         name = request.prompt_id
-        return (
-            self._by_id.get(name)
-            or self._numbered.get(name)
-            or self._by_text.get(normalised(last_message(request.prompt)))
-            or []
-        )
+        found = self._by_id.get(name, [])
+        if not found and name not in self._asked:  # else it failed, and NAME#1 may be a prompt of another shard
+            found = [one for one in self._numbered.get(name, ()) if one.prompt_id not in ids]
+        return found or self._by_text.get(normalised(last_message(request.prompt))) or []
 
     def __enter__(self) -> Self:
         """Nothing to start."""
@@ -252,6 +267,11 @@ def _openai_batch(record: dict[str, Any], path: Path, row: int, left_out: Counte
         remedy = "Give the output of a batch job, whose rows have the custom_id of their requests"
         raise InputError("is missing", file=path, row=row, field="custom_id", remedy=remedy)
     prompt_id = id_text(record["custom_id"], "custom_id", file=path, row=row)
+    if not record.keys() & {"response", "error"}:
+        what = "the input of a batch job" if "body" in record else "no row of the output of a batch job of OpenAI's"
+        raise InputError(
+            f"is {what}", file=path, row=row, remedy="Give the output file of the job, or rows of responses"
+        )
     answer = record.get("response") or {}
     status = answer.get("status_code") if isinstance(answer, dict) else None
     if record.get("error") or status not in (200, "200"):
@@ -265,7 +285,8 @@ def _openai_batch(record: dict[str, Any], path: Path, row: int, left_out: Counte
         raise InputError("is missing or empty", file=path, row=row, field="response.body.choices", remedy=remedy)
     choices = body.get("choices")
     several = len(choices) if isinstance(choices, list) else 1
-    for part in [body] if several < 2 else [{**body, "choices": [choice]} for choice in choices or ()]:
+    parts = [body] if several < 2 else [{**body, "choices": [choice]} for choice in choices or ()]
+    for place, part in enumerate(parts):
         try:
             found = completion_of(part, _TAGS)
         except NoCompletionError:
@@ -280,7 +301,9 @@ def _openai_batch(record: dict[str, Any], path: Path, row: int, left_out: Counte
             prompt_tokens=found.prompt_tokens,
             # Usage counts all choices of a request together.
             response_tokens=found.response_tokens if several < 2 else 0,
+            mean_logprob=sum(found.logprobs) / len(found.logprobs) if found.logprobs else None,
             reasoning=found.reasoning,
+            made_as=f"{body['id']}, choice {place}" if isinstance(body.get("id"), str) and body["id"] else None,
         )
 
 

@@ -5,7 +5,8 @@ those alike, and the seed of the run. What names it not: the endpoint's address,
 way, the run, the stage, the shard. So more samples, more prompts or another address ask only for what is new.
 
 Responses to requests that share everything but messages, temperature and number lie in one folder, as parts that are
-written once and never changed: tasks that write at the same time do not disturb each other.
+written once and never changed: tasks that write at the same time do not disturb each other. A part is named by the hash
+of its content, and each of its lines names the folder: what was damaged, changed or put there by hand is not believed.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import hashlib
 import json
 import logging
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, Protocol, runtime_checkable
 
 from retort.config.data import SamplingConfig
-from retort.engines.base import Request, Response
+from retort.engines.base import NOT_KEPT, Request, Response
 from retort.engines.checked import checked_response
 from retort.errors import RetortError
 from retort.io.objects import Objects
+from retort.io.outages import patient
 from retort.modeling.chat import messages_of
 
 _log = logging.getLogger(__name__)
@@ -34,8 +37,10 @@ FOLDER = "responses"
 
 _PART_RESPONSES, _PART_S = 500, 30.0
 """A part is written when it holds this many responses, or this long after the last one."""
+_LONGEST_PAUSE_S = 600.0
+"""A store that refused a part is tried again after twice as long each time, up to this."""
 _READERS = 8
-"""Parts fetched at once."""
+"""Parts fetched at once, and so held at once."""
 
 
 @runtime_checkable
@@ -58,7 +63,7 @@ class ResponseCache:
         self._store, self.folder = store, _hash(asked)[:32]
         self._pending: dict[str, Response] = {}
         self._known: set[str] = set()
-        self._written = time.monotonic()
+        self._written, self._pause = time.monotonic(), _PART_S
         self._failed = False
 
     def find(self, requests: Sequence[Request]) -> list[Response]:
@@ -71,18 +76,22 @@ class ResponseCache:
             wanted.setdefault(name_of(request), []).append(request)
         found: list[Response] = []
         try:
-            parts = [name for name in self._store.names(self.folder) if name.endswith(".jsonl.gz")]
-            with ThreadPoolExecutor(_READERS) as pool:
-                for part, content in zip(parts, pool.map(self._store.read, parts), strict=True):
-                    for name, response in _entries(part, content):
-                        if name in wanted and name not in self._known:
-                            found += [
-                                replace(response, prompt_id=one.prompt_id, sample=one.sample) for one in wanted[name]
-                            ]
-                        self._known.add(name)
+            for name, response in self._kept():
+                if name in wanted and name not in self._known:
+                    self._known.add(name)
+                    found += [replace(response, prompt_id=one.prompt_id, sample=one.sample) for one in wanted[name]]
         except RetortError as error:
             _log.warning("responses of earlier runs cannot be read, so they are asked for again: %s", error)
         return found
+
+    def _kept(self) -> Iterator[tuple[str, Response]]:
+        """Names and responses of all parts."""
+        parts = [name for name in self._store.names(self.folder) if name.endswith(_SUFFIX)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(parts), _READERS):
+                some = parts[start : start + _READERS]
+                for part, content in zip(some, pool.map(self._store.read, some), strict=True):
+                    yield from _entries(part, content, self.folder)
 
     def add(self, requests: Iterable[Request], responses: Mapping[tuple[str, int], Response]) -> None:
         """Keep the responses to `requests`; written in parts, see `flush`."""
@@ -91,8 +100,10 @@ class ResponseCache:
             if name not in self._known and request.key in responses:
                 self._pending[name] = responses[request.key]
                 self._known.add(name)
-        if len(self._pending) >= _PART_RESPONSES or time.monotonic() - self._written >= _PART_S:
-            self.flush()
+        waited = time.monotonic() - self._written
+        if waited >= self._pause or (len(self._pending) >= _PART_RESPONSES and self._pause == _PART_S):
+            with patient(0):  # responses are under way, and they are in the log: nothing waits for a store here
+                self.flush()
 
     def flush(self) -> None:
         """Write what is pending. A store that refuses is warned of once: the log beside the stage has it too."""
@@ -100,19 +111,20 @@ class ResponseCache:
         if not self._pending:
             return
         lines = [
-            json.dumps({"name": name, "response": asdict(response)}, sort_keys=True)
+            json.dumps({"name": name, "of": self.folder, "response": asdict(response)}, sort_keys=True)
             for name, response in sorted(self._pending.items())
         ]
         content = "".join(line + "\n" for line in lines).encode()
-        part = f"{self.folder}/part-{hashlib.sha256(content).hexdigest()[:32]}.jsonl.gz"
+        part = f"{self.folder}/{_part_name(content)}"
         try:
             self._store.write(part, gzip.compress(content, mtime=0))
         except RetortError as error:
             if not self._failed:
                 _log.warning("responses cannot be kept in the object store, only beside the stage: %s", error)
-            self._failed = True
+            self._failed, self._pause = True, min(2 * self._pause, _LONGEST_PAUSE_S)
         else:
             self._pending.clear()
+            self._pause = _PART_S
 
     def read_json(self, name: str) -> Any:
         """A value kept beside the responses; None where there is none, or the store cannot be read."""
@@ -157,21 +169,36 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _entries(part: str, content: bytes | None) -> Iterator[tuple[str, Response]]:
-    """Names and responses of a part."""
-    bad = 0
+_SUFFIX = ".jsonl.gz"
+
+
+def _part_name(content: bytes) -> str:
+    return f"part-{hashlib.sha256(content).hexdigest()[:32]}{_SUFFIX}"
+
+
+def _entries(part: str, content: bytes | None, folder: str) -> Iterator[tuple[str, Response]]:
+    """Names and responses of a part, if it is what was written under its name."""
     try:
-        lines = gzip.decompress(content or b"").splitlines()
-    except (OSError, EOFError, ValueError) as error:
+        data = gzip.decompress(content or b"")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         _log.warning("%s: is damaged (%s); what it holds is asked for again", part, error)
         return
+    if part.rpartition("/")[2] != _part_name(data):
+        _log.warning("%s: holds something else than was written there; what it holds is asked for again", part)
+        return
+    bad, lines = 0, data.splitlines()
     for line in lines:
         try:
             entry = json.loads(line)
-            name, response = entry["name"], checked_response(entry["response"])
-        except (ValueError, KeyError, TypeError):
+            # Parts of before November 2026 do not say whose they are.
+            name, of, response = entry["name"], entry.get("of", folder), checked_response(entry["response"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             bad += 1
             continue
-        yield name, response
+        if isinstance(name, str) and of == folder and response.finish_reason not in NOT_KEPT:
+            yield name, response
+        else:
+            bad += 1
     if bad:
-        _log.warning("%s: %d of its %d responses are damaged and are asked for again", part, bad, len(lines))
+        words = "%s: %d of its %d responses are none to what is asked here, and are asked for again"
+        _log.warning(words, part, bad, len(lines))

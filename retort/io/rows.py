@@ -11,7 +11,7 @@ from pathlib import Path
 
 from retort.errors import InputError
 from retort.io.json_rows import Record, json_rows, kind_of
-from retort.io.streams import BROKEN, OTHERS, opened
+from retort.io.streams import BROKEN, PACKED, opened, other_kind
 from retort.io.table_rows import arrow_rows, parquet_rows, text_table_rows
 
 __all__ = ["Record", "check_unicode", "read_records", "shards_of", "text_field"]
@@ -20,7 +20,6 @@ _PARQUET = b"PAR1"
 _ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
 _TABLES = {".csv": False, ".tsv": True, ".tab": True}
 """Suffixes of tables of text, and whether their fields are parted by tabs."""
-_PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")
 _SUFFIXES = (".jsonl", ".ndjson", ".json", *_TABLES, ".parquet", ".pq", ".arrow", ".feather")
 """Suffixes of files of rows, in a folder of them."""
 
@@ -81,29 +80,31 @@ def _split_of(file: Path) -> str | None:
 
 def _format_suffix(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in _PACKED:
+    while suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Record]]:
     number = 0
-    with opened(path) as (stream, packed):
+    with opened(path) as (stream, packed, inner):
         try:
-            magic = stream.peek(64)[:64]
+            magic = stream.peek(512)[:512]
             if magic.startswith(_PARQUET) or magic.startswith(_ARROW):
                 if packed is not None:
                     remedy = "Unpack it first: these files are packed inside already"
                     raise InputError(f"is a packed ({packed}) Parquet or Arrow file", file=path, remedy=remedy)
                 yield from parquet_rows(path) if magic.startswith(_PARQUET) else arrow_rows(path)
                 return
-            for mark, (name, remedy) in OTHERS.items():
-                if magic.startswith(mark):
-                    raise InputError(f"is {name}", file=path, remedy=remedy)
+            if (other := other_kind(inner, magic)) is not None:
+                raise InputError(f"is {other[0]}", file=path, remedy=other[1])
             if b"\0" in magic[:4]:
                 remedy = "Write its rows as JSON lines, CSV or Parquet; convert text to UTF-8"
                 raise InputError("is no text in UTF-8: it begins with null bytes", file=path, remedy=remedy)
-            suffix, first = _format_suffix(path), magic.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+            suffix, first = (
+                _format_suffix(inner) or _format_suffix(path),
+                magic.removeprefix(b"\xef\xbb\xbf").lstrip()[:1],
+            )
             if suffix in _TABLES and first not in (b"{", b"["):
                 rows = text_table_rows(path, stream, tabs=_TABLES[suffix])
             else:

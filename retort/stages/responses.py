@@ -11,8 +11,8 @@ from typing import Any
 
 from retort.config.data import ResponsesConfig
 from retort.config.run import TEACHER
-from retort.engines.base import REFUSED, Engine, Request, Response, plan_requests
-from retort.engines.log import NOT_KEPT, answer
+from retort.engines.base import NOT_KEPT, REFUSED, Engine, Request, Response, plan_requests
+from retort.engines.log import answer
 from retort.engines.make import make_engine
 from retort.engines.probe import probe_of, probe_once
 from retort.errors import InputError

@@ -12,6 +12,8 @@ import pytest
 from tests.faults.table import FULL, Row, keep
 
 _ROWS: dict[str, list[Row]] = {}
+_OF_TEST: dict[str, list[Row]] = {}
+"""The rows that a test has begun, by its node id."""
 _BEGAN: dict[str, float] = {}
 
 
@@ -22,17 +24,28 @@ def row(request: pytest.FixtureRequest) -> Callable[[str, str], Row]:
     _BEGAN.setdefault(file, time.monotonic())
 
     def make(where: str, fault: str) -> Row:
-        _ROWS.setdefault(file, []).append(Row(where, fault))
-        return _ROWS[file][-1]
+        made = Row(where, fault)
+        _ROWS.setdefault(file, []).append(made)
+        _OF_TEST.setdefault(request.node.nodeid, []).append(made)
+        return made
 
     return make
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """Keep the rows, if all went as it should."""
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let the last row that a failing test has begun say so: a table without what failed would be a better one."""
+    report = yield
+    if report.failed and (rows := _OF_TEST.get(item.nodeid)):
+        rows[-1].failed = True
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish() -> Iterator[None]:
+    """Keep the rows, those of tests that failed too."""
     yield
-    if exitstatus or not os.environ.get("RETORT_FAULTS_TABLE"):
+    if not os.environ.get("RETORT_FAULTS_TABLE"):
         return
     began = min(_BEGAN.values(), default=time.monotonic())
     form = "whole" if FULL else "shortened form"

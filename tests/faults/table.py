@@ -32,6 +32,8 @@ class Row:
     lost: int = 0
     wrong: int = 0
     """Ended well, with something other than the right result."""
+    failed: bool = False
+    """Whether the harness itself stopped here, because something was not as it must be."""
 
 
 def keep(file: str, rows: Iterable[Row], measured: str) -> None:
@@ -40,7 +42,7 @@ def keep(file: str, rows: Iterable[Row], measured: str) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX)  # other workers end at the same moment
         stream.seek(0)
         found = json.loads(stream.read() or "{}")
-        found[file] = {"measured": measured, "rows": [asdict(one) for one in rows if one.tried]}
+        found[file] = {"measured": measured, "rows": [asdict(one) for one in rows if one.tried or one.failed]}
         stream.truncate(0)
         stream.write(json.dumps(found, indent=1, sort_keys=True) + "\n")
         stream.flush()
@@ -65,7 +67,8 @@ def page(found: Mapping[str, Any]) -> str:
     ]
     for one in rows:
         counts = " | ".join(map(str, (one.tried, one.survived, one.refused, one.lost, one.wrong)))
-        lines.append(f"| {one.where} | {one.fault} | {counts} |")
+        fault = f"{one.fault}: **FAILED, the counts end there**" if one.failed else one.fault
+        lines.append(f"| {one.where} | {fault} | {counts} |")
     sums = [sum(getattr(one, name) for one in rows) for name in ("tried", "survived", "refused", "lost", "wrong")]
     lines += [f"| **All** | | {' | '.join(f'**{one}**' for one in sums)} |", ""]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 
@@ -98,3 +99,61 @@ def test_open_ended_answers_cannot_be_voted_on(config):
     config.write_text(CONFIG.format(kind="open") + "judge: {model: {type: recorded, path: j.jsonl}}\n")
     with pytest.raises(ConfigError, match="open has no answer to read"):
         own_task(config)
+
+
+@pytest.mark.parametrize(
+    "source", ["system: Think.", "template: 'Q: {{question}}'", "id_field: question", "system: Think., id_field: key"]
+)
+def test_gold_is_found_though_the_configuration_puts_words_around_the_question(config, tmp_path, source):
+    prompt = "" if "template" in source else "prompt_field: question, "
+    text = CONFIG.format(kind="number").replace("prompt_field: question, ", f"{prompt}{source}, ")
+    rows = [{"question": f"How {n}?", "gold": str(n), "key": f"k{n}"} for n in range(2)]
+    write(tmp_path / "prompts.jsonl", *rows)
+    config.write_text(text)
+    asked = {"prompt": "Q: How 1?"} if "template" in source else {"question": "How 1?"}
+    (item,) = read_own(own_task(config), write(tmp_path / "r.jsonl", asked | {"response": "1"}))
+    assert item.answer == "1"
+
+
+def test_a_last_message_that_two_prompts_share_has_no_gold_of_its_own(config, tmp_path):
+    chats = [[{"role": "system", "content": s}, {"role": "user", "content": "How many?"}] for s in ("a", "b")]
+    write(tmp_path / "prompts.jsonl", *({"question": chat, "gold": str(n)} for n, chat in enumerate(chats)))
+    rows = [{"question": "How many?", "response": "1"}, *({"messages": chat, "response": "1"} for chat in chats)]
+    items = list(read_own(own_task(config), write(tmp_path / "r.jsonl", *rows)))
+    assert [item.answer for item in items] == ["", "0", "1"]
+    assert len({item.group for item in items}) == 3
+
+
+def test_a_conversation_is_the_prompt_that_it_asks(config, tmp_path):
+    chat = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "not read"}]
+    rows = [{name: chat, "response": "72"} for name in ("prompt", "messages")] + [
+        {"prompt": "How many?", "response": "72"}
+    ]
+    items = list(read_own(own_task(config), write(tmp_path / "r.jsonl", *rows)))
+    assert {(item.group, item.answer) for item in items} == {("How many?", "72 clips")}
+
+
+def test_what_a_table_has_for_missing_is_no_gold_and_no_model(config, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = {"prompt": "How many?", "response": "72", "model": None}
+    (item,) = read_own(own_task(config), write(tmp_path / "r.jsonl", row | {"gold": float("nan")}))
+    assert (item.answer, item.model) == ("72 clips", "response")
+    table = pa.table({"prompt": ["x"], "response": ["7"], "gold": pa.array([Decimal("7.50")])})
+    pq.write_table(table, tmp_path / "r.parquet")
+    (item,) = read_own(own_task(config), tmp_path / "r.parquet")
+    assert item.answer == "7.50"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"prompt": "x", "responses": []}, "field 'responses': is an empty list: there is no response"),
+        ({"prompt": "x", "response": "1", "gold": ["1"]}, "field 'gold': is a list"),
+        ({"prompt": [{"role": "assistant", "content": "x"}], "response": "1"}, "holds no message of a user"),
+    ],
+)
+def test_a_value_that_says_nothing_is_named(config, tmp_path, row, problem):
+    with pytest.raises(InputError, match=problem):
+        list(read_own(own_task(config), write(tmp_path / "r.jsonl", row)))

@@ -147,9 +147,61 @@ def test_requests_of_a_batch_that_failed_are_counted_by_reason(tmp_path, caplog)
     rows = [batch_row("a"), batch_row("b", status=500), batch_row("b", error={"code": "expired"}, response=None)]
     rows.append(batch_row("b") | {"response": {"status_code": 200, "body": {"error": {"message": "no"}}}})
     assert len(answers(write(tmp_path, rows), "openai_batch")) == 1
-    assert (
-        "3 requests of the batch failed and are left out (expired: 1, no completion: 1, status 500: 1)" in caplog.text
-    )
+    assert "3 rows of the batch are left out (expired: 1, no completion: 1, status 500: 1)" in caplog.text
+
+
+def made(prompt_id, content, name):
+    """A row whose completion has a name of the server's."""
+    row = batch_row(prompt_id, content)
+    row["response"]["body"]["id"] = name
+    return row
+
+
+def test_a_row_that_is_there_twice_votes_once_and_two_batches_of_one_prompt_twice(tmp_path, caplog):
+    rows = [
+        made("a", "1", "c-1"),
+        made("b", "3", "c-2"),
+        made("a", "1", "c-1"),
+        made("a", "1", "c-3"),
+        batch_row("a", "2"),
+    ]
+    found = answers(write(tmp_path, rows), "openai_batch")
+    assert [(one.prompt_id, one.sample, one.response) for one in found] == [
+        ("a", 0, "1"), ("a", 1, "1"), ("a", 2, "2"), ("b", 0, "3"),
+    ]  # fmt: skip
+    assert "1 rows of the batch are left out (there twice: 1)" in caplog.text
+
+
+def test_choices_of_one_completion_are_samples_though_it_has_one_name(tmp_path, caplog):
+    row = made("a", "1", "c-1")
+    choices = [{"index": n, "finish_reason": "stop", "message": {"content": str(n)}} for n in (1, 0)]
+    row["response"]["body"]["choices"] = choices
+    assert [one.response for one in answers(write(tmp_path, [row, row]), "openai_batch")] == ["1", "0"]
+    assert "there twice: 2" in caplog.text
+
+
+def test_a_prompt_that_failed_is_not_given_the_response_to_another_whose_id_looks_like_its_second(tmp_path):
+    prompts = [{"prompt_id": name, "prompt": name} for name in ("q", "q#1", "r", "r#2")]
+    requests = plan_requests(prompts, SAMPLING, seed=0, stage="teacher_responses")
+    failed = batch_row("q", status=500)
+    for rows, expected in (
+        ([batch_row("q#1", "other"), failed, batch_row("r#2", "x")], [("q#1", "other"), ("r#2", "x")]),
+        ([failed, batch_row("r#1", "first"), batch_row("r#2", "x")], [("r", "first"), ("r#2", "x")]),
+    ):
+        engine = RecordedEngine(write(tmp_path, rows), "openai_batch")
+        found = [(one.prompt_id, one.response) for batch in engine.generate(requests, SAMPLING) for one in batch]
+        assert found == expected
+        assert engine.count(requests) == len(expected)
+    alone = requests[:1]  # the shard of q, where nobody knows that q#1 is a prompt
+    engine = RecordedEngine(write(tmp_path, [batch_row("q#1", "other"), failed]), "openai_batch")
+    assert engine.count(alone) == 0
+
+
+def test_log_probabilities_of_a_batch_are_kept(tmp_path):
+    row = batch_row("a")
+    tokens = [{"token": "x", "logprob": value} for value in (-1.0, -2.0)]
+    row["response"]["body"]["choices"][0]["logprobs"] = {"content": tokens}
+    assert answers(write(tmp_path, [row]), "openai_batch")[0].mean_logprob == -1.5
 
 
 def test_reasoning_is_read_with_its_tags_or_put_between_them(tmp_path):
@@ -191,6 +243,8 @@ def test_a_file_for_other_prompts_is_refused(tmp_path):
         ("gsm8k_solutions", {"question": "x"}, r"row 2: has no model's solution"),
         ("gsm8k_solutions", {"question": "x", "m": {"text": "1"}}, r"row 2, field 'm.solution': is missing"),
         ("openai_batch", {"id": "x"}, r"row 2, field 'custom_id': is missing"),
+        ("openai_batch", {"custom_id": "a", "method": "POST", "body": {}}, "row 2: is the input of a batch job"),
+        ("openai_batch", {"custom_id": "a", "result": {"type": "succeeded"}}, "row 2: is no row of the output"),
         ("openai_batch", {"custom_id": "a", "response": {"status_code": 200}}, r"field 'response.body.choices'"),
     ],
 )

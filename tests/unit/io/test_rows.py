@@ -1,7 +1,9 @@
 import bz2
 import gzip
+import io
 import json
 import lzma
+import tarfile
 import zipfile
 
 import pyarrow as pa
@@ -77,6 +79,77 @@ def test_tables_of_text_are_read_with_quotes_line_breaks_and_empty_fields(tmp_pa
     data = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
     rows = list(read_records(write(tmp_path / name, data)))
     assert rows == [(1, {"prompt": "one", "n": "1"}), (2, {"prompt": "zwei, \u00fc\nnext", "n": None})]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [
+        (".gzip", gzip.compress),
+        (".GZ", gzip.compress),
+        (".bz", bz2.compress),
+        (".xz", lzma.compress),
+        (".lzma", old_lzma),
+        (".zst", zstd),
+        (".zip", lambda data: zipped({"notes": data})),
+    ],
+)
+def test_a_packed_table_of_text_is_read_by_the_suffix_before_that_of_the_packing(tmp_path, suffix, pack):
+    file = write(tmp_path / f"t.csv{suffix}", pack(b"prompt,n\none,1\n"))
+    assert list(read_records(file)) == [(1, {"prompt": "one", "n": "1"})]
+    assert shards_of(tmp_path) == [file]
+
+
+def test_a_table_in_an_archive_is_read_by_its_own_name(tmp_path):
+    file = write(tmp_path / "export.zip", zipped({"t.tsv": b"prompt\tn\none\t1\n"}))
+    assert list(read_records(file)) == [(1, {"prompt": "one", "n": "1"})]
+
+
+def zipped(members):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def tarred(mode):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        member = tarfile.TarInfo("t.csv")
+        member.size = len(LINES)
+        archive.addfile(member, io.BytesIO(LINES))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("t.csv.Z", b"\x1f\x9d\x90i\xc8\x90\x01\x03", r"packed with compress \(\.Z\)"),
+        ("t.csv.lz", b"LZIP\x01\x0c\0\0", "packed with lzip"),
+        ("t.csv.lz4", b"\x04\x22\x4d\x18@@\xc0", "packed with lz4"),
+        ("t.csv.lzo", b"\x89LZO\0\r\n\x1a\n", "packed with lzop"),
+        ("t.csv.sz", b"\xff\x06\0\0sNaPpY", "packed with Snappy"),
+        ("t.csv.snappy", pa.compress(LINES, "snappy", asbytes=True), "packed with Snappy"),
+        ("t.jsonl.br", pa.compress(LINES, "brotli", asbytes=True), "packed with Brotli"),
+        ("t.csv.7z", b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        ("t.csv.rar", b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+        ("t.csv.tar", tarred("w"), "a tar archive"),
+        ("t.csv.tar.gz", tarred("w:gz"), "a tar archive"),
+        ("t.txz", tarred("w:xz"), "a tar archive"),
+        ("t.zip", zipped({}), "a zip archive that holds no file"),
+        ("t.zip", zipped({"a.zip": zipped({"t.csv": b""})}), "a zip archive in another file"),
+        ("t.xlsx", zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "an Excel workbook"),
+        ("t.ods", zipped({"mimetype": b"", "content.xml": b""}), "an OpenDocument file"),
+    ],
+)
+def test_a_packing_that_is_not_read_is_named(tmp_path, name, data, kind):
+    with pytest.raises(InputError, match=f"is {kind}") as caught:
+        list(read_records(write(tmp_path / name, data)))
+    assert caught.value.remedy.startswith(("Unpack it", "Save", "Give"))
+
+
+def test_rows_that_are_not_packed_are_read_whatever_the_name_says(tmp_path):
+    assert [row for _, row in read_records(write(tmp_path / "rows.br", LINES))] == ROWS
 
 
 def test_a_long_field_of_a_table_is_read(tmp_path):
