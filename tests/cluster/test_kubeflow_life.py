@@ -44,8 +44,8 @@ def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store,
     news, *same = (ended(kubeflow, run) for run in runs[:3])
     assert {status["state"] for status in (news, *same)} == {"SUCCEEDED"}
     assert states(news)["report"] == "SUCCEEDED"
-    for status in same:
-        assert not set(states(status)) & set(known_stages())  # nothing but the look at the data
+    for skipped in same:
+        assert not set(states(skipped)) & set(known_stages())  # nothing but the look at the data
 
 
 def test_a_schedule_of_the_same_name_is_replaced(kubeflow, name):

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from retort_pipelines.checks import kueue
-from retort_pipelines.checks.run import Cluster
+from retort_pipelines.checks.base import Cluster
 from retort_pipelines.graph.placement import RUN_LABEL
 from retort_pipelines.profiles import Profile, load_profile
-from retort_pipelines.runs import runs
 from retort_pipelines.runs.client import kubernetes_api
+from retort_pipelines.runs.waiting import waiting
 
 from retort.io.objects import Objects
 from tests.cluster import image as images
@@ -47,14 +47,14 @@ def kubectl():
     run("apply", "--server-side", "--force-conflicts", "-k", str(HERE))
     run("wait", "--for=condition=Active", "localqueue/retort", "--timeout=60s")
     probe = {"name": "probe", "labels": {"kueue.x-k8s.io/queue-name": "retort"}}
-    container = {"name": "main", "image": "x:1"}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": probe, "spec": {"containers": [container]}}
-    container["securityContext"] = {
+    restricted = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+    container = {"name": "main", "image": "x:1", "securityContext": restricted}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": probe, "spec": {"containers": [container]}}
     asked = run("create", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(pod))
     if not gated(json.loads(asked)):
         pytest.skip(f"Kueue's integration with pods is off, or leaves out namespace {NAMESPACE}")
@@ -124,9 +124,10 @@ def test_what_is_over_quota_waits_says_why_and_goes_when_there_is_room(pods, kub
             pods.hold(name, stage, {RUN_LABEL: run})
         assert until(lambda: all(pods.phase(name) == "Running" for name in first))
         pods.hold(last, stage, {RUN_LABEL: run})
-        (why,) = until(lambda: [words for words in runs.waiting(run, NAMESPACE) if "quota" in words])
-        assert f"{pods.full(last)}: SchedulingGated: " in why
-        assert f"in flavor {flavor}" in why
+        (why,) = until(lambda: [one for one in waiting(run, NAMESPACE, {}) if "quota" in one.reason])
+        assert why.pod == pods.full(last)
+        assert why.reason.startswith("SchedulingGated: ")
+        assert f"in flavor {flavor}" in why.reason
         assert gated(pods.get(last))
         pods.remove(first[0])
         assert until(lambda: pods.phase(last) == "Running")

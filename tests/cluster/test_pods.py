@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_every_stage_runs_in_a_pod_and_makes_what_this_machine_makes(kubectl, im
     lock = lock_fragments.merge([name for names in made.values() for name in names], store)
     here = home / "here"
     create(here, config, home=CHECKOUT, remote=str(home / "remote"), cache=home / "cache")
-    monkeypatch.setenv("PATH", f"{Path(os.sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     dvc_adapter.reproduce(here)
     assert dvc_adapter.read_lock(here) == lock
     pods.remove(*started)
