@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -33,7 +33,7 @@ def row(request: pytest.FixtureRequest) -> Callable[[str, str], Row]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the last row that a failing test has begun say so: a table without what failed would be a better one."""
     report = yield
     if report.failed and (rows := _OF_TEST.get(item.nodeid)):
