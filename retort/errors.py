@@ -163,8 +163,10 @@ class StoppedError(RetortError):
 class StageError(RetortError):
     """A stage that ran in its own process failed and has said why there; carries its exit code on."""
 
-    def __init__(self, task: str, exit_code: int, reason: str = "for the reason above"):
+    def __init__(self, task: str, exit_code: int, reason: str = "for the reason above", *, killed: bool = False):
         self.task, self.exit_code = task, exit_code
+        self.killed = killed
+        """Whether SIGKILL ended it, for its memory most likely."""
         super().__init__(
             f"stage {task} failed with exit code {exit_code}, {reason}. What was done before it is kept: "
             "mend it, and the same command goes on from there."

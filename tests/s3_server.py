@@ -59,6 +59,8 @@ class S3Server:
         self.parts: dict[str, dict[int, bytes]] = {}
         self.access_key: str | None = None
         """The only access key that it knows; None takes every one."""
+        self.refusal = (403, "SignatureDoesNotMatch")
+        """Status and code with which it refuses another."""
         self.fault: Choose = lambda _method, _key: ""
         self.done: Counter[str] = Counter()
         """Faults that were made."""
@@ -167,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         known = self.store.access_key
         if known is not None and f"Credential={known}/" not in self.headers.get("Authorization", ""):
-            self._error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
+            self._error(*self.store.refusal, "The credentials are none that are taken")
             return
         {"GET": self._get, "HEAD": self._get, "PUT": self._put, "POST": self._post, "DELETE": self._delete}[
             self.command

@@ -31,15 +31,7 @@ def check_cost(on: Checked, device: Device | None) -> None:
         _judge(on)
     if device is None:
         return
-    assume = Assumptions(
-        prompt_tokens=120,
-        longest_prompt=240,
-        response_share=_RESPONSE_SHARE,
-        prompts=len(on.rows["train"]) if on.rows else None,
-        mfu=0.35,
-        bandwidth_share=0.6,
-        step_overhead_s=0.025,
-    )
+    assume = Assumptions.usual(len(on.rows["train"]) if on.rows else None)
     try:
         found = plan(on.config, device, assume, on.root)
     except RetortError as error:

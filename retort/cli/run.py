@@ -71,6 +71,7 @@ def _reproduce(root: Path) -> list[str]:
     from retort.cli.lines import Lines
     from retort.config import load_config
     from retort.errors import StageError, StoppedError
+    from retort.plan.memory import planned_memory
     from retort.run import dvc_adapter
     from retort.run.paths import Paths
     from retort.run.tasks import graph
@@ -85,6 +86,8 @@ def _reproduce(root: Path) -> list[str]:
     except StageError as error:
         if (log := Paths(root).log(error.task)).exists():
             print(f"All that {error.task} wrote: {log}", file=sys.stderr)
+        if error.killed and (planned := planned_memory(load_config(root / "params.yaml", root=root), root, error.task)):
+            print(f"{planned}.", file=sys.stderr)
         raise
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -46,6 +48,9 @@ _AGAIN = {403, 408, 409, 425, 429}
 """Statuses below 500 that may be gone a minute later: a secret that is being replaced, a limit of requests."""
 _AGAIN_CODES = {"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "InvalidDigest"}
 """Codes of status 400 that say that a body was damaged or cut on its way."""
+_EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "400"}
+"""Codes of status 400 that say that credentials have ended, which somebody renews: a file or a secret is replaced. An
+answer to HEAD has no body, so no code but the status."""
 _OF_BOTOCORE = {
     *("HTTPClientError", "ConnectionError", "ResponseParserError", "IncompleteReadError", "FlexibleChecksumError"),
     *("CredentialRetrievalError", "MetadataRetrievalError", "TokenRetrievalError"),
@@ -95,6 +100,8 @@ def patiently(what: str, call: Callable[[], _Result]) -> _Result:
             _log.warning("%s: %s Trying again in %.0f s, for %.0f s more.", what, error, pause, limit - waited)
             time.sleep(pause)
             pause *= 2
+            if any(_is_refusal(one) for one in _chain(error)):
+                _read_credentials_again()
         else:
             if attempts > 1:
                 _log.warning("%s: done at attempt %d.", what, attempts)
@@ -180,7 +187,7 @@ def _of_library(error: BaseException) -> bool:
 def _is_away(error: BaseException) -> bool:
     if isinstance(response := getattr(error, "response", None), dict):  # botocore's ClientError
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return _is_for_now(status) or response.get("Error", {}).get("Code") in _AGAIN_CODES
+        return _is_for_now(status) or response.get("Error", {}).get("Code") in _AGAIN_CODES | _EXPIRED_CODES
     if isinstance(error, FileNotFoundError | ImportError | ValueError):
         return False
     if isinstance(error, ConnectionError | TimeoutError):
@@ -191,6 +198,26 @@ def _is_away(error: BaseException) -> bool:
         status = getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
         return not isinstance(status, int) or _is_for_now(status)
     return isinstance(error, OSError) and error.errno in _CONNECTION
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether credentials are refused."""
+    if isinstance(response := getattr(error, "response", None), dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status in (401, 403) or response.get("Error", {}).get("Code") in _EXPIRED_CODES
+    return isinstance(error, PermissionError)
+
+
+def _read_credentials_again() -> None:
+    """Let every connection to S3 be made anew: botocore reads static credentials of a file once, and keeps them."""
+    if "s3fs" not in sys.modules:
+        return
+    from s3fs import S3FileSystem
+
+    # fsspec knows those that it keeps; DVC makes its own, which nobody knows but the collector.
+    for files in [one for one in gc.get_objects() if issubclass(type(one), S3FileSystem)]:
+        with contextlib.suppress(Exception):  # what is wrong shows in the attempt that follows
+            files.connect(refresh=True)
 
 
 def _is_for_now(status: int) -> bool:

@@ -34,6 +34,11 @@ class Assumptions:
     """What a decoding step of the `transformers` engine costs whatever its size: a few kernels a layer, launched from
     Python."""
 
+    @classmethod
+    def usual(cls, prompts: int | None = None) -> Assumptions:
+        """What `retort plan` assumes where nothing else is said."""
+        return cls(120, 240, 0.35, prompts, mfu=0.35, bandwidth_share=0.6, step_overhead_s=0.025)
+
     def response(self, max_new_tokens: int) -> float:
         """Mean length of a response."""
         return self.response_share * max_new_tokens

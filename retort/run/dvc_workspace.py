@@ -424,7 +424,7 @@ def _explained(error: Exception) -> Exception:
     if number == signal.SIGINT:
         return StoppedError(task[1])
     # A stage ended by a signal (out of memory, eviction) can be tried again.
-    return StageError(task[1], RETRY, kill.words(number))
+    return StageError(task[1], RETRY, kill.words(number), killed=number == signal.SIGKILL)
 
 
 def _causes(error: BaseException | None) -> str:

@@ -73,6 +73,7 @@ def test_a_stage_ended_by_a_signal_may_be_tried_again(toy):
     with pytest.raises(StageError) as failure:
         dvc_adapter.reproduce(workspace(made))
     assert failure.value.exit_code == RETRY
+    assert failure.value.killed
     assert "killed by signal 9 (SIGKILL)" in str(failure.value)
 
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from retort.errors import ConfigError
+from retort.cli.run import _reproduce
+from retort.errors import ConfigError, StageError
 from retort.plan import learned_reward, ppo, sampling, sft, trace
-from retort.plan.assumptions import count_prompts, rows_of
+from retort.plan.assumptions import Assumptions, count_prompts, rows_of
 from retort.plan.devices import DEVICES, find
+from retort.plan.memory import planned_memory
 from retort.plan.table import lines
 from retort.plan.trace import Bytes
 from retort.plan.walk import plan
@@ -131,6 +133,26 @@ def test_the_plan_is_printed_with_its_assumptions_and_as_json(setting):
     assert [stage["stage"] for stage in plain["stages"]] == names
     assert plain["peak_bytes"] == max(stage["bytes"]["total"] for stage in plain["stages"])
     assert plain["parameters"] == dict.fromkeys(["base", *STUDENTS], trace.parameters(setting.model("sft")))
+
+
+def test_a_task_that_was_killed_is_told_what_was_planned_for_it(setting, monkeypatch, capsys):
+    usual = plan(setting.config, setting.device, Assumptions.usual(), setting.root)
+    most = usual.stages["ppo-ppo"].memory.total / 2**30
+    words = planned_memory(setting.config, setting.root, "ppo-ppo")
+    assert f"counts {most:.2f} GiB for ppo-ppo at its fullest (" in words
+    assert planned_memory(setting.config, setting.root, "votes") is None  # no model in it
+    assert planned_memory(setting.config, setting.root, "no-such-task") is None
+
+    (setting.root / "params.yaml").write_text(json.dumps(setting.config.model_dump(mode="json", by_alias=True)))
+    for killed in (True, False):
+
+        def reproduce(*_, killed=killed, **__):
+            raise StageError("ppo-ppo", 75, killed=killed)
+
+        monkeypatch.setattr("retort.run.dvc_adapter.reproduce", reproduce)
+        with pytest.raises(StageError):
+            _reproduce(setting.root)
+        assert (f"{words}.\n" in capsys.readouterr().err) == killed
 
 
 def test_a_second_round_starts_where_the_first_ended_against_its_own_reward(small):
