@@ -78,15 +78,15 @@ def make_models(server_settings, tmp_path):
 
 def config_of(**more) -> PPOConfig:
     plain = {
-        "iterations": 10,
+        "iterations": 8,
         "prompts_per_iteration": 4,
         "responses_per_prompt": 4,
         "minibatch_size": 8,
-        "max_new_tokens": 12,
+        "max_new_tokens": 8,
         "learning_rate": 2e-3,
         "critic_warmup": 1,
         "critic_warmup_epochs": 1,
-        "evaluate_every": 10,
+        "evaluate_every": 8,
         "missing_eos_penalty": 0.0,
         "kl": {"coefficient": 0.0},
         "whiten_advantages": True,

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from retort.config.data import SamplingConfig
 from retort.config.models import VLLMEngineConfig
-from retort.engines import auto, vllm, vllm_arguments
+from retort.engines import auto, vllm_arguments
 from retort.engines.base import Request, ScoringEngine, plan_requests
 from retort.engines.local import LocalEngine
 from retort.engines.vllm import VLLMEngine
