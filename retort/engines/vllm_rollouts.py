@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 WORK = ".retort/rollouts"
 """Folder of a workspace that weights pass through on their way to a server."""
 
-MAX_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.1}
-"""Mean difference of log-probabilities that two right computations stay below, by type; measured were 1e-5 and 0.03."""
+MAX_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.2}
+"""Mean difference of log-probabilities that two right computations stay below, by type; measured were 1e-5 and 0.05."""
 
 _WORKER = Path(__file__).parent / "vllm_worker"
 """Folder of what vLLM's processes import."""

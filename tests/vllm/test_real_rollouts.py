@@ -121,7 +121,7 @@ def test_updates_arrive_and_old_weights_are_found_out(make_models, tmp_path, lor
         served.follow(policy, version)
         found.append(served.difference)
     print(f"\n{dtype}, {'adapter' if lora else 'all weights'}: differences in nats a token {found}")
-    assert max(found) < {"float32": 1e-4, "bfloat16": 0.06}[dtype]
+    assert max(found) < {"float32": 1e-4, "bfloat16": 0.1}[dtype]
     after = served.respond(ids, seeds, temperature=1.0, max_new_tokens=12)
     assert [one.ids for one in after] != [one.ids for one in before]
 
