@@ -34,8 +34,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(f'vllm:generation_tokens_total{{engine="0"}} {float(Handler.written)}\n'.encode())
 
     def do_POST(self) -> None:
+        """Any route that is given something."""
+        self.post(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def post(self, body: dict[str, Any]) -> None:
         """`/v1/completions`."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with open(f"{STATE}/requests", "a") as stream:
             stream.write(json.dumps(body) + "\n")
         if MODE == "die":

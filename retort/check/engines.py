@@ -43,6 +43,10 @@ def _engines(on: Checked) -> Iterator[tuple[str, EngineConfig, SamplingConfig]]:
         yield f"models.{name}.engine", model.engine, sampling
     for name, student in config.students.items():
         yield f"students.{name}.engine", student.engine, config.student_responses
+        if (sampler := getattr(config.settings(name), "rollout_engine", None)) is not None:
+            said = "rollout_engine" in student.overrides
+            place = f"students.{name}" if said else config.method(name).name
+            yield f"{place}.rollout_engine", sampler, config.student_responses
     if config.judge is not None:
         judge = config.judge
         asked = SamplingConfig(samples=1, temperatures=[judge.temperature], max_new_tokens=judge.max_new_tokens)

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from retort.config.base import Strict
+from retort.config.models import TransformersEngineConfig
+from retort.config.rollouts import RolloutEngine
 
 
 class LoraConfig(Strict):
@@ -175,6 +177,9 @@ class PPOConfig(OptimizerConfig):
     """Tokens after which a response is cut off."""
     generation_batch_size: int = Field(256, ge=1)
     """Sequences generated at once."""
+    rollout_engine: RolloutEngine = TransformersEngineConfig()
+    """What samples: `transformers` in the trainer's process, `vllm` beside it, or `auto`. vLLM gets the policy's
+    weights after each update, and training stops where its log-probabilities are not the trainer's."""
     epochs: int = Field(1, ge=1)
     """Passes over a rollout."""
     minibatch_size: int = Field(64, ge=1)
@@ -243,6 +248,15 @@ class PPOConfig(OptimizerConfig):
     lora: LoraConfig | None = None
     """Adapters on policy and critic, which then share one copy of the frozen weights with the reference; full
     fine-tuning when left out."""
+
+    @model_validator(mode="after")
+    def _sharded_weights_are_not_served(self) -> PPOConfig:
+        if self.sharding != "none" and self.rollout_engine.type != "transformers":
+            raise ValueError(
+                f"sharding and rollout_engine {self.rollout_engine.type} exclude each other: a server of each process "
+                "would hold all weights. Take lora, or rollout_engine: {type: transformers}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _minibatches_divide_the_rollout(self) -> PPOConfig:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -13,6 +14,8 @@ from retort.modeling.chat import Form
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from retort.engines.sampler import Sample
 
 Key = tuple[str, int]
 """Prompt id and number of the response: what names a response within a stage."""
@@ -126,6 +129,41 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, whatever happened."""
+        ...
+
+
+class Rollouts(Protocol):
+    """Samples from a model in training whose weights it does not share, so that it is given them after each update.
+
+    Nothing runs before the first call of `load`, which every other one comes after.
+    """
+
+    max_difference: float
+    """Mean difference in nats a token from the trainer's log-probabilities that rounding does not explain."""
+
+    def load(self, write: Callable[[Path], None]) -> None:
+        """Sample from other weights from now on, and from nothing that was computed with those before.
+
+        Args:
+            write: Writes them into the folder that it is given, which exists.
+
+        Raises:
+            EngineError: they could not be loaded.
+        """
+        ...
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, temperature: float, max_new_tokens: int
+    ) -> list[Sample]:
+        """One response to each of `prompts`, which depends on its seed and, rounding apart, on nothing else.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what was started."""
         ...
 
 

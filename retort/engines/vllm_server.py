@@ -137,10 +137,23 @@ class Server:
         """One small request and its answer, outside what is generated.
 
         Raises:
-            EngineError: it refuses.
+            EngineError: it refuses, or ended; says what it printed last.
         """
-        with self._client(timeout=600.0) as client:
-            answer = client.get(path) if body is None else client.post(path, json=body)
+        import httpx2
+
+        try:
+            with self._client(timeout=600.0) as client:
+                answer = client.get(path) if body is None else client.post(path, json=body)
+        except httpx2.HTTPError as error:
+            # A server that dies takes a while: its own last words say more than a lost connection.
+            deadline = time.monotonic() + _PATIENCE_S
+            while time.monotonic() < deadline:
+                self.check()
+                time.sleep(0.2)
+            raise EngineError(
+                f"vLLM runs but does not answer {path} ({type(error).__name__} {error}). Its last words (all of them: "
+                f"{self.log}):\n{self.last_words()}"
+            ) from error
         if answer.status_code != 200:
             raise EngineError(f"vLLM answers {path} with status {answer.status_code}: {answer.text[:_SHOWN]}")
         with contextlib.suppress(json.JSONDecodeError):

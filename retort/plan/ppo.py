@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from retort.config.models import VLLMEngineConfig
 from retort.config.training import PPOConfig
 from retort.plan import trace
 from retort.plan.passes import held, micro, scoring, trained
+from retort.plan.sampling import vllm_memory, vllm_s
 from retort.plan.setting import Setting, StagePlan
 from retort.plan.speed import Work, batch_s
 from retort.plan.trace import Bytes, Model
@@ -36,18 +38,37 @@ def plan(on: Setting, student: str) -> StagePlan:
     config: PPOConfig = on.config.settings(student)
     scorer, work = _scorer(on, student, config), _work(on, student, config)
     seconds = work.passes_s(on.device, on.assume, on.start(student).dtype, checkpointing=config.gradient_checkpointing)
-    episodes = config.prompts_per_iteration * config.responses_per_prompt
-    batches = config.iterations * math.ceil(episodes / config.generation_batch_size)
-    alone = min(episodes, config.generation_batch_size)
-    seconds += batches * batch_s(on.start(student), alone, config.max_new_tokens, on.device, on.assume)
+    seconds += _sampling_s(on, student, config)
     return StagePlan.fullest(
         _phases(on, student, config, scorer),
         work,
         seconds,
         # Adapters are merged in float32 (`retort.trainers.ppo.models.trained_student`).
         saves="float32" if config.lora is not None else None,
-        notes=(*scorer.notes, *_no_compute_added(on, student)),
+        notes=(*scorer.notes, *_no_compute_added(on, student), *_served(on, student, config)[1]),
     )
+
+
+def _sampling_s(on: Setting, student: str, config: PPOConfig) -> float:
+    """Seconds of all rollouts."""
+    episodes, start, engine = (
+        config.prompts_per_iteration * config.responses_per_prompt,
+        on.start(student),
+        config.rollout_engine,
+    )
+    if isinstance(engine, VLLMEngineConfig):
+        # No more than there are episodes.
+        busy = engine.model_copy(update={"concurrency": min(engine.concurrency, episodes)})
+        return config.iterations * vllm_s(on, busy, start, episodes, config.max_new_tokens)
+    batches = config.iterations * math.ceil(episodes / config.generation_batch_size)
+    alone = min(episodes, config.generation_batch_size)
+    return batches * batch_s(start, alone, config.max_new_tokens, on.device, on.assume)
+
+
+def _served(on: Setting, student: str, config: PPOConfig) -> tuple[Bytes, tuple[str, ...]]:
+    """What a server of the rollouts takes beside the trainer all the time; nothing without one."""
+    engine = config.rollout_engine
+    return vllm_memory(on, engine, on.start(student)) if isinstance(engine, VLLMEngineConfig) else (Bytes(), ())
 
 
 def _no_compute_added(on: Setting, student: str) -> list[str]:
@@ -63,6 +84,7 @@ def _phases(on: Setting, student: str, config: PPOConfig, scorer: Scorer) -> dic
     whole = sharing.gathered(model, critic)  # in a rollout
     moments = sharing.share(policy.optimizer) + sharing.share(value.optimizer)
     resident = Bytes(weights=weights(on, student) + 2 * copy - whole.weights, optimizer=moments)
+    resident += _served(on, student, config)[0]
     mine = math.ceil(config.prompts_per_iteration * config.responses_per_prompt / on.processes)
     batch = min(mine, config.generation_batch_size)
     prompts = math.ceil(batch / config.responses_per_prompt)
@@ -74,7 +96,9 @@ def _phases(on: Setting, student: str, config: PPOConfig, scorer: Scorer) -> dic
     update = trace.training_pass(
         model, rows=rows, width=columns, scored=scored, read="logprobs", autocast=config.autocast
     )
-    rollout = trace.generation(model.frozen(), rows=batch, prompts=prompts, prompt=prompt, response=new)
+    rollout = Bytes()  # a server's own
+    if not isinstance(config.rollout_engine, VLLMEngineConfig):
+        rollout = trace.generation(model.frozen(), rows=batch, prompts=prompts, prompt=prompt, response=new)
     phases = {
         # and the critic's gradients
         f"updating with {sequences} x {width} tokens": sharing.training(update, model)

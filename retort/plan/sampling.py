@@ -79,23 +79,35 @@ def _answering(on: Setting, name: str, asked: list[_Asked]) -> StagePlan:
 
 def _vllm(on: Setting, engine: VLLMEngineConfig, model: Model, asked: list[_Asked]) -> StagePlan:
     """`vllm serve`, which takes its share of the GPU whatever it is asked."""
-    held = trace.weights(model).weights // engine.tensor_parallel
-    taken = int(engine.gpu_memory_utilization * on.device.memory_gb * 1e9)
 
     def decoding_s(one: _Asked, count: float) -> float:
-        length = on.assume.prompt_tokens + on.assume.response(one.new_tokens)
-        step = step_s(model, engine.concurrency, length, on.device, on.assume, overhead_s=_VLLM_STEP_S)
-        return count * on.assume.response(one.new_tokens) / engine.concurrency * step
+        return vllm_s(on, engine, model, count, one.new_tokens)
 
     work, seconds = _totals(on, model, asked, decoding_s)
     phase = f"vLLM, which takes {engine.gpu_memory_utilization:.0%} of the GPU"
+    memory, notes = vllm_memory(on, engine, model)
+    return StagePlan.fullest({phase: memory}, work, seconds, notes=notes)
+
+
+def vllm_memory(on: Setting, engine: VLLMEngineConfig, model: Model) -> tuple[Bytes, tuple[str, ...]]:
+    """What a server takes of each GPU, and what is to be said where the weights do not fit in."""
+    held = trace.weights(model).weights // engine.tensor_parallel
+    taken = int(engine.gpu_memory_utilization * on.device.memory_gb * 1e9)
     notes: tuple[str, ...] = ()
     if held >= taken:
         notes = (
             f"the weights alone, {held / 1e9:.1f} GB, fill the {taken / 1e9:.1f} GB that vLLM may take: it will not "
             "start. Raise gpu_memory_utilization or tensor_parallel",
         )
-    return StagePlan.fullest({phase: Bytes(weights=held, cache=max(0, taken - held))}, work, seconds, notes=notes)
+    return Bytes(weights=held, cache=max(0, taken - held)), notes
+
+
+def vllm_s(on: Setting, engine: VLLMEngineConfig, model: Model, count: float, new_tokens: int) -> float:
+    """Seconds in which a server decodes `count` responses."""
+    response = on.assume.response(new_tokens)
+    length = on.assume.prompt_tokens + response
+    step = step_s(model, engine.concurrency, length, on.device, on.assume, overhead_s=_VLLM_STEP_S)
+    return count * response / engine.concurrency * step
 
 
 def _totals(

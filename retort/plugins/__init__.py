@@ -5,7 +5,7 @@ its errors.
 """
 
 from retort.plugins.benchmark import BenchmarkType, Item, Verdict
-from retort.plugins.engine import EngineContext, EngineType
+from retort.plugins.engine import EngineContext, EngineType, RolloutContext
 from retort.plugins.method import Answering, Method, Training
 from retort.plugins.registry import GROUPS, at, function, is_path, load, module_of, names, source_of
 from retort.plugins.reward import LikelihoodReward, Reward, RewardContext, RewardType
@@ -22,6 +22,7 @@ __all__ = [
     "Reward",
     "RewardContext",
     "RewardType",
+    "RolloutContext",
     "Training",
     "Verdict",
     "at",

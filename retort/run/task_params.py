@@ -17,6 +17,7 @@ class Needs:
     loads: list[str] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    images: set[str] = field(default_factory=set)
     votes: bool = False
     judged: bool = False
 

@@ -250,6 +250,7 @@ class _Tasks:
             loads=needs.loads,
             modules=needs.modules,
             sources=needs.sources,
+            images=needs.images,
             judged=self.open or needs.judged,
         )
 
@@ -267,6 +268,10 @@ class _Tasks:
             sources=self._plugin_files(entry.method),
         )
         found.params += leaves(content_keys(section, method.name), section, method.name, entry.overrides)
+        if (sampler := getattr(config.settings(student), "rollout_engine", None)) is not None:
+            # Retort's own sampler is part of the method; nothing of a run without vLLM depends on vLLM's side.
+            found.modules += [] if sampler.type == "transformers" else self._modules("engine", sampler.type)
+            found.images.add(sampler.IMAGE)
         if (reward := config.reward_of(student)) is None:
             return found
         kind, settings = config.reward_type(reward), config.reward_settings(reward)
@@ -397,6 +402,7 @@ class _Tasks:
         loads: Iterable[str] = (),
         modules: Iterable[str] = (),
         without: Iterable[str] = (),
+        images: Iterable[str] = (),
         answers: str | None = None,
         judged: bool = False,
         **written: Any,
@@ -404,7 +410,7 @@ class _Tasks:
         """A task; what asking a model (`answers`) or the judge adds to any task is added here."""
         found = STAGES[stage] if isinstance(stage, str) else stage
         params, operation, sources, loads = list(params), list(operation), list(sources), list(loads)
-        modules, images, deps = [found.run, *modules], {"train"}, list(deps)
+        modules, images, deps = [found.run, *modules], {"train", *images}, list(deps)
         if answers in self.config.students and self.config.method(answers).answer is not None:
             needs = self._needs(answers)
             params, operation = [*params, *needs.params], [*operation, *needs.operation]

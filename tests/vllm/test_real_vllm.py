@@ -51,23 +51,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(folder):
-    config = VLLMEngineConfig(
-        type="vllm",
-        program=str(Path(os.environ["RETORT_VLLM"], "bin/vllm").absolute()),
-        concurrency=8,
-        max_model_len=256,
-        args={"enforce_eager": True},
-        environment={
-            # One worker that may use any core; an eighth of the machine's memory would be taken else.
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "OMP_NUM_THREADS": "1",
-            # Its own libraries come first on the path, not those of the tests' environment.
-            "PATH": f"{Path(os.environ['RETORT_VLLM'], 'bin').absolute()}:{os.environ['PATH']}",
-        },
-        start_timeout_s=1500,
-    )
+def served(folder, server_settings):
+    config = VLLMEngineConfig(**server_settings)
     with VLLMEngine(config, folder, file="questions", logs=folder.parents[2] / "logs") as engine:
         yield engine
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from retort import plugins
 from retort.config.training import PPOConfig
-from retort.plugins import Method, Training
+from retort.plugins import Method, RolloutContext, Training
 
 if TYPE_CHECKING:
     from retort.trainers.ppo.rollout import PPOModels
+    from retort.trainers.ppo.served import Served
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ def train(training: Training) -> PPOResult:
     Raises:
         InputError: no held-out prompt has a vote, a prompt is too long for the model, or the reward model is another
             student's.
-        TrainingError: a loss or gradient is not a finite number.
+        TrainingError: a loss or gradient is not a finite number, or what samples has other weights.
+        EngineError: what samples failed.
     """
     from retort.modeling.fsdp import save_full
     from retort.trainers.ppo.models import trained_student
@@ -51,7 +56,7 @@ def train(training: Training) -> PPOResult:
 
     config: PPOConfig = training.settings
     models = _models(training)
-    with open_agreement(training) as models.agree:
+    with _serving(training, models) as models.served, open_agreement(training) as models.agree:
         state = train_ppo(
             models,
             config,
@@ -109,6 +114,34 @@ def _models(training: Training) -> PPOModels:
         prompts=prompts,
         held_out=held_out,
     )
+
+
+@contextmanager
+def _serving(training: Training, models: PPOModels) -> Iterator[Served | None]:
+    """What samples in the policy's place, as `rollout_engine` says; None where the policy is sampled from itself."""
+    from retort.trainers.ppo.rollout import pad_token
+    from retort.trainers.ppo.served import CHECKED_TOKENS, Served
+
+    config: PPOConfig = training.settings
+    make, place = plugins.load("engine", config.rollout_engine.type).rollouts, "ppo.rollout_engine"
+    prompts = [prompt.ids for prompt in (*models.held_out, *models.prompts)]
+    context = RolloutContext(
+        config.rollout_engine,
+        folder=training.start,
+        root=training.out.absolute().parents[2],
+        place=place,
+        student=training.student,
+        length=max(map(len, prompts)) + max(config.max_new_tokens, CHECKED_TOKENS),
+        dtype="bfloat16" if config.autocast else str(models.policy.dtype).removeprefix("torch."),
+        ends=models.ends,
+        adapter_rank=None if config.lora is None else config.lora.rank,
+    )
+    rollouts = None if make is None else make(context)
+    if rollouts is None:
+        yield None
+        return
+    with closing(rollouts):
+        yield Served(rollouts, prompts, pad=pad_token(models), place=place)
 
 
 METHOD = Method(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from retort.trainers.ppo.critic import Critic
+    from retort.trainers.ppo.served import Served
     from retort.trainers.shared.agreement import Agree
 
 SCORING_BATCH = 128
@@ -47,6 +48,8 @@ class PPOModels:
     held_out: list[TrainingPrompt]
     agree: Agree | None = None
     """Says which responses to open-ended prompts agree with the label; None reads and compares their answers."""
+    served: Served | None = None
+    """What samples in the policy's place; None samples from the policy itself."""
 
     def likelihood_models(self) -> dict[str, Any]:
         """The reward's frozen models, if it has any, that see the very tokens that the policy writes."""
@@ -96,8 +99,9 @@ def rollout(models: PPOModels, config: PPOConfig, *, seed: int, iteration: int) 
     Everything random comes from (seed, iteration), so an iteration that is done again after a kill is the same.
     """
     prompts = draw_prompts(models.prompts, config, seed=seed, iteration=iteration)
-    samples = respond(models, prompts, config, temperature=config.temperature, seed=seed * 1_000_003 + iteration)
-    batch = pad_batch([p.ids for p in prompts], [s.ids for s in samples], _pad(models)).to(models.device)
+    drawn, version = seed * 1_000_003 + iteration, weights_version(config, iteration)
+    samples = respond(models, prompts, config, temperature=config.temperature, seed=drawn, version=version)
+    batch = pad_batch([p.ids for p in prompts], [s.ids for s in samples], pad_token(models)).to(models.device)
     logprobs = torch.zeros(batch.ids_BT.shape, dtype=torch.float32, device=models.device)
     logprobs[batch.response_mask_BT.bool()] = torch.tensor(
         [value for s in samples for value in s.logprobs], device=models.device
@@ -143,14 +147,49 @@ def _scored(
     return reference, features, _values(models, batch, features), scores.to(models.device)
 
 
+def weights_version(config: PPOConfig, iteration: int, *, averaged: bool = False) -> tuple[int, bool]:
+    """Names the policy's weights before an iteration: two that have one name are equal.
+
+    Args:
+        config: Settings.
+        iteration: Number of the iteration, from 0.
+        averaged: Whether the weights' moving average is meant.
+    """
+    # The critic's warm-up leaves the policy as it was, and an average that forgets all is the weights themselves.
+    return max(iteration - config.critic_warmup, 0), averaged and config.average > 0
+
+
 def respond(
-    models: PPOModels, prompts: Sequence[TrainingPrompt], config: PPOConfig, *, temperature: float, seed: int
+    models: PPOModels,
+    prompts: Sequence[TrainingPrompt],
+    config: PPOConfig,
+    *,
+    temperature: float,
+    seed: int,
+    version: tuple[int, bool],
 ) -> list[Sample]:
-    """The policy's responses, one to each prompt given; each process of a group samples its share."""
+    """The policy's responses, one to each prompt given; each process of a group samples its share.
+
+    Args:
+        models: The policy, and what samples in its place if anything does.
+        prompts: What is answered.
+        config: Settings.
+        temperature: Sampling temperature, 0 for greedy.
+        seed: What is drawn depends on it.
+        version: Names the policy's weights (`weights_version`).
+    """
     workers = process_group()
     mine = workers.shard(len(prompts))
     # Drawn for all prompts by every process: a response does not depend on how many processes there are.
-    uniforms = torch.rand(len(prompts), config.max_new_tokens, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    if models.served is not None:
+        seeds = torch.randint(2**31, (len(prompts),), generator=generator)[mine].tolist()
+        models.served.follow(models.policy, version)
+        ids = [prompt.ids for prompt in prompts[mine]]
+        return workers.gather(
+            models.served.respond(ids, seeds, temperature=temperature, max_new_tokens=config.max_new_tokens)
+        )
+    uniforms = torch.rand(len(prompts), config.max_new_tokens, generator=generator)
     return workers.gather(
         sample(
             models.policy,
@@ -158,7 +197,7 @@ def respond(
             temperature=temperature,
             max_new_tokens=config.max_new_tokens,
             eos_token_id=models.ends,
-            pad_token_id=_pad(models),
+            pad_token_id=pad_token(models),
             generator=None,
             uniforms=uniforms[mine],
             batch_size=config.generation_batch_size,
@@ -213,7 +252,8 @@ def _microbatches(batch: TokenBatch, most_tokens: int) -> list[tuple[Tensor, Tok
     return [(index, batch.rows(index)) for index in rows]
 
 
-def _pad(models: PPOModels) -> int:
+def pad_token(models: PPOModels) -> int:
+    """Token that rows are filled with."""
     pad = models.tokenizer.pad_token_id
     assert isinstance(pad, int), "load_tokenizer refuses students without a pad token"
     return pad

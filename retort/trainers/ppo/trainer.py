@@ -25,7 +25,7 @@ from retort.modeling.nonfinite import stop_training
 from retort.trainers.ppo.alarms import Alarm, Figures, new_alarms
 from retort.trainers.ppo.maths import adapted_kl_coefficient
 from retort.trainers.ppo.optimizers import Optimizers, make_optimizers, set_learning_rates
-from retort.trainers.ppo.rollout import PPOModels, Rollout, respond, rollout
+from retort.trainers.ppo.rollout import PPOModels, Rollout, respond, rollout, weights_version
 from retort.trainers.ppo.shaping import RunningMeanStd, penalised, shaped
 from retort.trainers.ppo.update import NotFiniteError, precision, update
 from retort.trainers.ppo.weights import Weights, load_weights, snapshot, trained_weights
@@ -72,7 +72,8 @@ def train(
     """Train `models.policy`; it ends with the weights of the best held-out agreement.
 
     Raises:
-        TrainingError: a loss, gradient or reward is not a finite number.
+        TrainingError: a loss, gradient or reward is not a finite number, or what samples has other weights.
+        EngineError: what samples failed.
         InterruptionError: the process was told to go; its checkpoint is of the last iteration.
     """
     optimizers = make_optimizers(models, config)
@@ -116,6 +117,8 @@ def _iterate(
     tokens_B = episodes.batch.response_mask_BT.sum(dim=1)
     rewards_B = penalised(episodes.scores_B, episodes.finished_B, tokens_B, config)
     figures = {"reward": float(rewards_B.mean()), "kl_coefficient": state.kl_coefficient}
+    if models.served is not None:
+        figures["canary_difference"] = models.served.difference
     try:
         figures |= update(
             models,
@@ -198,7 +201,9 @@ def _measure(models: PPOModels, config: PPOConfig, kind: AnswerType, state: PPOS
     trained = snapshot(models.policy)
     load_weights(models.policy, state.averaged_policy)
     with summon_full_params(models.policy), precision(config, models.device):
-        samples = respond(models, models.held_out, config, temperature=config.evaluate_temperature, seed=0)
+        version = weights_version(config, state.iteration, averaged=True)
+        temperature = config.evaluate_temperature
+        samples = respond(models, models.held_out, config, temperature=temperature, seed=0, version=version)
     load_weights(models.policy, trained)
     measured = agreement(
         models.held_out, samples, tokenizer=models.tokenizer, ends=models.ends, kind=kind, agree=models.agree

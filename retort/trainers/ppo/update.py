@@ -117,6 +117,7 @@ def update(
 
     Raises:
         NotFiniteError: a loss or gradient is not a finite number; no weight has seen it.
+        TrainingError: what samples in the policy's place has other weights; nothing was learned from it.
     """
     generator = torch.Generator().manual_seed(seed * 15_485_863 + iteration)
     batches = [index.to(models.device) for index in minibatches(len(episodes.scores_B), config, generator)]
@@ -125,6 +126,9 @@ def update(
     if config.gradient_checkpointing:
         recompute_activations(models.policy, models.critic)
     old_BT = old_logprobs(models, episodes, batches, config)
+    if models.served is not None:
+        mask = episodes.batch.response_mask_BT
+        models.served.canary.check_rollout(float(masked_mean((old_BT - episodes.sampled_BT).abs(), mask)))
     found = advantages(episodes, old_BT, rewards_B, config, kl_coefficient)
     for _ in range(config.epochs if iteration >= config.critic_warmup else config.critic_warmup_epochs):
         # The same minibatches in another order: their passes round as those that gave the old log-probabilities.

@@ -132,6 +132,7 @@ def test_all_faults_come_at_once(home):
         ("sft.warmup_steps=3", "warning", "sft.warmup_steps", "is 3 of 3 steps"),
         ("evaluate.benchmarks=[{name: x, task: gsm8k_cott}]", "error", "evaluate.benchmarks", "Did you mean gsm8k_cot"),
         (f"models.teacher={VLLM}", "error", "models.teacher.engine.type", "vllm is not installed here"),
+        ("ppo.rollout_engine={type: vllm}", "error", "ppo.rollout_engine.type", "vllm is not installed here"),
     ],
 )
 def test_a_mistake_is_found_before_anything_starts(home, monkeypatch, change, level, key, words):

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from retort.config.data import SamplingConfig
 from retort.config.models import VLLMEngineConfig
-from retort.engines import auto, vllm
+from retort.engines import auto, vllm_arguments
 from retort.engines.base import Request, ScoringEngine, plan_requests
 from retort.engines.local import LocalEngine
 from retort.engines.vllm import VLLMEngine
@@ -236,7 +236,7 @@ def test_arguments_that_retort_gives_are_refused(name):
 
 
 def test_the_room_is_what_the_prompts_need_and_longer_ones_get_a_new_server(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(vllm, "_ROUNDED", 32)
+    monkeypatch.setattr(vllm_arguments, "_ROUNDED", 32)
     with make() as engine:
         for words in (5, 10, 100, 5):
             prompts = [{"prompt_id": "a", "prompt": "x" * words}]

@@ -76,6 +76,20 @@ def test_a_reward_model_of_adapters_costs_ppo_with_adapters_an_adapter_and_not_a
     assert weights["of the base"] > weights["whole"]  # another model's adapter needs that model
 
 
+def test_a_server_of_the_rollouts_holds_its_share_of_the_gpu_all_the_time(setting, small):
+    sizes = {"prompts_per_iteration": 4, "responses_per_prompt": 2, "minibatch_size": 4}
+    own = ppo.plan(small.setting(ppo=sizes), "ppo")
+    engine = {"type": "vllm", "gpu_memory_utilization": 0.3}
+    beside = ppo.plan(small.setting(ppo=sizes | {"rollout_engine": engine}), "ppo")
+    taken = 0.3 * setting.device.memory_gb * 1e9
+    assert 0 < beside.memory.total - taken <= own.memory.total  # sampling itself takes nothing of the trainer's
+    assert beside.memory.cache > 0.9 * taken
+    assert beside.hours != own.hours
+    tight = {"type": "vllm", "gpu_memory_utilization": 1e-9}
+    (note,) = ppo.plan(small.setting(ppo=sizes | {"rollout_engine": tight}), "ppo").notes
+    assert "it will not start. Raise gpu_memory_utilization" in note
+
+
 def test_a_faster_gpu_takes_less_time_and_none_of_it_changes_memory(setting):
     slow, fast = (replace(setting, device=find(name)) for name in ("A100-80", "H100-80"))
     assert sft.plan(slow, "sft").hours / sft.plan(fast, "sft").hours == pytest.approx(989 / 312)

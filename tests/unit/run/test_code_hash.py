@@ -126,6 +126,8 @@ def test_each_engine_counts_for_the_tasks_that_it_answers_alone():
     assert using("retort/engines/vllm.py") == set()
     teacher = BASE["models"] | {"teacher": {"source": "hub/teacher", "engine": {"type": "vllm"}}}
     assert using("retort/engines/vllm.py", models=teacher) == {"teacher_responses-0", "evaluate-teacher-heldout"}
+    served = {"rollout_engine": {"type": "vllm"}}
+    assert using("retort/engines/vllm_rollouts.py", ppo=served) == {"ppo-ppo"}
     assert using("retort/engines/endpoint.py") == set()
     assert "teacher_responses-0" in using("retort/engines/endpoint.py", **ENDPOINT)
     assert "teacher_responses-0" not in using("retort/engines/local.py", **ENDPOINT)

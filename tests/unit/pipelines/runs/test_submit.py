@@ -45,6 +45,16 @@ def test_a_run_that_vllm_answers_for_needs_an_image_that_has_it():
     check_images(made, profile("registry/generate:1"))
 
 
+def test_rollouts_by_vllm_need_that_image_too():
+    engines = ("models.teacher", "models.base", "students.sft", "students.sft_equal_compute", "students.ppo")
+    changes = [f"{name}.engine={{type: transformers}}" for name in engines]
+    made = graph(load_config(LLAMA, changes=[*changes, "ppo.rollout_engine={type: vllm}"]))
+    with pytest.raises(ConfigError, match=r"^ppo-ppo: vLLM"):
+        check_images(made, profile(None))
+    auto = graph(load_config(LLAMA, changes=[*changes, "ppo.rollout_engine={type: auto}"]))
+    assert {task.image for task in auto if task.group == "ppo-ppo"} == {"either"}
+
+
 def test_a_judge_and_students_count_and_auto_is_content_with_either_image():
     place = "students.sft.engine"
     others = [f"{name}.engine={{type: transformers}}" for name in ("models.base", "students.ppo")]
