@@ -23,7 +23,7 @@ from retort.engines.asking import AnswerError, Connection, proxies_in_between
 from retort.engines.base import NO_COMPLETION, REFUSED, TOO_LONG, Key, Request, Response, until
 from retort.engines.budget import Meter, Spent
 from retort.engines.completion import Completion, read_completion
-from retort.engines.refusals import FIELD_STATUSES, LIMIT_FIELDS, is_policy, is_too_long, refused_field
+from retort.engines.refusals import FIELD_STATUSES, LIMIT_FIELDS, is_policy, is_too_long, named_among, refused_field
 from retort.engines.response_cache import FOLDER
 from retort.errors import ConfigError, EngineError, InputError
 from retort.io.objects import Objects
@@ -243,7 +243,8 @@ class EndpointEngine:
                 if name is not None and name not in without:
                     without[name] = error.said
                     continue
-                raise _missing(error) or self._elsewhere(error) or self._explained(error, request) from error
+                cause = _missing(error) or self._elsewhere(error) or self._own_field(error)
+                raise cause or self._explained(error, request) from error
             self._give_up(without)
             self._meter.spent.add(completion)
             self.repaired += completion.repaired
@@ -359,6 +360,18 @@ class EndpointEngine:
         return ConfigError(
             f"{self._place}.base_url: {self.config.base_url} redirects to {error.redirected}, where the request is not "
             f"taken (status {error.status}: {error.said[:_SHOWN]}). Give the address that it redirects to."
+        )
+
+    def _own_field(self, error: AnswerError) -> ConfigError | None:
+        """What the refusal of a field that the configuration adds comes to; None for anything else."""
+        own = dict.fromkeys(self.config.extra_body, "extra_body")
+        own |= {"chat_template_kwargs": "template_arguments"} if self.config.template_arguments else {}
+        name = named_among(error.said, own) if error.status in FIELD_STATUSES else None
+        if name is None:
+            return None
+        return ConfigError(
+            f"{self._place}.{own[name]}: {self.config.base_url} does not take {name!r} as it is given (status "
+            f"{error.status}: {error.said[:_SHOWN]}). Correct it, or leave it out."
         )
 
     def _too_many(self, error: _MissingError, request: Request, course: _Course) -> Exception:

@@ -89,6 +89,13 @@ def refused_field(said: str, sent: Collection[str]) -> str | None:
     return None
 
 
+def named_among(said: str, fields: Collection[str]) -> str | None:
+    """The one of `fields` that a refusal names, in quotes or as its parameter; None where it names none."""
+    words, named = _words(said), _named(said)
+    quoted = (one for one in fields if re.search(rf"[\"'`]{re.escape(one)}[\"'`]", words))
+    return named if named in fields else next(quoted, None)
+
+
 def is_too_long(said: str, status: int) -> bool:
     """Whether a server refuses a prompt for its length, alone or with the limit on the response's."""
     of_a_field = _named(said) in (*OPTIONAL, *LIMIT_FIELDS)

@@ -20,9 +20,11 @@ from retort.config.endpoint import EndpointConfig
 from retort.engines.base import plan_requests
 from retort.engines.endpoint import EndpointEngine
 from retort.engines.local import LocalEngine
+from retort.engines.log import answer
 from retort.engines.probe import probe
-from retort.errors import RetortError
+from retort.errors import ConfigError, RetortError
 from retort.io import tables
+from retort.io.objects import Objects
 from retort.io.rows import read_records
 from retort.run.stage import run_stage
 from tests.conftest import write_params
@@ -168,6 +170,27 @@ def test_a_real_server_is_probed(server):
         found = probe(engine, SAMPLING.model_copy(update={"max_new_tokens": 16}))
     assert found.temperature_honoured is False
     assert found.tokens_counted is True
+
+
+def test_a_field_that_a_real_server_does_not_know_is_named_with_its_setting(server):
+    url, folder = server
+    with pytest.raises(ConfigError, match=r"models\.teacher\.engine\.extra_body: .* does not take 'top_k'"):
+        ask(url, str(folder), extra_body={"top_k": 5})
+
+
+def test_what_was_asked_of_a_real_server_once_is_not_asked_again(server, tmp_path):
+    """`transformers serve` samples anew each time, and says nothing of log-probabilities that it is asked for."""
+    url, folder = server
+    store = Objects.of(str(tmp_path / "store"), "responses")
+    for samples, new in ((1, 8), (2, 8), (2, 0)):
+        sampling = SAMPLING.model_copy(update={"samples": samples, "logprobs": True})
+        config = EndpointConfig(base_url=url, model=str(folder), api_key_env=None, concurrency=samples)
+        requests = plan_requests(PROMPTS, sampling, seed=0, stage="teacher_responses")
+        with EndpointEngine(config, store=store) as engine:
+            found = answer(engine, requests, sampling, tmp_path / f"{samples}-{new}.jsonl", words="teacher")
+            assert engine.spent.completions == new
+        assert len(found) == 8 * samples
+        assert {one.mean_logprob for one in found} == {None}
 
 
 def test_a_model_that_the_server_does_not_have_is_named_and_not_retried(server, tmp_path):

@@ -201,6 +201,22 @@ def test_a_temperature_out_of_the_server_s_range_is_an_error_and_not_another_tem
         ask(server, REQUESTS[:1])
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"detail": "Unexpected fields in the request: {'top_k'}"}, r"extra_body: .* does not take 'top_k' as it is"),
+        ({"error": {"message": "no", "param": "top_k"}}, r"extra_body: .* does not take 'top_k' as it is"),
+        ({"detail": "Unexpected fields in the request: {'chat_template_kwargs'}"}, r"template_arguments: .* does not"),
+        ({"detail": "top_k questions are not answered"}, r"refuses prompt 'p"),
+    ],
+)
+def test_a_field_of_one_s_own_that_is_refused_is_named_and_not_the_prompt(serve, said, words):
+    server = serve(refuse=lambda _: (422, said))
+    more = {"extra_body": {"top_k": 5}, "template_arguments": {"thinking": False}}
+    with pytest.raises(RetortError, match=words):
+        ask(server, **more)
+
+
 def test_a_prompt_that_a_policy_refuses_is_left_out_up_to_a_share(serve, caplog):
     said = {
         "error": {"code": "content_filter", "message": "The response was filtered by our content management policy."}
