@@ -24,7 +24,7 @@ from tests.faults.test_kills import CHECKOUT, SMALL
 from tests.stage_processes import StageProcesses
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-POINTS = 12 if FULL else 1
+POINTS = 3 if FULL else 1
 """Points of each stage between no room at all and enough."""
 PLENTY = 2**28
 
