@@ -36,7 +36,7 @@ class Models:
         self.folder = folder
         self.by_name = {"model": AutoModelForCausalLM.from_pretrained(folder).eval()}
         self.lock = threading.Lock()
-        self.read_with: dict[tuple[int, ...], Any] = {}
+        self.read_with: dict[tuple[Any, ...], Any] = {}
         self.completions = self.updates = 0
 
     def update(self, folder: str) -> None:
@@ -77,8 +77,8 @@ class Models:
             print("CUDA error: an illegal memory access was encountered", flush=True)
             os._exit(1)
         model, ids = self.by_name[body["model"]], list(body["prompt"])
-        if MODE == "cache":
-            model = self.read_with.setdefault(tuple(ids), model)
+        # As a prefix cache does, which tells adapters apart by their names.
+        model = self.read_with.setdefault((body["model"], *ids), model)
         generator, drawn, logprobs = torch.Generator().manual_seed(body["seed"]), list[int](), list[float]()
         while len(drawn) < body["max_tokens"]:
             logits, temperature = model(torch.tensor([ids + drawn])).logits[0, -1], body["temperature"]

@@ -15,6 +15,7 @@ from retort_pipelines.runs import client
 from retort_pipelines.runs.names import ENDED
 from retort_pipelines.runs.status import group_of
 
+from retort.demo import make
 from retort.io.objects import Objects
 from retort.run.known_stages import known_stages
 from tests.cluster.support import PROFILE, Kubectl, Retort
@@ -25,6 +26,12 @@ LONGER = ("sft.steps=80", "ppo.iterations=8")
 MODELS = "evaluate.models=[sft, ppo]"
 SMOKE = ("--config", "configs/smoke.yaml", *(part for value in (MODELS, *LONGER) for part in ("--set", value)))
 """The smoke distillation."""
+
+QUICK = ("sft.steps=5", "ppo.iterations=1", "reward.min_auc=0", "reward.max_calibration_error=1")
+"""As short as every stage can be."""
+
+OWN_DATA = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
+"""In place of the embedded prompts, what `exports` makes."""
 
 BOOKS = {"record", "summary"}
 """Tasks about a run, which Kubeflow never remembers."""
@@ -38,6 +45,11 @@ class Run:
 
     name: str
     id: str
+
+
+def exports() -> list[str]:
+    """What a table of prompts holds one day and another, as JSON Lines."""
+    return ["".join(json.dumps(row) + "\n" for row in make.prompts(800, seed)) for seed in (1, 2)]
 
 
 def submitted(kubeflow: Retort, name: str, *flags: str) -> Run:

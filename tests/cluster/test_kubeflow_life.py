@@ -1,6 +1,5 @@
 """A run's life on a real Kubeflow: scheduled, cancelled, with changed code."""
 
-import json
 import os
 import re
 import shlex
@@ -11,25 +10,36 @@ import pytest
 from retort_pipelines.runs.submit import descendants
 
 from retort.config import load_config
-from retort.demo import make
 from retort.errors import DO_NOT_RETRY
 from retort.io.objects import Objects
 from retort.pod.run_records import Records
 from retort.run.known_stages import known_stages
-from tests.cluster.runs import BOOKS, SMOKE, Run, api, damaged, ended, in_the_middle, pods_of, states, submitted, until
+from tests.cluster.runs import (
+    BOOKS,
+    OWN_DATA,
+    QUICK,
+    SMOKE,
+    Run,
+    api,
+    damaged,
+    ended,
+    exports,
+    in_the_middle,
+    pods_of,
+    states,
+    submitted,
+    until,
+)
 from tests.cluster.support import CHECKOUT, PROFILE, Retort
-
-SOURCE = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
-QUICK = ("sft.steps=5", "ppo.iterations=1", "reward.min_auc=0", "reward.max_calibration_error=1")
 
 
 def test_a_schedule_runs_on_new_data_and_skips_what_it_has_done(kubeflow, store, name):
     export = Objects.of(store, "exports")
     # The data is another when the schedule fires than when it was set.
-    then, now = ("".join(json.dumps(row) + "\n" for row in make.prompts(500, seed)) for seed in (1, 2))
+    then, now = exports()
     (kubeflow.home / "prompts.jsonl").write_text(then)
     export.write("prompts.jsonl", now.encode())
-    quick = [part for value in (*QUICK, SOURCE) for part in ("--set", value)]
+    quick = [part for value in (*QUICK, OWN_DATA) for part in ("--set", value)]
     data = f"prompts.jsonl={store}/exports/prompts.jsonl"
     kubeflow("schedule", "set", name("weekly"), *SMOKE, "--every", "1m", *quick, "--data", data)
     try:
@@ -90,7 +100,8 @@ def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, fi
 def test_a_failed_stage_is_shown_with_its_reason(kubeflow, pods, first, name, tmp_path):
     profile = tmp_path / "twice.yaml"
     profile.write_text(f"extends: {PROFILE}\nretries: 3\n")
-    run = submitted(kubeflow, name("failed"), "--set", "sft.max_length=8", "--profile", str(profile))
+    # `submit` itself would refuse it.
+    run = submitted(kubeflow, name("failed"), "--set", "sft.max_length=8", "--profile", str(profile), "--no-check")
     status = ended(kubeflow, run)
     assert status["state"] == "FAILED"
     assert states(status)["sft-sft"] == "FAILED"

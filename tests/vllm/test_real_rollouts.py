@@ -112,7 +112,6 @@ def test_updates_arrive_and_old_weights_are_found_out(make_models, tmp_path, lor
     models = make_models(config_of(lora=lora), dtype)
     served, policy = models.served, models.policy
     served.follow(policy, 0)
-    write_policy(policy, old := tmp_path / "old")
     ids, seeds = [prompt.ids for prompt in models.prompts], list(range(len(QUESTIONS)))
     before = served.respond(ids, seeds, temperature=1.0, max_new_tokens=12)
     found = [served.difference]
@@ -125,7 +124,8 @@ def test_updates_arrive_and_old_weights_are_found_out(make_models, tmp_path, lor
     after = served.respond(ids, seeds, temperature=1.0, max_new_tokens=12)
     assert [one.ids for one in after] != [one.ids for one in before]
 
-    # The plant: the next update brings the weights that it was started with.
+    # The plant: the next update brings the weights that it has already.
+    write_policy(policy, old := tmp_path / "old")
     load = served._rollouts.load
     served._rollouts.load = lambda _: load(lambda folder: shutil.copytree(old, folder, dirs_exist_ok=True))
     changed(policy, 4)
