@@ -139,7 +139,7 @@ class Shown:
     """An artifact as Kubeflow gives it to a component: a path, metadata, and figures that are logged into them."""
 
     def __init__(self, path: Path):
-        self.path = str(path)
+        self.path, self.uri = str(path), ""
         self.metadata: dict[str, Any] = {}
 
     def log_metric(self, name: str, value: float) -> None:
@@ -161,8 +161,10 @@ class PodCheck:
 
     def check(self, component: Any, address: str, **sections: Any) -> None:
         """Run `component` for a task twice: its command runs once, and both give the same fragment of its outputs."""
+        from retort.config import resolved
+        from retort.config.typed import shown as as_argument
         from retort.pod import lock_fragments
-        from retort.pod.settings import settings
+        from retort.pod.settings import settings, typed_of
         from retort.run import dvc_adapter
         from retort.run.workspace import create
 
@@ -180,7 +182,9 @@ class PodCheck:
         upstream = lock_fragments.save({"upstream": {"outs": [entries[path] for path in task.deps]}}, remote)
         shown = {name: Shown(root / name) for name in set(component.component_spec.outputs) - {"Output"}}
         told = settings(toy.config, made.groups[task.group], entries, remote=remote).to_json()
-        call = {"settings": told, "item": task.item, "upstream": [upstream], **shown}
+        values = resolved(toy.config)
+        changes = [f"{one.key}={as_argument(values, one)}" for one in typed_of(toy.config, made.groups[task.group])]
+        call = {"settings": told, "item": task.item, "upstream": [upstream], "changes": changes, **shown}
         first, second = (lock_fragments.load(component.python_func(**call), remote) for _ in range(2))
         assert first == second
         assert {out["path"] for out in first[address]["outs"]} == set(task.written)
@@ -188,6 +192,12 @@ class PodCheck:
         for artifact in shown.values():
             if task.metrics:
                 assert artifact.metadata.items() >= {out["path"]: out["md5"] for out in first[address]["outs"]}.items()
+        for name in shown.keys() & {"model", "data"}:
+            scheme, _, place = shown[name].uri.partition("+")
+            assert scheme == "dvc"
+            assert Path(place).is_file()  # in the store: a file's content, or a folder's list
+            assert shown[name].metadata[f"address of {task.outs[0]}"] == place
+            assert set(json.loads(shown[name].metadata["made from"])) == {*task.deps, *task.sources}
 
 
 @pytest.fixture

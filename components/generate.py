@@ -17,6 +17,8 @@ _TYPES = {
     "Boolean": "boolean",
     "PipelineTaskFinalStatus": "status, given by Kubeflow",
     "system.Metrics@0.0.1": "metrics",
+    "system.Model@0.0.1": "model",
+    "system.Dataset@0.0.1": "data set",
     "system.HTML@0.0.1": "HTML",
     "system.Markdown@0.0.1": "Markdown",
 }

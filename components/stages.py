@@ -9,13 +9,14 @@ from functools import cache
 from typing import Any
 
 from retort_components.collect.component import collect
+from retort_components.parameters.component import parameters
 from retort_components.record.component import record
 from retort_components.refresh.component import refresh
 from retort_components.summary.component import summary
 
 from retort.run.known_stages import known_stages
 
-OF_THE_RUN = {"collect": collect, "record": record, "refresh": refresh, "summary": summary}
+OF_THE_RUN = {"collect": collect, "parameters": parameters, "record": record, "refresh": refresh, "summary": summary}
 """Components about the run rather than its contents."""
 
 

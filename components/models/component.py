@@ -5,18 +5,27 @@ from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def models(settings: str, metrics: dsl.Output[dsl.Metrics], upstream: list = [], item: str = "") -> str:  # noqa: B006
+def models(
+    settings: str,
+    metrics: dsl.Output[dsl.Metrics],
+    model: dsl.Output[dsl.Model],
+    upstream: list = [],  # noqa: B006
+    item: str = "",
+    changes: list = [],  # noqa: B006
+) -> str:
     """Check teacher and base student, and pin what they are.
 
     Args:
         settings: Parameters, code hash, source files and object store of the tasks, as JSON (`retort.pod.settings`).
         metrics: The task's figures, and the hashes of its outputs.
+        model: What it made, by its address in the object store; nothing is copied.
         upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
         item: Which of the tasks that read the same, by its matrix values; empty where there is one.
+        changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).
 
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod.task import run
 
-    return run(settings, upstream, item, metrics=metrics)
+    return run(settings, upstream, item, changes, metrics=metrics, made=model)

@@ -5,7 +5,13 @@ from retort_components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def report(settings: str, page: dsl.Output[dsl.HTML], upstream: list = [], item: str = "") -> str:  # noqa: B006
+def report(
+    settings: str,
+    page: dsl.Output[dsl.HTML],
+    upstream: list = [],  # noqa: B006
+    item: str = "",
+    changes: list = [],  # noqa: B006
+) -> str:
     """Write the run's report, numbers and model card.
 
     Args:
@@ -13,10 +19,11 @@ def report(settings: str, page: dsl.Output[dsl.HTML], upstream: list = [], item:
         page: The report, for Kubeflow's interface.
         upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
         item: Empty: there is one report.
+        changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).
 
     Returns:
         Name of the task's fragment: its outputs by content hash, for the tasks that read them.
     """
     from retort.pod.task import run
 
-    return run(settings, upstream, item, page=page.path)
+    return run(settings, upstream, item, changes, page=page.path)

@@ -15,10 +15,17 @@ def compile(  # noqa: A001 - the verb's name
     profile: options.Profile = "generic",
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("pipeline.yaml"),
     changes: options.Changes = None,
+    remote: Annotated[
+        str | None, typer.Option(help="Object store of the runs that the interface starts.", show_default=False)
+    ] = None,
 ) -> None:
-    """Write the pipeline as YAML; its arguments are made by `retort submit`."""
+    """Write the pipeline as YAML; with an object store (--remote), as one that Kubeflow's interface can start.
+
+    The source files are sent to that store then, and the arguments that `retort submit` would make are its defaults.
+    """
     from retort_pipelines.graph.compile import compile as write
     from retort_pipelines.profiles import load_profile
+    from retort_pipelines.runs import submit
 
     from retort.config import load_config
     from retort.errors import ConfigError
@@ -27,8 +34,12 @@ def compile(  # noqa: A001 - the verb's name
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--out {out}: Kubeflow takes a pipeline as a file whose name ends with .yaml or .yml.")
     loaded, placed = load_config(config, changes=changes or []), load_profile(profile)
+    defaults = None
+    if remote:
+        store, name = submit.remote_of(remote, placed), submit.name_of(config, loaded, placed)
+        defaults = submit.prepare(submit.Submission(name, loaded, placed, store))
     with atomic_path(out) as temporary:
         made = temporary.with_suffix(".yaml")  # the compiler looks at the name
-        write(loaded, placed, made)
+        write(loaded, placed, made, defaults=defaults)
         made.replace(temporary)
     print(out)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from retort_pipelines.graph.distil import CONFIGURATION, NAME, build, parameter_of
+from retort_pipelines.graph.offered import offered
 from retort_pipelines.profiles import Profile
 
 from retort.config import RetortConfig, resolved
@@ -23,16 +25,21 @@ def compile(  # noqa: A001
     forced: Collection[str] = (),
     root: Path = Path(),
     run: str = NAME,
+    defaults: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow; `forced` tasks run anyway."""
+    """Write the pipeline of `config` under `profile` to `path` as YAML for Kubeflow; `forced` tasks run anyway.
+
+    With `defaults`, the arguments of a run, it can be started in Kubeflow's interface as it is.
+    """
     from kfp import compiler
 
-    compiler.Compiler().compile(build(config, profile, forced=forced, root=root, run=run), str(path))
+    made = build(config, profile, forced=forced, root=root, run=run, defaults=defaults)
+    compiler.Compiler().compile(made, str(path))
 
 
 def arguments(
     config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path(), generation: int = 0
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Arguments of a run of `config`.
 
     Args:
@@ -42,8 +49,10 @@ def arguments(
         root: Folder that the configuration's paths start from.
         generation: How often that store was collected (`retort gc`).
     """
-    given = {
+    made = graph(config, root)
+    given: dict[str, Any] = {
         parameter_of(name): settings(config, tasks, files, remote=remote, generation=generation).to_json()
-        for name, tasks in graph(config, root).groups.items()
+        for name, tasks in made.groups.items()
     }
+    given |= {one.name: one.default for one in offered(config, made, root).parameters}
     return given | {CONFIGURATION: json.dumps({"config": resolved(config), "remote": remote})}

@@ -95,7 +95,7 @@ def _print_as_before() -> Iterator[None]:
         builtins.print = kept
 
 
-def _run(config: RetortConfig, made: Graph, given: dict[str, str], root: Path, remote: str) -> dict[str, Entry]:
+def _run(config: RetortConfig, made: Graph, given: dict[str, Any], root: Path, remote: str) -> dict[str, Entry]:
     """Run the pipeline; return the lock of the whole run."""
     local, private = _kfp_local(), (root / ".retort").resolve()
     run, name = f"local-{uuid.uuid4().hex[:12]}", root.resolve().name

@@ -27,7 +27,7 @@ SCRATCH = "/scratch"
 RUN_LABEL = "pipeline/runid"
 """Label in which Kubeflow tells a pod its run."""
 
-NEVER_CACHED = ("record", "refresh", "summary")
+NEVER_CACHED = ("parameters", "record", "refresh", "summary")
 """Tasks about the run rather than its contents."""
 
 _TRAINING_LABEL = "retort/training"

@@ -139,7 +139,11 @@ def _arguments(run: Any) -> dict[str, Any]:
 
 def _content(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments less what a collection of the store changes of them, which decides no result."""
-    return {name: re.sub(r', "generation": \d+}$', "}", str(value)) for name, value in given.items()}
+    # A number comes back as JSON has it: 0 for 0.0.
+    return {
+        name: float(value) if isinstance(value, (int, float)) else re.sub(r', "generation": \d+}$', "}", str(value))
+        for name, value in given.items()
+    }
 
 
 def _order(run: Any) -> tuple[Any, str]:

@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from retort_pipelines.graph.distil import CONFIGURATION
+from retort_pipelines.graph.offered import offered
 from retort_pipelines.runs import names
 from retort_pipelines.runs.client import Kubeflow
 from retort_pipelines.runs.status import BOOKS, StageStatus, stage_statuses
 
 from retort.config import RetortConfig
 from retort.config.base import unknown
+from retort.config.typed import folded, typed
 from retort.errors import ConfigError, RetortError, StorageError
 from retort.io.files import write_json
+from retort.pod.parameters import SOURCE
 from retort.pod.run_records import Failure, Records
 from retort.run import dvc_adapter, workspace
 from retort.run.known_stages import known_stages
 from retort.run.record import Record, write_record
+from retort.run.tasks import graph
 
 EVERY_S = 5.0
 """Seconds between two looks at a run that is followed."""
@@ -140,16 +144,25 @@ def wait(
         return run
 
 
-def config_of(given: dict[str, str]) -> tuple[RetortConfig, str]:
-    """The configuration and object store of a run, from its arguments.
+def config_of(given: Mapping[str, Any]) -> tuple[RetortConfig, str]:
+    """The configuration and object store of a run, from its arguments: with what it was given one by one.
 
     Raises:
-        ConfigError: it is no run of Retort.
+        ConfigError: it is no run of Retort, or was given what its configuration does not take.
     """
     if CONFIGURATION not in given:
         raise ConfigError("this run is none of this version of Retort: it has no configuration among its arguments.")
     told = json.loads(given[CONFIGURATION])
-    return RetortConfig.model_validate(told["config"]), told["remote"]
+    config = RetortConfig.model_validate(told["config"])
+    changes = [f"{one.key}={given[one.name]}" for one in typed(config) if one.name in given]
+    return folded(config, changes, SOURCE), told["remote"]
+
+
+def _elsewhere(run: Any, config: RetortConfig, home: Path) -> set[str]:
+    """Source files whose content a run took from an address that it was given."""
+    given = run.runtime_config.parameters
+    files = offered(config, graph(config, home), home).files
+    return {path for name, path in files.items() if str(given.get(name) or "").strip()}
 
 
 def pull(run: Any, *, home: Path = Path()) -> Path:
@@ -165,7 +178,15 @@ def pull(run: Any, *, home: Path = Path()) -> Path:
     records = Records.of(remote, run.run_id)
     lock = records.lock()
     root = home / "runs" / str(run.display_name)
+    taken = [one for one in lock.get("prompts", {}).get("deps", []) if one["path"] in _elsewhere(run, config, home)]
+    for one in taken:
+        (root / one["path"]).unlink(missing_ok=True)
     workspace.create(root, config, home=home, remote=remote, cache=home / "runs/.cache")
+    if taken:  # the file here is not what the run read
+        for one in taken:
+            (root / one["path"]).unlink()
+        dvc_adapter.write_inputs(root, taken)
+        dvc_adapter.fetch_sources(root)
     dvc_adapter.write_lock(root, lock)
     dvc_adapter.fetch(root)
     for timing in records.timings():

@@ -10,7 +10,7 @@ from typing import Any
 
 from retort.run.known_stages import known_stages
 
-BOOKS = ("refresh", "collect", "record", "summary")
+BOOKS = ("parameters", "refresh", "collect", "record", "summary")
 """Tasks that are no stages."""
 
 _FAILED = ("Failed", "Error")

@@ -158,7 +158,7 @@ def check_images(made: Graph, profile: Profile) -> None:
         )
 
 
-def prepare(submission: Submission) -> dict[str, str]:
+def prepare(submission: Submission) -> dict[str, Any]:
     """Send the run's source files to the store; return the pipeline's arguments."""
     config, home, root = submission.config, submission.home, submission.root
     workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
@@ -177,17 +177,17 @@ def collected(remote: str) -> int:
     return 0 if content is None else Mark.from_json(content, f"{objects.folder}/{mark.NAME}").generation
 
 
-def check_size(given: Mapping[str, str]) -> None:
+def check_size(given: Mapping[str, Any]) -> None:
     """Refuse arguments that no pod could be started with: Kubeflow puts all of them on one command line.
 
     Raises:
         ConfigError: they are too long; names the longest.
     """
-    size = len(json.dumps(dict(given)))
+    size, sizes = len(json.dumps(dict(given))), {name: len(str(value)) for name, value in given.items()}
     if size > LONGEST_ARGUMENTS:
-        longest = max(given, key=lambda name: len(given[name]))
+        longest = max(sizes, key=lambda name: sizes[name])
         raise ConfigError(
-            f"the run's arguments are {size:,} characters long, {longest} alone {len(given[longest]):,}; Kubeflow puts "
+            f"the run's arguments are {size:,} characters long, {longest} alone {sizes[longest]:,}; Kubeflow puts "
             f"them on one command line, which takes {LONGEST_ARGUMENTS:,}. Make fewer, larger shards, join source "
             "files into one, or shorten what the configuration spells out."
         )
@@ -275,7 +275,7 @@ def descendants(config: RetortConfig, start: str, home: Path = Path()) -> frozen
 
 def resubmission(
     run: Any, profile: Profile, name: str, stage: str, home: Path = Path()
-) -> tuple[Submission, dict[str, str]]:
+) -> tuple[Submission, dict[str, Any]]:
     """A run like `run` in which `stage` and all after it run again; and its arguments, those of `run`."""
     given = dict(run.runtime_config.parameters)
     config, remote = runs.config_of(given)

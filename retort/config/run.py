@@ -197,6 +197,7 @@ class RetortConfig(Strict):
         check_overrides(place, entry.overrides, method.config.model_fields, _keys(StudentConfig))
         section = getattr(self, method.name)
         settings = _checked(method.config, {**section.model_dump(), **entry.overrides}, place)
+        _say_numbers(entry.model_extra, settings)
         for model in method.models(settings):
             check_known(place, model, [*self.models, *self.students], "model or student")
             self._check_weights(place, model)
@@ -215,6 +216,7 @@ class RetortConfig(Strict):
         check_overrides(place, entry.overrides, kind.config.model_fields, _keys(RewardEntry))
         below = self.reward.model_dump() if kind.config is RewardConfig else {}
         settings = _checked(kind.config, {**below, **entry.overrides}, place)
+        _say_numbers(entry.model_extra, settings)
         if not kind.trained:
             loaded = kind.models(settings)
             for model in loaded:
@@ -396,6 +398,19 @@ def _methods(students: Any) -> dict[str, Any]:
 def _keys(entry: type[Strict]) -> list[str]:
     """Keys that every entry has, as the configuration spells them."""
     return [field.alias or name for name, field in entry.model_fields.items()]
+
+
+def _say_numbers(said: Any, settings: Any) -> None:
+    """Write what an entry says of numbers as the numbers that they are: YAML takes `1e-5` for a text, and 0 is 0.0.
+
+    A number has one spelling then, and so one hash, however it was written.
+    """
+    for key, value in (said or {}).items():
+        meant = getattr(settings, key, None)
+        if isinstance(value, dict):
+            _say_numbers(value, meant)
+        elif isinstance(meant, (int, float)) and not isinstance(meant, bool):
+            said[key] = meant
 
 
 def _checked(kind: type[Any], values: Any, place: str) -> Any:

@@ -92,6 +92,15 @@ class Records:
         found = self.objects.read_json("submitted.json")
         return found if isinstance(found, dict) else {}
 
+    def keep_operation(self, values: dict[str, Any]) -> None:
+        """Keep the values that decide only how tasks are computed and that the run was given one by one, by key."""
+        self.objects.write_json("operation.json", values, verified=True)
+
+    def operation(self) -> dict[str, Any]:
+        """Those values; empty where the run was given none."""
+        found = self.objects.read_json("operation.json")
+        return found if isinstance(found, dict) else {}
+
     def keep_failure(self, failure: Failure) -> None:
         """Keep a failure; the attempts of a task are apart by pod."""
         self.objects.write_json(f"failures/{failure.task}/{failure.pod or 'local'}.json", asdict(failure))

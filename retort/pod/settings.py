@@ -6,15 +6,18 @@ cache, so such values reach pods in an environment variable (`OPERATION`), which
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from retort.config import RetortConfig, resolved
 from retort.config.load import pick
+from retort.config.typed import Typed, get, parted, put, read, typed
 from retort.errors import ConfigError
+from retort.pod.run_records import Records
 from retort.run.dvc_adapter import Entry
 from retort.run.graph import Graph, Task, as_plain, from_plain
 
@@ -38,6 +41,8 @@ class GroupSettings:
     """By item."""
     generation: int = 0
     """How often the store was collected (`retort.run.garbage`): what Kubeflow remembers from before may be gone."""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """Kind of each value that is an argument of the run of its own, by key; null in `params` until `filled`."""
 
     def to_json(self) -> str:
         """As one string, the same for the same settings."""
@@ -49,6 +54,7 @@ class GroupSettings:
         common = {key: value for key, value in first.items() if all(task[key] == value for task in tasks.values())}
         own = {item: {key: value for key, value in task.items() if key not in common} for item, task in tasks.items()}
         plain = {"remote": self.remote, "params": self.params, "files": self.files, "common": common, "tasks": own}
+        plain |= {"typed": self.typed} if self.typed else {}
         plain |= {"generation": self.generation} if self.generation else {}
         return json.dumps(plain)  # in the order of the configuration, which is that of the report
 
@@ -59,7 +65,22 @@ class GroupSettings:
         every = {item: plain["common"] | own for item, own in plain["tasks"].items()}
         code = {item: one.pop("code") for item, one in every.items()}
         tasks = {item: from_plain({**one, "stage": {"summary": "", **one["stage"]}}) for item, one in every.items()}
-        return cls(plain["remote"], plain["params"], code, plain["files"], tasks, plain.get("generation", 0))
+        more = plain.get("generation", 0), plain.get("typed", {})
+        return cls(plain["remote"], plain["params"], code, plain["files"], tasks, *more)
+
+    def filled(self, changes: Sequence[str]) -> GroupSettings:
+        """The same with the values that the run was given one by one, as `key=value`.
+
+        Raises:
+            ConfigError: a value is missing, not asked for, or of another kind.
+        """
+        given = dict(parted(changes))
+        if differs := sorted(set(given) ^ set(self.typed)):
+            raise ConfigError(f"{', '.join(differs)}: the pipeline and its arguments are not of one configuration.")
+        params: dict[str, Any] = json.loads(json.dumps(self.params))
+        for key, kind in self.typed.items():
+            put(params, key, read(kind, key, given[key]))
+        return replace(self, params=params, typed={})
 
     def task(self, item: str) -> Task:
         """One of the tasks: the only one where `item` is empty.
@@ -91,16 +112,38 @@ def settings(
         remote: Folder or address of the object store, as pods reach it.
         generation: How often that store was collected.
     """
-    keys = [key for task in group for key in task.params]
     names = sorted({name for task in group for name in task.sources})
+    params: dict[str, Any] = json.loads(json.dumps(_params(config, group)))
+    given_apart = typed_of(config, group)
+    for one in given_apart:
+        put(params, one.key, None)
     return GroupSettings(
         remote,
-        pick(resolved(config), keys),
+        params,
         {task.item: task.code() for task in group},
         [files[name] for name in names if name in files],
         {task.item: task for task in group},
         generation,
+        {one.key: one.kind for one in given_apart},
     )
+
+
+def typed_of(config: RetortConfig, group: Sequence[Task]) -> list[Typed]:
+    """The values that a group of tasks reads and that the run is given one by one."""
+    params = _params(config, group)
+
+    def has(key: str) -> bool:
+        try:
+            get(params, key)
+        except KeyError:
+            return False
+        return True
+
+    return [one for one in typed(config) if not one.operation and has(one.key)]
+
+
+def _params(config: RetortConfig, group: Sequence[Task]) -> dict[str, Any]:
+    return pick(resolved(config), [key for task in group for key in task.params])
 
 
 def operation(config: RetortConfig, made: Graph, run: str) -> str:
@@ -118,9 +161,15 @@ def operation(config: RetortConfig, made: Graph, run: str) -> str:
     return json.dumps(picked)
 
 
-def told_operation() -> dict[str, Any]:
-    """What `operation` made, as this process was told."""
+def told_operation(remote: str) -> dict[str, Any]:
+    """What `operation` made, as this process was told, with what the run at `remote` was given one by one."""
     found: dict[str, Any] = json.loads(os.environ.get(OPERATION, "{}"))
+    records = Records.here(remote) if found else None
+    given = records.operation() if records is not None else {}
+    for key, value in given.items():
+        with contextlib.suppress(KeyError):  # of a model that this task does not know of
+            get(found, key)
+            put(found, key, value)
     return found
 
 

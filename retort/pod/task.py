@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from retort.io.outages import patient
 from retort.io.stderr_tail import Tail
 from retort.modeling import preemption
 from retort.pod import lock_fragments
+from retort.pod.artifacts import describe
 from retort.pod.lock_fragments import Fragment, key_of
 from retort.pod.run_records import Failure, Records, summary
 from retort.pod.settings import GroupSettings, merged, remote_of, told_operation
@@ -48,7 +49,16 @@ _LAST_WORDS_S = 60.0
 """How long a failed task waits for a store that is away, to keep what it has to say."""
 
 
-def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics: Any = None, page: str = "") -> str:
+def run(
+    settings: str,
+    upstream: Sequence[str] = (),
+    item: str = "",
+    changes: Sequence[str] = (),
+    *,
+    metrics: Any = None,
+    made: Any = None,
+    page: str = "",
+) -> str:
     """Run one task and return the name of its fragment; what it wrote is in the remote then.
 
     Environment: RETORT_STATE, a folder that outlives the pod, keeps the resume state instead of the remote;
@@ -59,14 +69,19 @@ def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics:
         settings: What the pods of its group are told (`retort.pod.settings`).
         upstream: Names of the fragments of the tasks that it reads from.
         item: Which task of the group, by its matrix values: `0`, `ppo-heldout`; empty where there is one.
+        changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).
         metrics: Kubeflow's Metrics artifact; gets the stage's figures and the hashes of its outputs.
+        made: Kubeflow's Model or Dataset artifact; gets the addresses of what the stage wrote.
         page: File that gets the report's page, of the stage that writes one.
 
     Raises:
         SystemExit: the task failed; with the exit code of the error's class.
     """
-    told, started = GroupSettings.from_json(settings), time.monotonic()
-    task = told.task(item)
+    started = time.monotonic()
+    with _ended():
+        told = GroupSettings.from_json(settings).filled(changes)
+        task = told.task(item)
+    settings = told.to_json()  # as if the run had been submitted with these values
     with Tail() as tail, patient():
         try:
             with workspace(task, told, upstream) as root:
@@ -78,11 +93,27 @@ def run(settings: str, upstream: Sequence[str] = (), item: str = "", *, metrics:
                         dvc_adapter.reproduce_one(root, task.address, force=force)
                     entry = dvc_adapter.read_lock(root)[task.address]
                 _show(root, task, entry, metrics=metrics, page=page)
+                if made is not None:
+                    describe(made, root, task, entry, told.remote)
                 _keep_timing(root, told.remote, task, started)
                 return lock_fragments.save({task.address: entry}, told.remote)
         except RetortError as error:
             _log.error("retort: %s", error)
-            _keep_failure(told.remote, task, error, tail, upstream)
+            _keep_failure(told.remote, task.address, error, tail, upstream)
+            raise SystemExit(error.exit_code) from error
+
+
+def parameters(configuration: str, prompts: str, report: str, changes: Sequence[str], data: Mapping[str, str]) -> str:
+    """Check what the run was given (`retort.pod.parameters.check`); return the settings of stage `prompts`."""
+    from retort.pod.parameters import check
+
+    remote = remote_of(configuration)
+    with Tail() as tail, patient():
+        try:
+            return check(configuration, prompts, report, changes, data)
+        except RetortError as error:
+            _log.error("retort: %s", error)
+            _keep_failure(remote, "parameters", error, tail, [])
             raise SystemExit(error.exit_code) from error
 
 
@@ -152,7 +183,8 @@ def _prepare(root: Path, task: Task, told: GroupSettings, upstream: Sequence[str
     for name in task.sources:
         if is_embedded(name, root):
             link(root / name, embedded(name))
-    write_text(root / "params.yaml", yaml.safe_dump(merged(told.params, told_operation(), task), sort_keys=False))
+    params = merged(told.params, told_operation(told.remote), task)
+    write_text(root / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     write_text(root / "dvc.yaml", task_yaml(task))
     write_text(root / CODE, code_yaml([task]))
     write_text(root / TASK, json.dumps(as_plain(task)))
@@ -187,14 +219,14 @@ def _keep_timing(root: Path, remote: str, task: Task, started: float) -> None:
         records.keep_timing(json.loads(file.read_text(encoding="utf-8")) | whole)
 
 
-def _keep_failure(remote: str, task: Task, error: RetortError, tail: Tail, upstream: Sequence[str]) -> None:
+def _keep_failure(remote: str, address: str, error: RetortError, tail: Tail, upstream: Sequence[str]) -> None:
     pod = os.environ.get("KFP_POD_NAME", "")
     with contextlib.suppress(RetortError), patient(_LAST_WORDS_S):  # the store may be the very failure
         if (records := Records.here(remote)) is not None:
             said = str(error), [harmless(line) for line in tail.lines], list(upstream)
-            failure = Failure(task.address, pod, error.exit_code, *said)
+            failure = Failure(address, pod, error.exit_code, *said)
             records.keep_failure(failure)
-            if failed_for_good(failure, records.failures(task.address)):
+            if failed_for_good(failure, records.failures(address)):
                 say_for_good(failure)
 
 

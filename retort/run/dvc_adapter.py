@@ -206,6 +206,12 @@ def write_inputs(root: Path, entries: Sequence[Entry]) -> None:
         write_text(root / INPUTS, yaml.safe_dump({"outs": outs}, sort_keys=False))
 
 
+def fetch_sources(root: Path) -> None:
+    """Fetch what `write_inputs` told of."""
+    with opened(root) as here:
+        here.bring(here.outs([INPUTS]))
+
+
 def read_lock(root: Path) -> dict[str, Entry]:
     """The lock entries of the workspace, by stage address."""
     file = root / "dvc.lock"

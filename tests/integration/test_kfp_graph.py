@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from retort_components.stages import OF_THE_RUN
 from retort_pipelines.graph import compile as compiling
 from retort_pipelines.graph.compile import arguments
 from retort_pipelines.graph.distil import CONFIGURATION, parameter_of
+from retort_pipelines.graph.offered import offered
+from retort_pipelines.graph.placement import NEVER_CACHED
 from retort_pipelines.profiles import Profile
 
 from retort.config import load_config, resolved
 from retort.config.load import pick
-from retort.pod.settings import OPERATION, GroupSettings
+from retort.pod.settings import OPERATION, GroupSettings, typed_of
 from retort.run.known_stages import known_stages
 from retort.run.tasks import graph
 from retort.run.workspace import create, dvc_yaml
@@ -145,6 +148,8 @@ class Compiled:
         }
         if function == "collect":
             return upstream
+        if function == "parameters":  # checks what was given, and tells `prompts`
+            return given["prompts"]
         if function in ("record", "summary"):
             return set()
         (group,) = (origin.removeprefix("argument ") for origin in given["settings"])
@@ -191,6 +196,7 @@ def test_each_group_is_told_its_own_parameters_and_no_other(config):
     given = arguments(config, remote="s3://bucket/store", files={})
     for name, tasks in graph(config).groups.items():
         told = GroupSettings.from_json(given[parameter_of(name)])
+        told = told.filled([f"{one.key}={given[one.name]}" for one in typed_of(config, tasks)])
         keys = [key for key in declared[tasks[0].address]["params"] if isinstance(key, str)]
         assert told.params == pick(resolved(config), keys)
         assert told.code == {task.item: task.code() for task in tasks}
@@ -216,14 +222,19 @@ def test_speed_patience_prices_and_addresses_change_no_settings(config, tmp_path
     assert changed(config, tmp_path, *changes, "tracker={type: mlflow}", "sft.checkpoint_steps=9") == set()
 
 
-def test_the_whole_configuration_is_an_argument_that_no_task_reads(config, documents):
+def test_the_whole_configuration_is_an_argument_that_only_its_check_reads(config, documents):
     from retort_pipelines.runs.runs import config_of
 
     found, remote = config_of(arguments(config, remote="s3://bucket/store", files={}))
     assert (found, remote) == (config, "s3://bucket/store")
     assert list(found.students) == list(config.students)
-    text = json.dumps({**documents[0], "root": {**documents[0]["root"], "inputDefinitions": {}}})
-    assert f'"{CONFIGURATION}"' not in text
+    readers = {
+        name
+        for component in documents[0]["components"].values()
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if CONFIGURATION in task.get("inputs", {}).get("parameters", {})
+    }
+    assert readers == {"parameters"}
 
 
 def executors(documents):
@@ -292,7 +303,7 @@ def test_pods_reach_a_tracker_by_a_secret_and_call_the_run_by_its_name(tmp_path,
         if "retort-tracker" in json.dumps(pod["secretAsEnv"]) and "MLFLOW_TRACKING_PASSWORD" in json.dumps(pod)
     }
     everyone = {label for label, _, _ in executors(documents)}
-    assert {label.removeprefix("exec-") for label in everyone - tracked} == {"collect", "record", "summary"}
+    assert {label.removeprefix("exec-") for label in everyone - tracked} == {*OF_THE_RUN} - {"refresh"}
     for label, container, _ in executors(documents):
         env = {one["name"]: one.get("value") for one in container["env"]}
         if label in tracked:
@@ -318,7 +329,7 @@ def test_every_task_is_retried_with_patience_and_all_that_have_contents_are_cach
                 assert task["retryPolicy"]["backoffDuration"] == "30s"
                 # Counted from the first attempt: must exceed every attempt's time together.
                 assert task["retryPolicy"]["backoffMaxDuration"] == f"{30 * 24 * 3600}s"
-                assert bool(task["cachingOptions"].get("enableCache")) == (name not in ("record", "refresh", "summary"))
+                assert bool(task["cachingOptions"].get("enableCache")) == (name not in NEVER_CACHED)
 
 
 def test_shards_are_run_a_few_at_a_time(config, documents):
@@ -340,12 +351,13 @@ def test_the_run_ends_with_a_summary_whatever_happens(documents):
 
 def test_a_place_is_no_input_of_a_task_so_that_moving_a_run_keeps_its_cache(documents, config):
     inputs = set(documents[0]["root"]["inputDefinitions"]["parameters"])
-    assert inputs == {*map(parameter_of, graph(config).groups), CONFIGURATION}
+    values = {one.name for one in offered(config, graph(config), Path()).parameters}
+    assert inputs == {*map(parameter_of, graph(config).groups), CONFIGURATION, *values}
 
 
 def test_no_argument_spans_lines(config):
     for value in arguments(config, remote="s3://bucket/store", files={}).values():
-        assert "\n" not in value
+        assert "\n" not in str(value)
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +373,7 @@ def scheduled(config, tmp_path_factory):
 
 def test_a_scheduled_run_does_nothing_unless_its_data_changed(scheduled):
     tasks = scheduled["components"]["comp-exit-handler-1"]["dag"]["tasks"]
-    stages = {name: task for name, task in tasks.items() if name != "refresh"}
+    stages = {name: task for name, task in tasks.items() if name not in ("parameters", "refresh")}
     assert len(stages) == 1  # everything else is inside the condition
     (condition,) = stages.values()
     assert "refresh-changed'] == true" in condition["triggerPolicy"]["condition"]

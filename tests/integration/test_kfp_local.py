@@ -5,10 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from retort_pipelines.graph import local
+from retort_pipelines.graph.compile import arguments
 from retort_pipelines.graph.local import run_locally
 
+from retort.config import load_config
 from retort.errors import StageError
 from retort.run import dvc_adapter
+from retort.run.tasks import graph
 from retort.run.workspace import create
 
 TWO = {"sft": {"method": "sft", "from": "base"}, "ppo": {"method": "ppo", "from": "sft"}}
@@ -39,6 +43,36 @@ def test_local_kubeflow_gives_what_dvc_gives_and_a_second_run_does_nothing(toy):
     assert (by_kfp / report).read_bytes() == (by_dvc / report).read_bytes()
     assert run_locally(by_kfp) == []
     assert dvc_adapter.reproduce(by_kfp) == []
+    assert made.ran() == []
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.slow
+def test_what_a_run_is_given_one_by_one_gives_what_submit_with_set_gives(toy):
+    made = toy(students=TWO, evaluate={"models": ["ppo"]})
+    root, told = (
+        workspace(made, "kfp"),
+        load_config(made.file, changes=["ppo.learning_rate=1.0e-05", "teacher_responses.samples=7", "prompts.limit=3"]),
+    )
+    create(Path("runs/dvc"), told, home=Path(), remote="runs/.remote-dvc", cache=Path("runs/.cache-dvc"))
+    dvc_adapter.reproduce(Path("runs/dvc"))
+    remote = dvc_adapter.remote(root)
+    files = dvc_adapter.store(root, list(graph(made.config, root).sources))
+    given = arguments(made.config, remote=remote, files=files, root=root)
+    given |= {"ppo_learning_rate": 1e-05, "teacher_responses_samples": 7, "prompts_limit": 3}
+    lock = local._run(made.config, graph(made.config, root), given, root, remote)
+    assert lock == dvc_adapter.read_lock(Path("runs/dvc"))
+    assert lock["ppo-ppo"]["params"]["params.yaml"]["ppo.learning_rate"] == 1e-05
+
+
+def test_values_that_do_not_go_together_are_refused_before_any_stage(toy):
+    made = toy(students=TWO, evaluate={"models": ["ppo"]})
+    root = workspace(made, "kfp")
+    given = arguments(made.config, remote=dvc_adapter.remote(root), files={}, root=root)
+    given |= {"ppo_learning_rate": -1.0, "prompts_limit": -2}
+    with pytest.raises(StageError) as failure:
+        local._run(made.config, graph(made.config, root), given, root, dvc_adapter.remote(root))
+    assert failure.value.task == "parameters"
     assert made.ran() == []
 
 

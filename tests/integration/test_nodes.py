@@ -10,10 +10,11 @@ import sys
 
 import pytest
 
-from retort.config import load_config
+from retort.config import load_config, resolved
+from retort.config.typed import shown
 from retort.io.objects import Objects
 from retort.pod import lock_fragments, task
-from retort.pod.settings import settings
+from retort.pod.settings import settings, typed_of
 from retort.run import dvc_adapter
 from retort.run.tasks import graph
 
@@ -26,7 +27,8 @@ def given(root, address, remote):
     made = graph(config, root).by_address[address]
     dvc_adapter.init(root, remote=remote)
     entries = dvc_adapter.store(root, made.deps)
-    told = settings(config, [made], {}, remote=remote)
+    changes = [f"{one.key}={shown(resolved(config), one)}" for one in typed_of(config, [made])]
+    told = settings(config, [made], {}, remote=remote).filled(changes)
     return [told.to_json(), lock_fragments.save({"made": {"outs": list(entries.values())}}, remote)]
 
 

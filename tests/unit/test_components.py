@@ -10,7 +10,7 @@ from retort.run.known_stages import known_stages
 
 
 def test_every_stage_has_a_component_beside_those_that_only_keep_the_books():
-    assert set(folders()) == {*known_stages(), "plugin", "collect", "record", "refresh", "summary"}
+    assert set(folders()) == {*known_stages(), "plugin", "collect", "parameters", "record", "refresh", "summary"}
     assert {file.parent.name for file in FOLDER.glob("*/component.py")} == set(folders())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,11 +72,12 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Non
     kept: dict[tuple[str, ...], Path] = {}
 
     def compile(  # noqa: A001
-        config: Any, profile: Any, path: Path, *, forced: Any = (), root: Path = Path(), **named: str
+        config: Any, profile: Any, path: Path, *, forced: Any = (), root: Path = Path(), **named: Any
     ) -> None:
         # A pipeline holds its run's name only to tell it to a tracker.
         name = named.get("run", "") if config.tracker is not None else ""
-        key = (config.model_dump_json(), profile.model_dump_json(), name, *sorted(forced))
+        defaults = json.dumps(named.get("defaults"))
+        key = (config.model_dump_json(), profile.model_dump_json(), name, defaults, *sorted(forced))
         if key not in kept:
             kept[key] = folder / f"{len(kept)}.yaml"
             compiler(config, profile, kept[key], forced=forced, root=root, **named)

@@ -1,7 +1,11 @@
 """`retort compile`: a whole file, or a clear refusal."""
 
+import json
+
 import pytest
 import yaml
+
+from tests.kubeflow_server.cluster import STORE
 
 
 def test_the_pipeline_is_written_where_it_is_asked_for(cluster):
@@ -23,3 +27,12 @@ def test_a_place_that_cannot_be_written_is_said(cluster):
     (cluster.home / "file").write_text("")
     _, err = cluster.retort("compile", "--config", "toy.yaml", "--out", "file/pipeline.yaml", code=75)
     assert "could not be written" in err
+
+
+def test_with_a_store_the_interface_can_start_it(cluster):
+    cluster.retort("compile", "--config", "toy.yaml", "--remote", STORE, "--out", "p.yaml")
+    spec = next(yaml.safe_load_all((cluster.home / "p.yaml").read_text()))
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    assert all("defaultValue" in one for one in inputs.values())
+    told = json.loads(inputs["prompts_settings"]["defaultValue"])
+    assert (told["remote"], [file["path"] for file in told["files"]]) == (STORE, ["data/prompts.jsonl"])

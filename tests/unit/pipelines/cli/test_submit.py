@@ -25,7 +25,9 @@ def test_a_run_is_scheduled_with_its_arguments_and_what_it_reads_is_in_the_store
         "state": "PENDING",
     }
     assert run["service_account"] == "pipeline-runner"
-    assert all(STORE in value for value in run["runtime_config"]["parameters"].values())
+    given = run["runtime_config"]["parameters"]
+    assert all(STORE in value for name, value in given.items() if name.endswith("_settings"))
+    assert (given["sft_learning_rate"], given["prompts_limit"], given["prompts_address"]) == (1e-4, 0, "")
     assert any(name.startswith("bucket/store/files/md5/") for name in cluster.s3.objects)
 
 
