@@ -32,7 +32,9 @@ def put(
     host: options.Host = None,
     remote: options.Remote = None,
     changes: options.Changes = None,
-    check: Annotated[bool, typer.Option(help="Ask Kubernetes first whether a run can succeed.")] = True,
+    check: Annotated[
+        bool, typer.Option(help="Look first for what would stop its runs, here and in the cluster.")
+    ] = True,
 ) -> None:
     """Make a schedule, or replace the one of that name; it never catches up and never overlaps itself."""
     from retort_pipelines.profiles import load_profile
@@ -40,6 +42,7 @@ def put(
     from retort_pipelines.runs import submit
     from retort_pipelines.runs.client import kubeflow
 
+    from retort.cli.check import before_submit
     from retort.config import load_config
     from retort.errors import ConfigError
 
@@ -49,7 +52,10 @@ def put(
         raise ConfigError("--data: write FILE=ADDRESS, such as data/prompts.jsonl=s3://exports/prompts.jsonl.")
     placed = load_profile(profile)
     submit.check_name(name)
-    what = submit.Submission(name, load_config(config, changes=changes or []), placed, submit.remote_of(remote, placed))
+    loaded = load_config(config, changes=changes or [])
+    what = submit.Submission(name, loaded, placed, submit.remote_of(remote, placed))
+    if check:
+        before_submit(loaded, config)
     where = kubeflow(host, namespace=placed.namespace)
     addresses = {file: address for file, _, address in pairs}
     library.upsert(where, what, moment, addresses, check=check)

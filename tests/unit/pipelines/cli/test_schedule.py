@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+import retort.cli.check
+from retort.cli.check import before_submit
+
 SET = ("schedule", "set", "weekly", "--config", "toy.yaml")
 CRON = (*SET, "--cron", "0 3 * * 1")
 
@@ -32,6 +35,16 @@ def test_schedules_are_listed_paused_resumed_and_removed(cluster):
     cluster.retort("schedule", "remove", "weekly")
     assert cluster.json("schedule", "list") == []
     assert cluster.kubeflow.deleted == [("weekly", "ORPHAN")]  # a run of it that is under way goes on
+
+
+def test_what_would_stop_every_run_of_a_schedule_is_said_before_it_is_set(cluster, monkeypatch):
+    monkeypatch.setattr(retort.cli.check, "before_submit", before_submit)
+    _, err = cluster.retort(*CRON, code=64)
+    assert "error    toy.yaml: prompts: " in err  # one prompt, for training, validation and test
+    assert "nothing was started. Mend it, or give --no-check" in err
+    assert cluster.kubeflow.recurring == {}
+    cluster.retort(*CRON, "--no-check")
+    assert len(cluster.kubeflow.recurring) == 1
 
 
 def test_nothing_is_listed_before_the_first(cluster):
