@@ -62,7 +62,7 @@ def test_what_a_run_is_given_one_by_one_gives_what_submit_with_set_gives(toy):
     given |= {"ppo_learning_rate": 1e-05, "teacher_responses_samples": 7, "prompts_limit": 3}
     lock = local._run(made.config, graph(made.config, root), given, root, remote)
     assert lock == dvc_adapter.read_lock(Path("runs/dvc"))
-    assert lock["ppo-ppo"]["params"]["params.yaml"]["ppo.learning_rate"] == 1e-05
+    assert float(lock["ppo-ppo"]["params"]["params.yaml"]["ppo.learning_rate"]) == 1e-05  # a text, as DVC reads YAML
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_stage(toy):
