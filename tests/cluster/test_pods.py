@@ -15,19 +15,26 @@ from retort_pipelines.runs.submit import Submission, prepare
 from retort.config import load_config
 from retort.io.objects import Objects
 from retort.pod import lock_fragments
+from retort.pod.settings import GroupSettings
 from retort.run import dvc_adapter
 from retort.run.tasks import graph
 from retort.run.workspace import create
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
+from tests.pod_settings import changes_of
 
 SMALL = ["evaluate.models=[sft, ppo]"]
 
 
 def prepared(store, monkeypatch, folder, changes=()):
+    """A configuration, and the arguments of a run of it, in which settings hold what Kubeflow gives one by one."""
     monkeypatch.chdir(CHECKOUT)
     config = load_config(Path("configs/smoke.yaml"), changes=[*SMALL, *changes])
-    return config, prepare(Submission("t", config, load_profile(PROFILE), store, home=folder))
+    given = prepare(Submission("t", config, load_profile(PROFILE), store, home=folder))
+    for name, tasks in graph(config).groups.items():
+        told = GroupSettings.from_json(given[parameter_of(name)])
+        given[parameter_of(name)] = told.filled(changes_of(config, tasks)).to_json()
+    return config, given
 
 
 def before(config, group):

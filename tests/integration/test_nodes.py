@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from retort.config import load_config, resolved
-from retort.config.typed import shown
+from retort.config import load_config
 from retort.io.objects import Objects
 from retort.pod import lock_fragments, task
-from retort.pod.settings import settings, typed_of
+from retort.pod.settings import settings
 from retort.run import dvc_adapter
 from retort.run.tasks import graph
+from tests.pod_settings import changes_of
 
 SETTINGS = {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_steps": 2}
 
@@ -27,8 +27,7 @@ def given(root, address, remote):
     made = graph(config, root).by_address[address]
     dvc_adapter.init(root, remote=remote)
     entries = dvc_adapter.store(root, made.deps)
-    changes = [f"{one.key}={shown(resolved(config), one)}" for one in typed_of(config, [made])]
-    told = settings(config, [made], {}, remote=remote).filled(changes)
+    told = settings(config, [made], {}, remote=remote).filled(changes_of(config, [made]))
     return [told.to_json(), lock_fragments.save({"made": {"outs": list(entries.values())}}, remote)]
 
 

@@ -11,6 +11,7 @@ from retort.run import dvc_adapter
 from retort.run.tasks import graph
 from retort.run.workspace import create
 from tests.cluster.support import CHECKOUT
+from tests.pod_settings import changes_of
 
 
 class Attempts:
@@ -21,7 +22,9 @@ class Attempts:
         create(root, toy.config, home=toy.home, remote=str(root / "remote"), cache=root / "cache")
         self.remote, made = dvc_adapter.remote(root), graph(toy.config, toy.home)
         stored = dvc_adapter.store(root, made.sources)
-        self.told = settings(toy.config, made.groups["prompts"], stored, remote=self.remote)
+        prompts = made.groups["prompts"]
+        told = settings(toy.config, prompts, stored, remote=self.remote)
+        self.told = told.filled(changes_of(toy.config, prompts))
         self.command, self.file, self.set = command, folder / "termination-log", monkeypatch.setenv
         self.set("RETORT_RUN", "run-1")
         monkeypatch.setattr(termination, "FILE", self.file)
