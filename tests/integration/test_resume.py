@@ -46,7 +46,8 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "points"), [("sft", 5), ("reward", 5), ("ppo", 20)])
+@pytest.mark.timeout(900)  # two processes a point, each of which loads the libraries
+@pytest.mark.parametrize(("stage", "points"), [("sft", 5), ("reward", 5), ("ppo", 10)])
 def test_a_stage_kills_any_point_ends_as_if_nothing_had_happened(
     training_root, with_reward, tmp_path, run, stage, points
 ):
