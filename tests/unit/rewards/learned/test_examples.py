@@ -45,8 +45,9 @@ def test_examples_are_the_same_however_many_are_in_memory(make_reward, rows, tmp
             assert torch.equal(mine[-1], row)
 
 
-def test_no_more_than_a_chunk_of_rows_is_alive(make_reward, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_ROWS", 4)
+@pytest.mark.parametrize(("bound", "value"), [("CHUNK_ROWS", 4), ("CHUNK_CHARACTERS", 4 * len("so #### 46"))])
+def test_no_more_than_a_chunk_of_rows_is_alive(make_reward, rows, tmp_path, monkeypatch, bound, value):
+    monkeypatch.setattr(module, bound, value)
     alive, most = weakref.WeakSet(), 0
 
     class Watched(Row):
