@@ -56,7 +56,7 @@ class RetortConfig(Strict):
     """Who judges open-ended responses, for `answer: open`."""
     students: dict[str, StudentConfig] = Field({}, validate_default=False)
     """What is trained, by name; left out: `sft` from `base`, and `ppo` from `sft` against the learned reward."""
-    student_responses: ResponsesConfig = ResponsesConfig(temperatures=[1.0])
+    student_responses: ResponsesConfig = ResponsesConfig()
     """Stage `student_responses`: students whose responses a learned reward reads."""
     rewards: dict[str, RewardEntry] = Field({}, validate_default=False)
     """What students are trained against, by name; left out: `learned`, where a student wants it."""

@@ -29,6 +29,20 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_name(tmp_path):
         load_config(file)
 
 
+def test_naming_one_key_of_a_section_changes_no_other(tmp_path):
+    """A section's default is its class's, or one `--set` in a section that a file lacks would change its neighbours."""
+    file = write(tmp_path, "a.yaml", BASE)
+    without = load_config(file)
+    told = 0
+    for name, field in RetortConfig.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            told += 1
+            assert getattr(load_config(file, changes=[f"{name}={{}}"]), name) == getattr(without, name), name
+    assert told == 7
+    changed = load_config(file, changes=["student_responses.samples=3"])
+    assert changed.student_responses == without.student_responses.model_copy(update={"samples": 3})
+
+
 def test_overlays_merge_sections_key_by_key(tmp_path):
     base = write(tmp_path, "a.yaml", BASE | {"ppo": {"iterations": 3, "clip": 0.1}})
     overlay = write(tmp_path, "b.yaml", {"ppo": {"iterations": 5}})

@@ -11,6 +11,8 @@ from retort.modeling.batch import pad_batch
 from retort.modeling.logprobs import length_sorted_batches, response_logprobs, token_logprobs
 from retort.modeling.lora import recompute_activations, with_adapters
 from retort.rewards.learned import train as training
+from retort.rewards.learned.examples import prepare
+from retort.rewards.learned.model import RewardModel
 
 PROMPTS, RESPONSES = [[5, 6, 7], [8, 9]], [[10, 11, 1], [12, 13, 14, 1]]
 
@@ -69,20 +71,21 @@ def test_smaller_scoring_batches_give_the_same_logprobs(tiny_model, monkeypatch)
 
 
 def test_microbatches_of_the_reward_model_add_up_to_its_batch(tiny_model, tiny_tokenizer, tmp_path):
-    from retort.rewards.learned.model import RewardModel
-
     def step(micro):
         torch.manual_seed(0)
         model = RewardModel(tiny_model(), tiny_tokenizer, {}, head_size=8)
         config = RewardConfig(batch_size=5, micro_batch_size=micro, likelihood=[], max_grad_norm=1e9)
-        rows = [{"label": label} for label in (0, 1, 1, 0, 1, 0)]
-        tokens = [([5, 6], [7 + i, 1]) for i in range(6)]
-        labels = torch.tensor([float(row["label"]) for row in rows])
-        examples = training.Examples(rows, tokens, torch.randn(6, 2), labels)
+        rows = [
+            {"prompt_id": f"p{i}", "prompt": "2 + 3", "response": f"so #### {4 + label}", "source": "teacher"}
+            | {"finished": True, "label": label, "correct": None}
+            for i, label in enumerate((0, 1, 1, 0, 1, 0))
+        ]
+        examples = prepare(model, rows, 64, folder=tmp_path)
         optimizer = training._optimizer(model, config)
         loss = training._step(model, optimizer, examples, config, None, step=0, seed=0, state=tmp_path)
         return loss, [p.grad for p in model.head_parameters()]
 
     (whole, expected), (parts, found) = step(None), step(2)
     assert parts == pytest.approx(whole, abs=1e-6)
+    assert any(gradient.abs().max() > 1e-3 for gradient in expected)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(expected, found, strict=True))
