@@ -142,8 +142,11 @@ def retries(cluster: Cluster) -> Check:
     if policy == "Always" and FOR_GOOD not in str(defaults.get("expression")):
         found = "failed stages and evicted pods alike, also a stage that failed twice for what no attempt mends"
         return Check("retries", "optional", found, remedy)
+    if policy == "Always" and not defaults.get("backoff"):
+        found = "failed stages and evicted pods alike, but a restart of Kubeflow's API server ends a run between stages"
+        return Check("retries", "optional", found, remedy)
     if policy == "Always":
-        return Check("retries", "OK", "failed stages and evicted pods alike")
+        return Check("retries", "OK", "failed stages, evicted pods and Kubeflow's drivers alike")
     found = f"Argo's template defaults say {policy or 'nothing'}: a failed stage or an evicted pod is not tried again"
     return Check("retries", "optional", found, remedy)
 

@@ -63,9 +63,9 @@ class Placement:
         self._resources(task, needs)
         self._node(task, needs, trains=trains)
         self._identity(task)
-        if self.profile.retries:
-            # Argo counts the last from the first attempt's start, and ends a retried pod when it is over.
-            task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
+        # None are said too, or the limit would be that of Argo's defaults. Argo counts the last figure from the first
+        # attempt's start, and ends a retried pod when it is over.
+        task.set_retry(self.profile.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="30d")
         task.set_env_variable("RETORT_STATE_INTERVAL", f"{self.profile.state_interval_s:g}")
         # The tasks of a loop are forced together: one description is compiled for all of them.
         forced = does is not None and does.group in self.forced

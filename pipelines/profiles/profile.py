@@ -145,7 +145,7 @@ class Profile(Strict):
     parallelism: int = Field(4, ge=1)
     """Shards, or evaluations of one model, that run at once."""
     retries: int = Field(3, ge=0, le=10)
-    """Attempts of a task after the first; each goes on where the one before stopped. 0: what Argo's default says."""
+    """Attempts of a task after the first; each goes on where the one before stopped."""
     state_interval_s: float = Field(30, gt=0)
     """Seconds between two copies of a stage's resume state into the store; a lost pod's later work is done again."""
     tables: Needs = Needs()

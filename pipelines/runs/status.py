@@ -85,9 +85,10 @@ def stage_statuses(nodes: Mapping[str, Mapping[str, Any]], now: datetime) -> lis
     found: dict[str, list[_Task]] = {}
     order = [*known_stages(), *BOOKS]
     for name, task in tasks.items():
-        group = group_of(name.rpartition(".")[2])
+        last = name.rpartition(".")[2]
+        group = group_of(last)
         # A loop, its iterations and conditions have nodes too, but no pods of their own.
-        if task.pods or task.skipped or (group.partition("-")[0] in order and not group.endswith("-tasks")):
+        if task.pods or task.skipped or (group.partition("-")[0] in order and not last.endswith("-tasks")):
             found.setdefault(group, []).append(task)
     place = {group: (order.index(stage) if (stage := group.partition("-")[0]) in order else 0) for group in found}
     return [_summed(group, found[group], now) for group in sorted(found, key=lambda group: (place[group], group))]

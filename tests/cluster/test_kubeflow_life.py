@@ -97,21 +97,23 @@ def test_cancel_leaves_no_pod_and_nothing_half_written(kubeflow, pods, store, fi
     assert "there is nothing whole to fetch" in said
 
 
-def test_a_failed_stage_is_shown_with_its_reason(kubeflow, pods, first, name, tmp_path):
-    profile = tmp_path / "twice.yaml"
-    profile.write_text(f"extends: {PROFILE}\nretries: 3\n")
+@pytest.mark.parametrize(("retries", "attempts"), [(3, 2), (0, 1)])
+def test_a_failed_stage_is_shown_with_its_reason(kubeflow, first, name, tmp_path, retries, attempts):
+    profile = tmp_path / "retries.yaml"
+    profile.write_text(f"extends: {PROFILE}\nretries: {retries}\n")
     # `submit` itself would refuse it.
-    run = submitted(kubeflow, name("failed"), "--set", "sft.max_length=8", "--profile", str(profile), "--no-check")
+    flags = ("--set", "sft.max_length=8", "--profile", str(profile), "--no-check")
+    run = submitted(kubeflow, name(f"failed-{retries}"), *flags)
     status = ended(kubeflow, run)
     assert status["state"] == "FAILED"
     assert states(status)["sft-sft"] == "FAILED"
     # Kubeflow's launcher always ends with 1: the second pod's termination message ends the attempts.
-    assert next(one for one in status["stages"] if one["stage"] == "sft-sft")["attempts"] == 2
-    assert [(one["task"], one["exit_code"]) for one in status["failures"]] == [("sft-sft", DO_NOT_RETRY)] * 2
+    assert next(one for one in status["stages"] if one["stage"] == "sft-sft")["attempts"] == attempts
+    assert [(one["task"], one["exit_code"]) for one in status["failures"]] == [("sft-sft", DO_NOT_RETRY)] * attempts
     for failure in status["failures"]:
         assert any("Raise sft.max_length" in line for line in failure["lines"])
     said = kubeflow("status", run.name)
-    assert "and 1 more, exit code 65" in said
+    assert ("and 1 more, exit code 65" in said) == (attempts == 2)
     assert said.count("Raise sft.max_length") == 1
     assert "Raise sft.max_length" in kubeflow("logs", run.name, "sft-sft")
 

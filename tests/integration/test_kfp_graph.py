@@ -321,6 +321,21 @@ def test_pods_get_the_image_of_their_engine_and_the_values_that_are_no_cache_key
     assert OPERATION not in json.dumps(executors_["exec-votes"])
 
 
+def test_no_retries_are_said_too_for_argos_default_is_six(config, tmp_path):
+    compiling.compile(config, PROFILE.model_copy(update={"retries": 0}), tmp_path / "distil.yaml")
+    (document, *_) = yaml.safe_load_all((tmp_path / "distil.yaml").read_text())
+    policies = [
+        task.get("retryPolicy")
+        for component in [document["root"], *document["components"].values()]
+        for task in component.get("dag", {}).get("tasks", {}).values()
+        if "executorLabel" in document["components"][task["componentRef"]["name"]]
+    ]
+    assert policies
+    for policy in policies:
+        assert policy is not None
+        assert policy.get("maxRetryCount", 0) == 0
+
+
 def test_every_task_is_retried_with_patience_and_all_that_have_contents_are_cached(documents):
     for component in [documents[0]["root"], *documents[0]["components"].values()]:
         for name, task in component.get("dag", {}).get("tasks", {}).items():

@@ -166,7 +166,12 @@ def test_images_that_no_node_has(cluster, tmp_path):
 def test_retries_that_argo_does_not_do(cluster):
     path = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
     data = cluster.kubernetes.objects[path]["data"]
-    data["workflowDefaults"] = data["workflowDefaults"].replace("not tried again", "")  # as an older patch left it
+    whole = data["workflowDefaults"]
+    data["workflowDefaults"] = whole.replace('factor: "2"', "").replace(
+        'duration: "10s"', ""
+    )  # as older patches left it
+    assert "a restart of Kubeflow's API server ends a run between stages" in found(cluster)["retries"]["found"]
+    data["workflowDefaults"] = whole.replace("not tried again", "")
     check = found(cluster)["retries"]
     assert (check["status"], check["found"]) == (
         "optional",

@@ -68,6 +68,20 @@ def test_what_was_left_out_after_a_failure_has_not_begun():
     assert stages(node(f"{ROOT}.ppo", "Skipped", "Omitted"), node(f"{ROOT}.ppo-driver", "Skipped", "Omitted")) == {}
 
 
+def test_the_loop_around_a_students_tasks_is_no_stage_of_its_own():
+    around = f"{ROOT}.student-responses-sft-tasks"
+    inside = f"{around}(0).for-loop-1(0).iteration-iterations(0:0)(0).iteration-item(0).student-responses-sft"
+    begun = [
+        node(f"{around}-driver(0)", "Pod", "Succeeded", 1, 3),
+        node(around, "Retry", "Running"),
+        node(f"{around}(0)", "DAG", "Running"),
+    ]
+    assert stages(*begun) == {}
+    ran = node(f"{inside}(0).executor(0)", "Pod", "Succeeded", 5, 25)
+    found = stages(*begun, node(inside, "Retry", "Succeeded"), node(f"{inside}(0)", "DAG", "Succeeded"), ran)
+    assert {stage: one.state for stage, one in found.items()} == {"student_responses-sft": "SUCCEEDED"}
+
+
 def test_stages_are_in_the_order_of_the_graph_and_other_nodes_are_none():
     names = ("summary", "report", "collect", "prompts", "exit-handler-1", "iteration-item", "root")
     assert list(stages(*(node(f"{ROOT}.{name}", "DAG", "Running") for name in names))) == [
