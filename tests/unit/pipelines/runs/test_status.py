@@ -1,8 +1,12 @@
 """Stages of a run, read from a workflow's nodes as Argo 4.0 names them under Kubeflow Pipelines 2.17."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
-from retort_pipelines.runs.status import stage_statuses
+from retort_pipelines.runs.status import BOOKS, stage_statuses
+
+from retort.config import load_config
+from retort.run.tasks import graph
 
 ROOT = "retort-distil-abc12.root(0).exit-handler-1(0)"
 LOOP = f"{ROOT}.teacher-responses-tasks(0).for-loop-1(0).iteration-iterations"
@@ -66,6 +70,19 @@ def test_a_stage_begins_with_its_driver_and_may_fail_there():
 
 def test_what_was_left_out_after_a_failure_has_not_begun():
     assert stages(node(f"{ROOT}.ppo", "Skipped", "Omitted"), node(f"{ROOT}.ppo-driver", "Skipped", "Omitted")) == {}
+
+
+def test_the_nodes_of_a_real_workflow_are_the_tasks_of_its_graph():
+    text = (Path(__file__).parent / "workflow_of_a_smoke_run.tsv").read_text()
+    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    keys = ("name", "type", "phase", "startedAt", "finishedAt")
+    found = stages(*(dict(zip(keys, row, strict=False)) for row in rows))
+    groups = graph(load_config(Path("configs/smoke.yaml"), changes=["evaluate.models=[sft, ppo]"])).groups
+    assert {name: len(one.states) for name, one in found.items() if name not in BOOKS} == {
+        name: len(tasks) for name, tasks in groups.items()
+    }
+    assert {one.state for one in found.values()} == {"SUCCEEDED"}
+    assert set(found) - set(groups) == {"parameters", "collect", "record", "summary"}
 
 
 def test_the_loop_around_a_students_tasks_is_no_stage_of_its_own():
