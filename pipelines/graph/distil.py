@@ -76,7 +76,7 @@ def build(
     loops = {
         name: _loop(name, tasks, _upstream(made, tasks), open_.of(reads[name]), on=on)
         for name, tasks in groups.items()
-        if _loops(tasks)
+        if is_loop(tasks)
     }
     plain = [*map(parameter_of, groups), CONFIGURATION]
     signature = _signature(open_, plain, defaults or {})
@@ -182,7 +182,7 @@ def _component(tasks: Sequence[Task]) -> Any:
     return named(component_of(tasks[0].stage.name), tasks[0].group)
 
 
-def _loops(tasks: Sequence[Task]) -> bool:
+def is_loop(tasks: Sequence[Task]) -> bool:
     return tasks[0].stage.fan is not None
 
 

@@ -95,7 +95,7 @@ def upsert(
     if unknown := sorted(set(data) - set(reads)):
         raise ConfigError(f"--data {unknown[0]}=...: stage prompts reads no such file; it reads {', '.join(reads)}.")
     schedule = Schedule(submission.name, plan_of(given), dict(data))
-    version = _upload(kubeflow, submission, schedule)
+    version = _upload(kubeflow, submission, schedule, given)
     before = find(kubeflow, submission.name)
     made = _create(kubeflow, submission, moment, given, schedule, version)
     try:
@@ -140,7 +140,7 @@ def _create(
     return str(made.recurring_run_id)
 
 
-def _upload(kubeflow: Kubeflow, submission: submit.Submission, schedule: Schedule) -> Any:
+def _upload(kubeflow: Kubeflow, submission: submit.Submission, schedule: Schedule, given: Mapping[str, Any]) -> Any:
     """The pipeline's version for this schedule: a recurring run needs one by id."""
     from kfp import compiler
 
@@ -148,7 +148,7 @@ def _upload(kubeflow: Kubeflow, submission: submit.Submission, schedule: Schedul
     compiler.Compiler().compile(
         build(submission.config, submission.profile, schedule=schedule, run=schedule.name), str(file)
     )
-    check_workflow(submission.config, file)
+    check_workflow(submission.config, file, given)
     with dvc_adapter.stdout_on_stderr():
         pipeline = _pipeline(kubeflow, file)
         stem = f"{schedule.name}-{schedule.plan}"

@@ -204,7 +204,7 @@ def start(kubeflow: Kubeflow, submission: Submission, given: dict[str, Any]) -> 
     file.parent.mkdir(parents=True, exist_ok=True)  # a rerun has prepared nothing here
     config, profile = submission.config, submission.profile
     compiling.compile(config, profile, file, forced=submission.forced, root=submission.home, run=submission.name)
-    check_workflow(submission.config, file)
+    check_workflow(submission.config, file, given)
     before = names.named(kubeflow, submission.name)
     run_id = _create(kubeflow, submission, given, file, known={run.run_id for run in before})
     _keep_submission(submission.remote, run_id)

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from retort_pipelines.graph.distil import CONFIGURATION, is_loop, parameter_of
 
 from retort.config import RetortConfig
 from retort.errors import ConfigError
+from retort.run.graph import Graph
 from retort.run.tasks import graph
 
 LARGEST_BYTES = 1_000_000
 """Of a workflow with the state of its nodes, packed."""
 
-_NODE_BYTES = 660
-"""A node's state, packed. This and what follows was measured at a Kubeflow 2.17: docs/concepts/kubeflow-and-dvc.md."""
-
-_NODES_A_TASK, _NODES_AROUND = 12, 30
-"""Nodes of a task with its driver, pods and the levels of the graph around it; of the run's own books."""
-
+# Measured at the end of the smoke run of 2026-11-28 (Kubeflow 2.17, Argo 4.0.5): 276 nodes, 305 kB packed, beside
+# 275 kB of graph. Kubeflow repeats a task's arguments in five of its nodes, and Argo packs them no better than to 0.84.
+_TASK_BYTES, _COPIES = 3300, 4.2
+"""Of a task's nodes without its arguments; of them for each character of its arguments."""
+_LOOP_BYTES = 10_000
+"""Of the nodes around the tasks of a loop, and of what collects its fragments."""
+_OF_ALL_COPIES = 2.3
+"""Of the nodes that have all arguments of the run, for each character: the root, the record, the summary."""
 _SPEC_TO_YAML = 1.54
-"""Bytes of the graph in a workflow for one of the compiled file."""
+"""Bytes of the graph in a workflow for one of the compiled file; the run's arguments stand beside it once."""
 
 
-def check_workflow(config: RetortConfig, file: Path) -> None:
+def check_workflow(config: RetortConfig, file: Path, given: Mapping[str, Any]) -> None:
     """Refuse a pipeline with more tasks than one workflow can hold: it would fail in the middle, at great cost.
 
     Args:
         config: The run's configuration.
         file: The compiled pipeline.
+        given: The run's arguments.
 
     Raises:
         ConfigError: it is too large; names the stage with most tasks.
     """
-    counts = Counter(task.stage.name for task in graph(config))
-    size = workflow_bytes(sum(counts.values()), file.stat().st_size)
+    made = graph(config)
+    size = workflow_bytes(made, given, file.stat().st_size)
     if size > LARGEST_BYTES:
+        counts = Counter(task.stage.name for task in made)
         largest = max(counts, key=lambda name: counts[name])
         raise ConfigError(
             f"the run has {sum(counts.values())} tasks, {counts[largest]} of them of {largest}: its workflow would "
@@ -43,6 +52,17 @@ def check_workflow(config: RetortConfig, file: Path) -> None:
         )
 
 
-def workflow_bytes(tasks: int, file_bytes: int) -> float:
-    """About how large a workflow of so many tasks is at its end, with a compiled file of that size."""
-    return _SPEC_TO_YAML * file_bytes + _NODE_BYTES * (_NODES_AROUND + _NODES_A_TASK * tasks)
+def workflow_bytes(made: Graph, given: Mapping[str, Any], file_bytes: int) -> float:
+    """About how large a workflow is at its end.
+
+    Args:
+        made: The run's tasks.
+        given: The run's arguments.
+        file_bytes: Size of the compiled pipeline.
+    """
+    together = sum(len(str(value)) for value in given.values())
+    nodes = _TASK_BYTES + _COPIES * len(given[CONFIGURATION]) + _OF_ALL_COPIES * together
+    for name, tasks in made.groups.items():
+        nodes += len(tasks) * (_TASK_BYTES + _COPIES * len(given[parameter_of(name)]))
+        nodes += _LOOP_BYTES if is_loop(tasks) else 0
+    return _SPEC_TO_YAML * file_bytes + together + nodes
