@@ -33,7 +33,7 @@ QUICK = ("sft.steps=5", "ppo.iterations=1", "reward.min_auc=0", "reward.max_cali
 OWN_DATA = "prompts.sources=[{path: prompts.jsonl, prompt_field: question, answer_field: answer}]"
 """In place of the embedded prompts, what `exports` makes."""
 
-BOOKS = {"record", "summary"}
+BOOKS = {"parameters", "record", "summary"}
 """Tasks about a run, which Kubeflow never remembers."""
 
 _NODE = re.compile(r"\.([-a-z0-9]+)(?:\(\d+\))?\.executor")
