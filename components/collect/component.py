@@ -9,7 +9,7 @@ def collect(settings: str, fragments: list) -> str:
     """Merge the fragments of several tasks into one.
 
     Args:
-        settings: Settings of any task of the run; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of any task of the run; they say where the object store is (`retort.pod.kept_settings`).
         fragments: Names of the fragments of several tasks.
 
     Returns:

@@ -16,7 +16,7 @@ def evaluate(
     """Evaluate one model on one benchmark.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the tasks, as JSON (`retort.pod.settings`).
+        settings: Address of the tasks' parameters, code hash, source files and store (`retort.pod.kept_settings`).
         metrics: The task's figures, and the hashes of its outputs.
         data: What it made, by its address in the object store; nothing is copied.
         upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.

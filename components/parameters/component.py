@@ -10,7 +10,7 @@ def parameters(configuration: str, prompts: str, report: str, changes: list, dat
 
     Args:
         configuration: The configuration that the pipeline was made for, and its object store, as JSON.
-        prompts: Settings of stage `prompts` (`retort.pod.settings`).
+        prompts: Settings of stage `prompts` (`retort.pod.kept_settings`).
         report: Settings of stage `report`.
         changes: The values, as `key=value` (`retort.config.typed`).
         data: Address of the content of source files, by the name that the configuration gives them.

@@ -9,7 +9,7 @@ def record(settings: str, fragments: list, schedule: str = "", plan: str = "", c
     """Keep the merged fragments of all tasks as the lock of the run, which `retort pull` writes into a checkout.
 
     Args:
-        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of stage `prompts`; they say where the object store is (`retort.pod.kept_settings`).
         fragments: Names of the fragments of all tasks.
         schedule: Name of the schedule that the run belongs to, if it does.
         plan: Hash of what that schedule runs, its data aside.

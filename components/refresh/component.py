@@ -22,6 +22,6 @@ def refresh(settings: str, schedule: str, plan: str, data: dict, changes: list =
     Returns:
         Settings of stage `prompts` with the data as it is now; whether a run has not ended well on them yet.
     """
-    from retort.pod.scheduled_data import refresh as take
+    from retort.pod.task import refresh as take
 
     return take(settings, schedule, plan, data, changes)

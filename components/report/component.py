@@ -15,7 +15,7 @@ def report(
     """Write the run's report, numbers and model card.
 
     Args:
-        settings: Parameters, code hash, source files and object store of the task, as JSON (`retort.pod.settings`).
+        settings: Address of the task's parameters, code hash, source files and store (`retort.pod.kept_settings`).
         page: The report, for Kubeflow's interface.
         upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
         item: Empty: there is one report.

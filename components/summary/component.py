@@ -9,7 +9,7 @@ def summary(settings: str, status: dsl.PipelineTaskFinalStatus, page: dsl.Output
     """Collect what failed in a run: stage, pod, last lines, remedy.
 
     Args:
-        settings: Settings of any task of the run; they say where the object store is (`retort.pod.settings`).
+        settings: Settings of any task of the run; they say where the object store is (`retort.pod.kept_settings`).
         status: How the run ended, from Kubeflow.
         page: The summary, for Kubeflow's interface.
     """

@@ -110,6 +110,8 @@ def _show(one: Collected, *, days: float, delete: bool) -> None:
         )
     if one.kept.files:
         print(f"  responses    {_words(one.kept)}, paid for, are kept")
+    if one.settings.files:
+        print(f"  settings     {_words(one.settings)}, read by reruns and schedules, are kept")
     if one.forgotten:
         print(f"  forgotten    {', '.join(one.forgotten)}")
     for name in one.lost:

@@ -12,6 +12,7 @@ from retort_pipelines.graph.offered import offered
 from retort_pipelines.profiles import Profile
 
 from retort.config import RetortConfig, resolved
+from retort.pod.kept_settings import keep
 from retort.pod.settings import settings
 from retort.run.dvc_adapter import Entry
 from retort.run.tasks import graph
@@ -40,7 +41,7 @@ def compile(  # noqa: A001
 def arguments(
     config: RetortConfig, *, remote: str, files: Mapping[str, Entry], root: Path = Path(), generation: int = 0
 ) -> dict[str, Any]:
-    """Arguments of a run of `config`.
+    """Arguments of a run of `config`; the settings of its tasks, whose addresses they hold, are in the store then.
 
     Args:
         config: The run's configuration.
@@ -48,10 +49,13 @@ def arguments(
         files: DVC's entries of the run's source files, which must be in that store (`retort.run.dvc_adapter.store`).
         root: Folder that the configuration's paths start from.
         generation: How often that store was collected (`retort gc`).
+
+    Raises:
+        StorageError: the store does not take the settings.
     """
     made = graph(config, root)
     given: dict[str, Any] = {
-        parameter_of(name): settings(config, tasks, files, remote=remote, generation=generation).to_json()
+        parameter_of(name): keep(settings(config, tasks, files, remote=remote, generation=generation))
         for name, tasks in made.groups.items()
     }
     given |= {one.name: one.default for one in offered(config, made, root).parameters}

@@ -3,7 +3,8 @@
 What a configuration decides about the graph's shape (students, rewards, shards, models, benchmarks) and what a profile
 decides about places is fixed when the pipeline is built; everything else about a run is an argument
 (`retort_pipelines.graph.compile.arguments`): what is usually changed by itself, with type and meaning for Kubeflow's
-interface (`retort_pipelines.graph.offered`), and the rest as the settings of each group.
+interface (`retort_pipelines.graph.offered`), and the rest as the settings of each group, by their
+address in the store (`retort.pod.kept_settings`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +29,10 @@ from retort.run.tasks import graph
 NAME = "retort-distil"
 
 CONFIGURATION = "configuration"
-"""Argument with the whole configuration, which no task reads: for people, and for commands about the run."""
+"""Argument with the whole configuration, which one task reads to check it: for people, and for commands about the run,
+which need it where the store is away too."""
+
+_SETTINGS = "_settings"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,12 @@ class Schedule:
 
 def parameter_of(group: str) -> str:
     """Parameter of the pipeline with the settings of a group of tasks."""
-    return f"{group.replace('-', '_')}_settings"
+    return f"{group.replace('-', '_')}{_SETTINGS}"
+
+
+def settings_in(given: Mapping[str, Any]) -> dict[str, str]:
+    """Those of a run's arguments that are the settings of its groups, by parameter: addresses, or texts as of old."""
+    return {name: str(value) for name, value in given.items() if name.endswith(_SETTINGS)}
 
 
 def build(

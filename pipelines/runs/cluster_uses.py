@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from retort_pipelines.graph.distil import CONFIGURATION
+from retort_pipelines.graph.distil import CONFIGURATION, settings_in
 from retort_pipelines.runs import names, schedule
 from retort_pipelines.runs.client import Kubeflow
 
-from retort.errors import ConfigError
+from retort.errors import ConfigError, RetortError
+from retort.pod.kept_settings import read
 from retort.pod.lock_fragments import Fragment
-from retort.pod.settings import GroupSettings
 from retort.run.paths import CODE
 from retort.run.uses import Use
 
@@ -43,17 +43,20 @@ class ClusterUses:
 
         Raises:
             ConfigError: they cannot be read, as of another version of Retort.
+            IntegrityError, StorageError: the settings that they name are not in the store, or it is away.
         """
         if CONFIGURATION not in given:
             return  # none of Retort's
         self.names.append(by)
         try:
-            for name, value in given.items():
-                if name == CONFIGURATION or not name.endswith("_settings"):
-                    continue
-                told = GroupSettings.from_json(value)
+            for value in settings_in(given).values():
+                told = read(value)
                 self.tasks |= {(task.address, told.code[item]) for item, task in told.tasks.items()}
                 self.files += [Use(file["md5"], file["path"], by) for file in told.files]
+        except RetortError as error:
+            raise type(error)(
+                f"{by}: what it reads is not known, so nothing is removed. {error} Or wait for its end, or remove it."
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{by} was made by another version of Retort ({error}), so what it reads is not known, and nothing is "
@@ -66,7 +69,7 @@ def cluster_uses(kubeflow: Kubeflow) -> ClusterUses:
 
     Raises:
         ClusterError: it cannot be asked.
-        ConfigError: one of them cannot be read.
+        ConfigError, IntegrityError, StorageError: what one of them reads cannot be known.
     """
     found = ClusterUses()
     for run in kubeflow.pages("list_runs", "runs", sort_by="created_at desc", namespace=kubeflow.namespace):

@@ -14,7 +14,7 @@ from pathlib import Path
 from retort_pipelines.runs.cluster_uses import ClusterUses
 
 from retort.errors import ConfigError, IntegrityError
-from retort.pod import lock_fragments
+from retort.pod import kept_settings, lock_fragments
 from retort.pod.lock_fragments import Fragment
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter
@@ -60,6 +60,8 @@ class Collected:
     """Resume states and the like that serve nobody any more."""
     kept: Size = field(default_factory=Size)
     """Responses of models behind endpoints, which were paid for."""
+    settings: Size = field(default_factory=Size)
+    """What the pods of runs were told, which reruns and schedules read."""
     users: dict[str, int] = field(default_factory=dict)
     """Who refers to how many contents; one that several refer to counts once."""
     forgotten: list[str] = field(default_factory=list)
@@ -200,6 +202,7 @@ class _Collection:
         made = _collected(self._remote, seen, kept, lost)
         made.damaged, made.forgotten = damaged, sorted(self._forgotten)
         made.passing, made.kept = Size.of(passing), Size.of(self._files("responses"))
+        made.settings = Size.of(self._files(kept_settings.FOLDER))
         records, unread = self._unusable(seen.left, fragments)
         made.records, made.fragments = len(records), len(unread)
         if delete:

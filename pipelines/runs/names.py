@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from retort_pipelines.graph.distil import settings_in
 from retort_pipelines.runs.client import Kubeflow
 from retort_pipelines.runs.refusals import InvalidRequestError
 
 from retort.errors import ConfigError
+from retort.pod.kept_settings import digest_of
 
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 """States in which a run stays."""
@@ -140,10 +141,8 @@ def _arguments(run: Any) -> dict[str, Any]:
 def _content(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments less what a collection of the store changes of them, which decides no result."""
     # A number comes back as JSON has it: 0 for 0.0.
-    return {
-        name: float(value) if isinstance(value, (int, float)) else re.sub(r', "generation": \d+}$', "}", str(value))
-        for name, value in given.items()
-    }
+    plain = {name: float(value) if isinstance(value, (int, float)) else str(value) for name, value in given.items()}
+    return plain | {name: digest_of(value) for name, value in settings_in(given).items()}
 
 
 def _order(run: Any) -> tuple[Any, str]:

@@ -11,10 +11,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from retort_pipelines.checks.base import Cluster
 from retort_pipelines.checks.run import blocking, refuse
 from retort_pipelines.graph import compile as compiling
+from retort_pipelines.graph.distil import settings_in
 from retort_pipelines.profiles import Profile
 from retort_pipelines.runs import names, runs
 from retort_pipelines.runs.client import Kubeflow, kubernetes_api
@@ -25,6 +27,7 @@ from retort.config import RetortConfig
 from retort.config.base import unknown
 from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
+from retort.pod.kept_settings import is_text, read
 from retort.pod.run_records import Records
 from retort.run import dvc_adapter, mark, workspace
 from retort.run.embedded import is_embedded
@@ -66,7 +69,7 @@ def remote_of(given: str | None, profile: Profile) -> str:
     """Address of the object store: the one that is given, or the profile's.
 
     Raises:
-        ConfigError: none is named, or it is a folder, which pods cannot reach.
+        ConfigError: none is named, it is a folder, which pods cannot reach, or it holds a password.
     """
     remote = given or os.environ.get("RETORT_REMOTE") or (profile.store.remote if profile.store else None)
     if not remote:
@@ -76,6 +79,11 @@ def remote_of(given: str | None, profile: Profile) -> str:
         )
     if "://" not in remote:
         raise ConfigError(f"{remote}: is a folder of this machine, which no pod can reach. Name an s3:// address.")
+    if urlsplit(remote).password is not None:
+        raise ConfigError(
+            "the object store's address holds a password, and everybody who sees a run in Kubeflow would read it. Name "
+            "the store without, and give credentials by the environment (AWS_...) and the profile's secret."
+        )
     return remote.rstrip("/")
 
 
@@ -159,7 +167,7 @@ def check_images(made: Graph, profile: Profile) -> None:
 
 
 def prepare(submission: Submission) -> dict[str, Any]:
-    """Send the run's source files to the store; return the pipeline's arguments."""
+    """Send the run's source files and its tasks' settings to the store; return the pipeline's arguments."""
     config, home, root = submission.config, submission.home, submission.root
     workspace.create(root, config, home=home, remote=submission.remote, cache=home / "runs/.cache")
     sources = graph(config, home).sources
@@ -276,7 +284,15 @@ def descendants(config: RetortConfig, start: str, home: Path = Path()) -> frozen
 def resubmission(
     run: Any, profile: Profile, name: str, stage: str, home: Path = Path()
 ) -> tuple[Submission, dict[str, Any]]:
-    """A run like `run` in which `stage` and all after it run again; and its arguments, those of `run`."""
+    """A run like `run` in which `stage` and all after it run again; and its arguments, those of `run`.
+
+    Raises:
+        ConfigError: `run` is none of Retort's, or has no such stage.
+        IntegrityError, StorageError: its tasks' settings are not in the store as they were kept.
+    """
     given = dict(run.runtime_config.parameters)
     config, remote = runs.config_of(given)
+    for value in settings_in(given).values():
+        if not is_text(value):
+            read(value)
     return Submission(name, config, profile, remote, descendants(config, stage, home), home), given

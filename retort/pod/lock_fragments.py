@@ -13,22 +13,19 @@ from collections.abc import Sequence
 
 from retort.errors import IntegrityError
 from retort.io.objects import Objects
+from retort.pod.hashed_objects import read_hashed, write_hashed
 from retort.run.dvc_adapter import Entry
 
 Fragment = dict[str, Entry]
 """Lock entries by task address."""
 
 _KIND = "sha256:"
-_ATTEMPTS = 3
-"""How often a fragment is read that arrives damaged: a wire may damage one, a store damages all."""
 
 
 def save(fragment: Fragment, remote: str) -> str:
     """Keep `fragment` in the store at `remote`; return its name, `sha256:...`."""
     content = json.dumps(fragment, sort_keys=True, separators=(",", ":")).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    Objects.of(remote, "fragments").write(digest, content, verified=True)
-    return _KIND + digest
+    return _KIND + write_hashed(Objects.of(remote, "fragments"), content)
 
 
 def load(name: str, remote: str) -> Fragment:
@@ -38,20 +35,19 @@ def load(name: str, remote: str) -> Fragment:
         IntegrityError: it is not there, or is not what was kept.
     """
     objects, digest = Objects.of(remote, "fragments"), name.removeprefix(_KIND)
-    for _ in range(_ATTEMPTS):
-        content = objects.read(digest) if name.startswith(_KIND) else None
-        if content is None or hashlib.sha256(content).hexdigest() == digest:
-            break
-    if content is None:
-        raise IntegrityError(
-            f"{name}: no such fragment in {remote}. If the store was emptied, `retort rerun RUN --from prompts` makes "
-            "everything anew, whatever Kubeflow remembers."
-        )
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise IntegrityError(
-            f"{objects.folder}/{digest}: this fragment of a lock is damaged in the object store: its content is not "
-            "what its name says. `retort rerun RUN --from prompts` writes it anew and keeps what is on record."
-        )
+    missing = (
+        f"{name}: no such fragment in {remote}. If the store was emptied, `retort rerun RUN --from prompts` makes "
+        "everything anew, whatever Kubeflow remembers."
+    )
+    if not name.startswith(_KIND):
+        raise IntegrityError(missing)
+    content = read_hashed(
+        objects,
+        digest,
+        missing=missing,
+        damaged=f"{objects.folder}/{digest}: this fragment of a lock is damaged in the object store: its content is "
+        "not what its name says. `retort rerun RUN --from prompts` writes it anew and keeps what is on record.",
+    )
     fragment: Fragment = json.loads(content)
     return fragment
 

@@ -18,6 +18,7 @@ from retort.errors import RetortError, StageError
 from retort.io.objects import Objects
 from retort.io.outages import patient
 from retort.pod import lock_fragments
+from retort.pod.kept_settings import read
 from retort.pod.settings import GroupSettings
 from retort.pod.state_mirror import Mirror
 from retort.pod.task import resumable, state_of, workspace
@@ -38,23 +39,23 @@ def run(item: str, given: Sequence[str], job: str) -> None:
     Raises:
         RetortError: the stage failed.
     """
-    told = GroupSettings.from_json(given[0])
-    task = told.task(item)
+    told = read(given[0])
+    task, inputs = told.task(item), [told.to_json(), *given[1:]]
     with workspace(task, told, given[1:]) as root:
         if int(os.environ["PET_NODE_RANK"]) > 0:
-            _help(root, task, told, given)
+            _help(root, task, told, inputs)
             return
-        with resumable(root, told.remote, given):
+        with resumable(root, told.remote, inputs):
             dvc_adapter.reproduce_one(root, task.address, force=True)  # whoever made the TrainJob knows of no equal run
         entry = dvc_adapter.read_lock(root)[task.address]
         fragment = lock_fragments.save({task.address: entry}, told.remote)
         Objects.of(told.remote, "trainjobs").write(job, fragment.encode())
 
 
-def _help(root: Path, task: Task, told: GroupSettings, given: Sequence[str]) -> None:
+def _help(root: Path, task: Task, told: GroupSettings, inputs: Sequence[str]) -> None:
     """Run the command on the same inputs and state; what it leaves behind is the first node's to keep."""
     dvc_adapter.fetch_inputs(root, task.address)
-    Mirror(root / ".retort/state", state_of(told.remote, given)).resume()
+    Mirror(root / ".retort/state", state_of(told.remote, inputs)).resume()
     done = subprocess.run(task.command.split(), cwd=root, check=False)
     if done.returncode:
         raise StageError(task.address, done.returncode)

@@ -10,9 +10,9 @@ from pathlib import Path
 from retort import plugins
 from retort.config import RetortConfig, resolved
 from retort.config.typed import folded, get, typed
+from retort.pod.kept_settings import keep, read
 from retort.pod.run_records import Records
 from retort.pod.scheduled_data import with_data
-from retort.pod.settings import GroupSettings
 from retort.run import dvc_adapter
 
 SOURCE = "parameters of this run"
@@ -24,7 +24,7 @@ def check(configuration: str, prompts: str, report: str, changes: Sequence[str],
 
     Args:
         configuration: The configuration that the pipeline was made for, and its object store.
-        prompts: Settings of stage `prompts` (`retort.pod.settings`).
+        prompts: Settings of stage `prompts` (`retort.pod.kept_settings`).
         report: Settings of stage `report`, which reads the files of one's own methods, rewards and engines.
         changes: The values, as `key=value` (`retort.config.typed`).
         data: Address of the content of source files, by the configuration's name for them; empty: as submitted.
@@ -39,7 +39,7 @@ def check(configuration: str, prompts: str, report: str, changes: Sequence[str],
     told = json.loads(configuration)
     with tempfile.TemporaryDirectory(prefix="retort-") as folder:
         root = Path(folder)
-        own = GroupSettings.from_json(report).files
+        own = read(report).files
         if own:
             dvc_adapter.init(root, remote=told["remote"], site_cache=root / ".dvc/site")
             dvc_adapter.write_inputs(root, own)
@@ -50,4 +50,4 @@ def check(configuration: str, prompts: str, report: str, changes: Sequence[str],
     if operation and (records := Records.here(told["remote"])) is not None:
         records.keep_operation(operation)
     named = {name: address.strip() for name, address in data.items() if address.strip()}
-    return with_data(GroupSettings.from_json(prompts), named, SOURCE).to_json() if named else prompts
+    return keep(with_data(read(prompts), named, SOURCE)) if named else prompts

@@ -34,7 +34,7 @@ class Failure:
     lines: list[str]
     """The last lines that the stage said."""
     upstream: list[str] = field(default_factory=list)
-    """Names of the fragments that it read from."""
+    """Names of the fragments that it read from; of one that could not read its settings, these."""
 
 
 @dataclass(frozen=True)

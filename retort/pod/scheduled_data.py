@@ -17,7 +17,8 @@ from typing import Any
 
 from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
-from retort.pod.settings import GroupSettings, remote_of
+from retort.pod.kept_settings import keep, read, remote_of
+from retort.pod.settings import GroupSettings
 from retort.run import dvc_adapter
 
 
@@ -27,7 +28,7 @@ def refresh(
     """Take the data of a schedule as it is now.
 
     Args:
-        settings: Settings of stage `prompts` (`retort.pod.settings`), with the data as when the schedule was set.
+        settings: Settings of stage `prompts` (`retort.pod.kept_settings`), with the data as when the schedule was set.
         schedule: Name of the schedule.
         plan: Hash of everything else that the schedule runs: parameters, code.
         data: Address of the current content of each source file, by the name that the configuration gives it.
@@ -40,8 +41,8 @@ def refresh(
         ConfigError: `data` names no source file of the run.
         StorageError: an address cannot be read.
     """
-    told = GroupSettings.from_json(settings)
-    now = with_data(told, data, f"schedule {schedule}").to_json()
+    told = read(settings)
+    now = keep(with_data(told, data, f"schedule {schedule}"))
     return now, _done(told.remote, schedule).read_json(_mark(plan, changes)) != _digest(now)
 
 
@@ -79,8 +80,8 @@ def ended_well(settings: str, schedule: str, plan: str, changes: Sequence[str] =
 def plan_of(arguments: Mapping[str, Any]) -> str:
     """Hash of what a schedule runs, its data aside."""
     others = {name: value for name, value in arguments.items() if name != "prompts_settings"}
-    told = json.loads(arguments["prompts_settings"]) | {"files": []}
-    return _digest(json.dumps([others, told], sort_keys=True))[:16]
+    told = replace(read(arguments["prompts_settings"]), files=[])
+    return _digest(json.dumps([others, told.to_json()], sort_keys=True))[:16]
 
 
 def _fetch(address: str, file: Path, source: str) -> None:

@@ -1,7 +1,8 @@
-"""What the pods of a group of tasks are told: one JSON string, a parameter of the pipeline and so Kubeflow's cache key.
+"""What the pods of a group of tasks are told: a JSON text in the store, whose address is a parameter of the pipeline.
 
-It holds what decides the results and where contents lie, nothing else: a changed price or time-out must not void the
-cache, so such values reach pods in an environment variable (`OPERATION`), which no cache key contains.
+That address is in Kubeflow's cache key (`retort.pod.kept_settings`). The text holds what decides the results and where
+contents lie, nothing else: a changed price or time-out must not void the cache, so such values reach pods in an
+environment variable (`OPERATION`), which no cache key contains.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class GroupSettings:
         tasks = {item: as_plain(task) | {"code": self.code[item]} for item, task in self.tasks.items()}
         for plain in tasks.values():
             del plain["stage"]["summary"]  # words decide nothing
-        # What the tasks have in common is written once: all arguments of a run share one command line.
+        # What the tasks have in common is written once: pods read and people may.
         first = next(iter(tasks.values()))
         common = {key: value for key, value in first.items() if all(task[key] == value for task in tasks.values())}
         own = {item: {key: value for key, value in task.items() if key not in common} for item, task in tasks.items()}
@@ -93,11 +94,6 @@ class GroupSettings:
         if item not in self.tasks:
             raise ConfigError(f"item {item!r}: these settings are of {', '.join(self.tasks)}.")
         return self.tasks[item]
-
-
-def remote_of(text: str) -> str:
-    """The object store that settings name, for tasks that keep the books of a run and read nothing else of them."""
-    return str(json.loads(text)["remote"])
 
 
 def settings(

@@ -1,9 +1,10 @@
 """One task in a pod: through DVC, in a private workspace without git, so that pods and laptops cannot disagree.
 
-A pod is given strings only. `settings` says what the stage is (parameters, code, source files by content hash) and
-where contents lie; each upstream task's *fragment* names its outputs by content hash. What it gives back is its own
-fragment. Kubeflow's cache key is made of such strings, so it contains every hash that matters and nothing
-else: no file is uploaded twice, and the fragments of a run merge into the `dvc.lock` of the whole run.
+A pod is given strings only. `settings` is the address of what says what the stage is (parameters, code, source files
+by content hash) and where contents lie (`retort.pod.kept_settings`); each upstream task's *fragment* names its outputs
+by content hash. What it gives back is its own fragment. Kubeflow's cache key is made of such strings, so it contains
+every hash that matters and nothing else: no file is uploaded twice, and the fragments of a run merge into the
+`dvc.lock` of the whole run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from retort.io.stderr_tail import Tail
 from retort.modeling import preemption
 from retort.pod import lock_fragments
 from retort.pod.artifacts import describe
+from retort.pod.kept_settings import keep, read, remote_of
 from retort.pod.lock_fragments import Fragment, key_of
 from retort.pod.run_records import Failure, Records, summary
-from retort.pod.settings import GroupSettings, merged, remote_of, told_operation
+from retort.pod.settings import GroupSettings, merged, told_operation
 from retort.pod.state_mirror import Mirror
 from retort.pod.termination import failed_for_good, say_for_good
 from retort.run import dvc_adapter
@@ -66,7 +68,7 @@ def run(
     equal run is on record; RETORT_TRAINJOB, a TrainJob as JSON, lets it run on several nodes.
 
     Args:
-        settings: What the pods of its group are told (`retort.pod.settings`).
+        settings: What the pods of its group are told (`retort.pod.kept_settings`).
         upstream: Names of the fragments of the tasks that it reads from.
         item: Which task of the group, by its matrix values: `0`, `ppo-heldout`; empty where there is one.
         changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).
@@ -78,68 +80,77 @@ def run(
         SystemExit: the task failed; with the exit code of the error's class.
     """
     started = time.monotonic()
-    with _ended():
-        told = GroupSettings.from_json(settings).filled(changes)
-        task = told.task(item)
-    settings = told.to_json()  # as if the run had been submitted with these values
     with Tail() as tail, patient():
-        try:
-            with workspace(task, told, upstream) as root:
-                force = bool(os.environ.get("RETORT_FORCE"))
-                if on_nodes := os.environ.get("RETORT_TRAINJOB"):
-                    entry = _run_on_nodes(root, task, [settings, *upstream], json.loads(on_nodes), force=force)
-                else:
-                    with resumable(root, told.remote, [settings, *upstream]):
-                        dvc_adapter.reproduce_one(root, task.address, force=force)
-                    entry = dvc_adapter.read_lock(root)[task.address]
-                _show(root, task, entry, metrics=metrics, page=page)
-                if made is not None:
-                    describe(made, root, task, entry, told.remote)
-                _keep_timing(root, told.remote, task, started)
-                return lock_fragments.save({task.address: entry}, told.remote)
-        except RetortError as error:
-            _log.error("retort: %s", error)
-            _keep_failure(told.remote, task.address, error, tail, upstream)
-            raise SystemExit(error.exit_code) from error
+        with _recorded(settings, "settings", tail, [settings]):
+            told = read(settings).filled(changes)  # as if the run had been submitted with these values
+            task = told.task(item)
+        with _recorded(settings, task.address, tail, upstream), workspace(task, told, upstream) as root:
+            force = bool(os.environ.get("RETORT_FORCE"))
+            if on_nodes := os.environ.get("RETORT_TRAINJOB"):
+                entry = _run_on_nodes(root, task, told, upstream, json.loads(on_nodes), force=force)
+            else:
+                with resumable(root, told.remote, [told.to_json(), *upstream]):
+                    dvc_adapter.reproduce_one(root, task.address, force=force)
+                entry = dvc_adapter.read_lock(root)[task.address]
+            _show(root, task, entry, metrics=metrics, page=page)
+            if made is not None:
+                describe(made, root, task, entry, told.remote)
+            _keep_timing(root, told.remote, task, started)
+            return lock_fragments.save({task.address: entry}, told.remote)
 
 
 def parameters(configuration: str, prompts: str, report: str, changes: Sequence[str], data: Mapping[str, str]) -> str:
     """Check what the run was given (`retort.pod.parameters.check`); return the settings of stage `prompts`."""
     from retort.pod.parameters import check
 
-    remote = remote_of(configuration)
-    with Tail() as tail, patient():
-        try:
-            return check(configuration, prompts, report, changes, data)
-        except RetortError as error:
-            _log.error("retort: %s", error)
-            _keep_failure(remote, "parameters", error, tail, [])
-            raise SystemExit(error.exit_code) from error
+    with Tail() as tail, patient(), _recorded(configuration, "parameters", tail, []):
+        return check(configuration, prompts, report, changes, data)
+
+
+def refresh(
+    settings: str, schedule: str, plan: str, data: Mapping[str, str], changes: Sequence[str] = ()
+) -> tuple[str, bool]:
+    """Take a schedule's data as it is now (`retort.pod.scheduled_data.refresh`)."""
+    from retort.pod.scheduled_data import refresh as take
+
+    with Tail() as tail, patient(), _recorded(settings, "refresh", tail, []):
+        return take(settings, schedule, plan, data, changes)
 
 
 def collect(settings: str, upstream: Sequence[str]) -> str:
     """Merge the fragments of a stage's tasks into one; return its name."""
-    remote = remote_of(settings)
     with _ended(), patient():
+        remote = remote_of(settings)
         return lock_fragments.save(lock_fragments.merge(upstream, remote), remote)
 
 
 def record(settings: str, upstream: Sequence[str]) -> None:
     """Keep the merged fragments of all tasks as the lock of this run."""
-    remote = remote_of(settings)
-    if (records := Records.here(remote)) is not None:
-        with _ended(), patient():
+    with _ended(), patient():
+        remote = remote_of(settings)
+        if (records := Records.here(remote)) is not None:
             records.keep_lock(lock_fragments.merge(upstream, remote))
 
 
 @contextlib.contextmanager
-def _ended() -> Iterator[None]:
-    """An error ends the task with its message and exit code."""
+def _ended(keep_failure: Callable[[RetortError], None] | None = None) -> Iterator[None]:
+    """An error ends the task with its message and exit code, once it is kept."""
     try:
         yield
     except RetortError as error:
         _log.error("retort: %s", error)
+        if keep_failure is not None:
+            keep_failure(error)
         raise SystemExit(error.exit_code) from error
+
+
+@contextlib.contextmanager
+def _recorded(settings: str, address: str, tail: Tail, upstream: Sequence[str]) -> Iterator[None]:
+    """An error ends the task with its message and exit code, and is kept as the failure of `address`."""
+    with _ended():
+        remote = remote_of(settings)
+    with _ended(lambda error: _keep_failure(remote, address, error, tail, upstream)):
+        yield
 
 
 def summarise(settings: str, *, state: str, message: str, page: str) -> None:
@@ -159,15 +170,16 @@ def workspace(task: Task, told: GroupSettings, upstream: Sequence[str]) -> Itera
         yield root
 
 
-def _run_on_nodes(root: Path, task: Task, given: Sequence[str], job: dict[str, Any], *, force: bool) -> Entry:
+def _run_on_nodes(
+    root: Path, task: Task, told: GroupSettings, upstream: Sequence[str], job: dict[str, Any], *, force: bool
+) -> Entry:
     """Let a TrainJob do the task, unless an equal run is on record; the task's lock entry."""
     from retort.pod import trainjob
 
-    remote = GroupSettings.from_json(given[0]).remote
     if not force and dvc_adapter.recorded(root, task.address):
         dvc_adapter.reproduce_one(root, task.address)
         return dvc_adapter.read_lock(root)[task.address]
-    entry: Entry = lock_fragments.load(trainjob.run(task, given, job), remote)[task.address]
+    entry: Entry = lock_fragments.load(trainjob.run(task, [keep(told), *upstream], job), told.remote)[task.address]
     dvc_adapter.write_lock(root, {task.address: entry})
     dvc_adapter.fetch(root, list(task.metrics))
     return entry

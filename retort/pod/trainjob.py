@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 from retort.errors import RETRY, ClusterError, StageError
 from retort.io.objects import Objects
 from retort.modeling import preemption
+from retort.pod.kept_settings import remote_of
 from retort.pod.lock_fragments import key_of
-from retort.pod.settings import OPERATION, remote_of
+from retort.pod.settings import OPERATION
 from retort.run.graph import Task
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"

@@ -15,7 +15,7 @@ from retort_pipelines.runs.submit import Submission, prepare
 from retort.config import load_config
 from retort.io.objects import Objects
 from retort.pod import lock_fragments
-from retort.pod.settings import GroupSettings
+from retort.pod.kept_settings import keep, read
 from retort.run import dvc_adapter
 from retort.run.tasks import graph
 from retort.run.workspace import create
@@ -32,8 +32,8 @@ def prepared(store, monkeypatch, folder, changes=()):
     config = load_config(Path("configs/smoke.yaml"), changes=[*SMALL, *changes])
     given = prepare(Submission("t", config, load_profile(PROFILE), store, home=folder))
     for name, tasks in graph(config).groups.items():
-        told = GroupSettings.from_json(given[parameter_of(name)])
-        given[parameter_of(name)] = told.filled(changes_of(config, tasks)).to_json()
+        told = read(given[parameter_of(name)])
+        given[parameter_of(name)] = keep(told.filled(changes_of(config, tasks)))
     return config, given
 
 

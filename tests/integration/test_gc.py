@@ -19,10 +19,13 @@ from typer.testing import CliRunner
 from retort.cli.app import app
 from retort.config import load_config
 from retort.errors import ConfigError, IntegrityError
-from retort.pod import lock_fragments
+from retort.pod import kept_settings, lock_fragments
 from retort.pod.run_records import Failure, Records
+from retort.pod.settings import GroupSettings
 from retort.run import champion, dvc_adapter
 from retort.run.dvc_workspace import opened, parse_record
+from retort.run.graph import Task
+from retort.run.known_stages import STAGES
 from retort.run.mark import Mark
 from retort.run.verify import verify
 from retort.run.workspace import create
@@ -214,6 +217,39 @@ def test_what_a_run_under_way_may_read_stays_though_kubeflow_alone_remembers_it(
     assert two.has({address: entry})
     assert [key for key in two.server.objects if "/fragments/" in key and address.encode() in two.server.objects[key]]
     assert not two.has(two.gone)
+
+
+@pytest.mark.parametrize("form", ["address", "text"])
+def test_what_a_run_or_schedule_reads_is_found_in_its_settings_which_stay(two, form):
+    entry = two.gone["votes"]
+    (source,) = entry["deps"]
+    voting = Task(STAGES["votes"], sources=(source["path"],))
+    told = GroupSettings(REMOTE, {}, {"": entry["params"]["code.yaml"]["votes"]}, [source], {"": voting})
+    address = kept_settings.keep(told)
+    given = {"configuration": "{}", "votes_settings": address if form == "address" else told.to_json()}
+    two.age(100, part="/settings/")
+
+    def cluster():
+        found = ClusterUses()
+        found.add("schedule weekly", given)
+        return found
+
+    assert cluster().tasks == {("votes", told.code[""])}
+    two.collect(forget=["gone-0000"], cluster=cluster())
+    two.two_days_later()
+    made = two.collect(cluster=cluster())
+    assert two.has({"votes": entry})
+    assert not two.has(two.gone)
+    assert made.settings.files == 1
+    assert kept_settings.read(address).files == [source]
+
+
+def test_nothing_is_removed_where_the_settings_of_a_run_under_way_are_not_there(two):
+    digest = "a" * 64
+    with pytest.raises(
+        IntegrityError, match=rf"run x, RUNNING: .*so nothing is removed\. .*{digest}: no such settings"
+    ):
+        ClusterUses().add("run x, RUNNING", {"configuration": "{}", "votes_settings": f"{REMOTE}/settings/{digest}"})
 
 
 def test_what_was_written_lately_stays(two):

@@ -16,7 +16,8 @@ from retort_pipelines.profiles import Profile
 
 from retort.config import load_config, resolved
 from retort.config.load import pick
-from retort.pod.settings import OPERATION, GroupSettings, typed_of
+from retort.pod.kept_settings import read
+from retort.pod.settings import OPERATION, typed_of
 from retort.run.known_stages import known_stages
 from retort.run.tasks import graph
 from retort.run.workspace import create, dvc_yaml
@@ -193,9 +194,9 @@ def test_dvc_sees_the_same_edges(toy):
 
 def test_each_group_is_told_its_own_parameters_and_no_other(config):
     declared = yaml.safe_load(dvc_yaml(graph(config)))["stages"]
-    given = arguments(config, remote="s3://bucket/store", files={})
+    given = arguments(config, remote="memory://bucket/store", files={})
     for name, tasks in graph(config).groups.items():
-        told = GroupSettings.from_json(given[parameter_of(name)])
+        told = read(given[parameter_of(name)])
         told = told.filled([f"{one.key}={given[one.name]}" for one in typed_of(config, tasks)])
         keys = [key for key in declared[tasks[0].address]["params"] if isinstance(key, str)]
         assert told.params == pick(resolved(config), keys)
@@ -207,7 +208,7 @@ def changed(config, tmp_path, *changes):
     """Names of the arguments that differ when a value of the configuration does."""
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved(config), sort_keys=False))
     other = load_config(tmp_path / "config.yaml", changes=changes)
-    before, after = (arguments(one, remote="s3://bucket/store", files={}) for one in (config, other))
+    before, after = (arguments(one, remote="memory://bucket/store", files={}) for one in (config, other))
     return {name for name in before if before[name] != after[name]} - {CONFIGURATION}
 
 
@@ -225,8 +226,8 @@ def test_speed_patience_prices_and_addresses_change_no_settings(config, tmp_path
 def test_the_whole_configuration_is_an_argument_that_only_its_check_reads(config, documents):
     from retort_pipelines.runs.runs import config_of
 
-    found, remote = config_of(arguments(config, remote="s3://bucket/store", files={}))
-    assert (found, remote) == (config, "s3://bucket/store")
+    found, remote = config_of(arguments(config, remote="memory://bucket/store", files={}))
+    assert (found, remote) == (config, "memory://bucket/store")
     assert list(found.students) == list(config.students)
     readers = {
         name
@@ -308,7 +309,7 @@ def test_pods_reach_a_tracker_by_a_secret_and_call_the_run_by_its_name(tmp_path,
         env = {one["name"]: one.get("value") for one in container["env"]}
         if label in tracked:
             assert json.loads(env[OPERATION])["tracker"]["run"] == "monday"
-    given = arguments(told, remote="s3://b/f", files={})
+    given = arguments(told, remote="memory://b/f", files={})
     assert "mlflow" not in json.dumps({name: value for name, value in given.items() if name != CONFIGURATION})
 
 
@@ -371,7 +372,7 @@ def test_a_place_is_no_input_of_a_task_so_that_moving_a_run_keeps_its_cache(docu
 
 
 def test_no_argument_spans_lines(config):
-    for value in arguments(config, remote="s3://bucket/store", files={}).values():
+    for value in arguments(config, remote="memory://bucket/store", files={}).values():
         assert "\n" not in str(value)
 
 

@@ -87,6 +87,7 @@ def test_a_run_leaves_no_secret_behind_whether_it_ends_well_or_its_stage_shouts_
         task.summarise(told, state="FAILED", message="x", page=str(tmp_path / "summary.md"))
         (failure,) = Records.of(REMOTE, "run-1").failures()
         assert "[OPENAI_API_KEY]" in "".join(failure.lines)  # it did shout
+        given = arguments(made.config, remote=REMOTE, files={}, root=made.home)
         kept = {key: found for key, content in server.objects.items() if (found := leaks(content) + leaks(key))}
         server.fault = lambda *_: "403"
         S3FileSystem.clear_instance_cache()
@@ -94,7 +95,6 @@ def test_a_run_leaves_no_secret_behind_whether_it_ends_well_or_its_stage_shouts_
         monkeypatch.setattr(task, "_LAST_WORDS_S", 0.0)
         with pytest.raises(SystemExit):
             task.run(told, [upstream])
-    given = arguments(made.config, remote=REMOTE, files={}, root=made.home)
     compile_pipeline(load_config(made.file), load_profile("generic"), tmp_path / "pipeline.yaml")
     assert kept == {}
     assert leaks_under(tmp_path) == {}

@@ -38,14 +38,17 @@ class StandInCluster:
     capture: pytest.CaptureFixture[str]
     patch: pytest.MonkeyPatch
     kept: dict[str, Item]
-    """A run that was submitted in an earlier test of the session, under `run`."""
+    """A run that was submitted in an earlier test of the session (`run`), and what its tasks were told (`objects`)."""
 
     def submitted(self, name: str = "a") -> str:
         """Id of a run of `toy.yaml` that was submitted; by `retort submit` itself the first time."""
         if not self.kept:
             run_id = self.json("submit", "--config", "toy.yaml", "--name", name)["run_id"]
-            self.kept |= {"run": copy.deepcopy(self.kubeflow.runs[run_id])}
+            told = {key: content for key, content in self.s3.objects.items() if "/settings/" in key}
+            self.kept |= {"run": copy.deepcopy(self.kubeflow.runs[run_id]), "objects": told}
             return str(run_id)
+        for key, content in self.kept["objects"].items():
+            self.s3.put(key, content)
         made = copy.deepcopy(self.kept["run"]) | {"display_name": name, "state": "PENDING"}
         return str(self.kubeflow.keep(made)["run_id"])
 

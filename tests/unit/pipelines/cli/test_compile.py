@@ -1,10 +1,9 @@
 """`retort compile`: a whole file, or a clear refusal."""
 
-import json
-
 import pytest
 import yaml
 
+from retort.pod.kept_settings import read
 from tests.kubeflow_server.cluster import STORE
 
 
@@ -34,5 +33,5 @@ def test_with_a_store_the_interface_can_start_it(cluster):
     spec = next(yaml.safe_load_all((cluster.home / "p.yaml").read_text()))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert all("defaultValue" in one for one in inputs.values())
-    told = json.loads(inputs["prompts_settings"]["defaultValue"])
-    assert (told["remote"], [file["path"] for file in told["files"]]) == (STORE, ["data/prompts.jsonl"])
+    told = read(inputs["prompts_settings"]["defaultValue"])
+    assert (told.remote, [file["path"] for file in told.files]) == (STORE, ["data/prompts.jsonl"])

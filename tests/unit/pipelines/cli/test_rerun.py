@@ -42,6 +42,27 @@ def test_the_same_rerun_is_not_started_twice_and_goes_on_after_a_failure(cluster
     assert len(cluster.runs("a-from-ppo")) == 2
 
 
+def test_a_run_whose_settings_are_texts_runs_again_with_them(cluster, run):
+    given = cluster.kubeflow.runs[run]["runtime_config"]["parameters"]
+    for name in [name for name in given if name.endswith("_settings")]:
+        given[name] = cluster.s3.objects.pop(given[name].removeprefix("s3://")).decode()
+    cluster.retort(*RERUN)
+    (made,) = cluster.runs("a-from-ppo")
+    assert made["runtime_config"]["parameters"] == given
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "no such settings"), (b"{}", "are damaged in the object store")])
+def test_settings_that_are_gone_or_damaged_are_said_before_anything_is_scheduled(cluster, run, content, words):
+    key = cluster.kubeflow.runs[run]["runtime_config"]["parameters"]["votes_settings"].removeprefix("s3://")
+    del cluster.s3.objects[key]
+    if content is not None:
+        cluster.s3.put(key, content)
+    _, err = cluster.retort(*RERUN, code=65)
+    assert f"s3://{key}: " in err
+    assert words in err
+    assert cluster.runs("a-from-ppo") == []
+
+
 def test_it_can_be_followed(cluster, run):
     cluster.kubeflow.before.append(("GET /apis/v1beta1/runs/", lambda: cluster.end(cluster.runs("b")[0]["run_id"])))
     _, err = cluster.retort(*RERUN, "--name", "b", "--wait")

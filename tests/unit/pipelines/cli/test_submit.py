@@ -1,6 +1,7 @@
 """`retort submit` against a stand-in Kubeflow: what is started, what is not, and what a user is told."""
 
 import json
+import re
 import threading
 
 import pytest
@@ -26,7 +27,9 @@ def test_a_run_is_scheduled_with_its_arguments_and_what_it_reads_is_in_the_store
     }
     assert run["service_account"] == "pipeline-runner"
     given = run["runtime_config"]["parameters"]
-    assert all(STORE in value for name, value in given.items() if name.endswith("_settings"))
+    addresses = [value for name, value in given.items() if name.endswith("_settings")]
+    assert all(re.fullmatch(rf"{STORE}/settings/[0-9a-f]{{64}}", one) for one in addresses)
+    assert all(one.removeprefix("s3://") in cluster.s3.objects for one in addresses)
     assert (given["sft_learning_rate"], given["prompts_limit"], given["prompts_address"]) == (1e-4, 0, "")
     assert any(name.startswith("bucket/store/files/md5/") for name in cluster.s3.objects)
 
@@ -35,6 +38,44 @@ def test_the_default_name_is_the_configurations_with_a_hash(cluster):
     name = cluster.json("submit", "--config", "toy.yaml")["name"]
     assert name.startswith("toy-")
     assert len(cluster.runs(name)) == 1
+
+
+def test_what_tasks_are_told_is_in_the_store_before_the_run_is_created(cluster):
+    seen = []
+    cluster.kubeflow.before.append(
+        ("POST /apis/v2beta1/runs$", lambda: seen.extend(key for key in cluster.s3.objects if "/settings/" in key))
+    )
+    cluster.json("submit", *TOY)
+    given = cluster.runs("a")[0]["runtime_config"]["parameters"]
+    assert {value.removeprefix("s3://") for name, value in given.items() if name.endswith("_settings")} == set(seen)
+
+
+def test_a_store_whose_address_holds_a_password_is_refused_without_saying_it(cluster):
+    _, err = cluster.retort("submit", *TOY, "--remote", "s3://key:hidden@bucket/store", code=64)
+    assert "the object store's address holds a password" in err
+    assert "hidden" not in err
+
+
+def with_texts(cluster, run_id):
+    """Let a run have its settings as their texts, as of old, from before a collection."""
+    given = cluster.kubeflow.runs[run_id]["runtime_config"]["parameters"]
+    for name in [name for name in given if name.endswith("_settings")]:
+        text = cluster.s3.objects[given[name].removeprefix("s3://")].decode()
+        given[name] = text[:-1] + ', "generation": 2}'
+    return given
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_equal_run_whose_settings_are_texts_or_of_before_a_collection_is_the_same(cluster, changed):
+    run_id = cluster.submitted()
+    given = with_texts(cluster, run_id)
+    if changed:
+        given["votes_settings"] = given["votes_settings"].replace("votes", "vetos")
+        _, err = cluster.retort("submit", *TOY, code=64)
+        assert "is taken by a run with other parameters" in err
+    else:
+        assert cluster.json("submit", *TOY)["run_id"] == run_id
+    assert len(cluster.runs("a")) == 1
 
 
 def test_an_equal_run_that_is_under_way_is_not_started_twice(cluster):
@@ -190,10 +231,10 @@ def test_in_multi_user_mode_runs_are_kept_in_the_profiles_namespace(stand_in):
     assert cluster.json("submit", *TOY)["new"] is False
 
 
-def test_more_shards_than_a_command_line_can_hold_are_refused_with_the_figure(cluster):
+def test_more_shards_than_a_workflow_can_hold_are_refused_with_the_figure(cluster):
     shards = f"teacher_responses.shards={list(range(200))}"
     _, err = cluster.retort("submit", *TOY, "--set", shards, code=64)
-    assert "characters long, reward_examples_learned_settings alone" in err
+    assert "200 of them of teacher_responses: its workflow would grow to about" in err
     assert "Make fewer, larger shards" in err
     assert cluster.runs("a") == []
 

@@ -15,11 +15,12 @@ from retort_pipelines.runs.runs import config_of
 from retort.config import load_config, resolved
 from retort.config.typed import read, typed
 from retort.errors import ConfigError
+from retort.pod import kept_settings
 from retort.pod.run_records import Records
 from retort.pod.settings import OPERATION, GroupSettings, settings, told_operation, typed_of
 from retort.run.tasks import graph
 
-REMOTE = "s3://bucket/store"
+REMOTE = "memory://bucket/store"
 ENDPOINT = {"type": "openai", "base_url": "http://llm/v1", "model": "m", "budget": {"tokens": 900}}
 VALUES = {
     "models": {"teacher": {"engine": ENDPOINT}, "base": {"source": "hub/student"}},
@@ -172,7 +173,7 @@ def test_prompts_are_taken_from_their_address_by_content(config, tmp_path):
     entry = {"path": "data/prompts.jsonl", "md5": "old"}
     given = arguments(config, remote=remote, files={"data/prompts.jsonl": entry})
     told = given[CONFIGURATION], given["prompts_settings"], given["report_settings"], []
-    (found,) = GroupSettings.from_json(check(*told, {"data/prompts.jsonl": f" {export} "})).files
+    (found,) = kept_settings.read(check(*told, {"data/prompts.jsonl": f" {export} "})).files
     assert (found["path"], found["size"]) == ("data/prompts.jsonl", export.stat().st_size)
     export.write_text("")
     with pytest.raises(Exception, match=r"parameters of this run: .*new.jsonl: is empty"):
