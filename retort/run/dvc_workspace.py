@@ -28,6 +28,7 @@ from retort.run import kill, run_cache
 from retort.run.contents import Contents, Problem, Wanted, refusal
 from retort.run.mark import read_mark
 from retort.run.true_hashes import TrueHashes, stamp_of
+from retort.run.whole_files import drop_half_written_notes, written_whole
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,12 @@ How = Literal["ran", "restored", "unchanged"]
 """What became of a task: its outputs may be those of an equal run."""
 Told = Callable[[str, How, float], None]
 """Hears of each task, when it is up to date: its address, how, and after how many seconds."""
+
+
+_REMOVE_LOCK = (
+    ". Remove dvc.lock, which is damaged or half written, and run again: what ran is on record and is restored, "
+    "not computed."
+)
 
 
 @dataclass(frozen=True)
@@ -284,11 +291,13 @@ def opened(root: Path, *, told: Told | None = None) -> Iterator[Workspace]:
     git = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
     # A source archive has the checkout's .dvc folder but no git.
     settings = None if git else {"core": {"no_scm": True}}
+    drop_half_written_notes(root)
     try:
         with (
             contextlib.chdir(root),
             stdout_on_stderr(),
             _quiet_log(told is not None),
+            written_whole(),
             Repo(".", config=settings) as repo,
         ):
             _connect_once(repo)
@@ -301,7 +310,7 @@ def opened(root: Path, *, told: Told | None = None) -> Iterator[Workspace]:
         raise
     except DvcException as error:
         raise (explain(str(root), error) if is_passing(error) else None) or StorageError(
-            f"{root}: DVC: {_causes(error)}"
+            f"{root}: DVC: {_causes(error)}{_REMOVE_LOCK if 'dvc.lock' in str(error) else ''}"
         ) from error
     except Exception as error:
         if not is_passing(error) or (known := explain(str(root), error)) is None:
