@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from retort_pipelines.graph.distil import CONFIGURATION
 from retort_pipelines.runs import names, schedule
 from retort_pipelines.runs.client import Kubeflow
 
 from retort.errors import ConfigError
 from retort.pod.lock_fragments import Fragment
-from retort.pod.settings import GroupSettings
+from retort.pod.settings import CONFIGURATION, INTERNAL, GroupSettings
 from retort.run.paths import CODE
 from retort.run.uses import Use
 
@@ -45,20 +44,19 @@ class ClusterUses:
             ConfigError: they cannot be read, as of another version of Retort.
         """
         if CONFIGURATION not in given:
-            return  # none of Retort's
+            if "prompts_settings" not in given:
+                return  # none of Retort's
+            raise _other_version(by, "its arguments have other names")
         self.names.append(by)
         try:
             for name, value in given.items():
-                if name == CONFIGURATION or not name.endswith("_settings"):
+                if name == CONFIGURATION or not name.startswith(INTERNAL):
                     continue
                 told = GroupSettings.from_json(value)
                 self.tasks |= {(task.address, told.code[item]) for item, task in told.tasks.items()}
                 self.files += [Use(file["md5"], file["path"], by) for file in told.files]
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{by} was made by another version of Retort ({error}), so what it reads is not known, and nothing is "
-                "removed. Wait for its end, or remove it."
-            ) from error
+            raise _other_version(by, str(error)) from error
 
 
 def cluster_uses(kubeflow: Kubeflow) -> ClusterUses:
@@ -84,3 +82,10 @@ def _run(run_id: str, client: Any) -> Any:
 
 def _given(one: Any) -> dict[str, Any]:
     return dict((one.runtime_config and one.runtime_config.parameters) or {})
+
+
+def _other_version(by: str, differs: str) -> ConfigError:
+    return ConfigError(
+        f"{by} was made by another version of Retort ({differs}), so what it reads is not known, and nothing is "
+        "removed. Wait for its end, or remove it."
+    )

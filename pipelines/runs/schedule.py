@@ -24,7 +24,7 @@ from retort_pipelines.runs.workflow_size import check_workflow
 
 from retort.errors import ConfigError, RetortError
 from retort.pod.scheduled_data import plan_of
-from retort.pod.settings import GroupSettings
+from retort.pod.settings import GroupSettings, parameter_of
 from retort.run import dvc_adapter, workspace
 from retort.run.tasks import graph
 
@@ -91,7 +91,7 @@ def upsert(
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
     given = submit.prepare(submission)
-    reads = GroupSettings.from_json(given["prompts_settings"]).task("").sources
+    reads = GroupSettings.from_json(given[parameter_of("prompts")]).task("").sources
     if unknown := sorted(set(data) - set(reads)):
         raise ConfigError(f"--data {unknown[0]}=...: stage prompts reads no such file; it reads {', '.join(reads)}.")
     schedule = Schedule(submission.name, plan_of(given), dict(data))

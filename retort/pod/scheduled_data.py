@@ -17,7 +17,7 @@ from typing import Any
 
 from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
-from retort.pod.settings import GroupSettings, remote_of
+from retort.pod.settings import GroupSettings, parameter_of, remote_of
 from retort.run import dvc_adapter
 
 
@@ -78,8 +78,8 @@ def ended_well(settings: str, schedule: str, plan: str, changes: Sequence[str] =
 
 def plan_of(arguments: Mapping[str, Any]) -> str:
     """Hash of what a schedule runs, its data aside."""
-    others = {name: value for name, value in arguments.items() if name != "prompts_settings"}
-    told = json.loads(arguments["prompts_settings"]) | {"files": []}
+    others = {name: value for name, value in arguments.items() if name != parameter_of("prompts")}
+    told = json.loads(arguments[parameter_of("prompts")]) | {"files": []}
     return _digest(json.dumps([others, told], sort_keys=True))[:16]
 
 

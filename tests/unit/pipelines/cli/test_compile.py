@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from retort.pod.settings import parameter_of
 from tests.kubeflow_server.cluster import STORE
 
 
@@ -34,5 +35,5 @@ def test_with_a_store_the_interface_can_start_it(cluster):
     spec = next(yaml.safe_load_all((cluster.home / "p.yaml").read_text()))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert all("defaultValue" in one for one in inputs.values())
-    told = json.loads(inputs["prompts_settings"]["defaultValue"])
+    told = json.loads(inputs[parameter_of("prompts")]["defaultValue"])
     assert (told["remote"], [file["path"] for file in told["files"]]) == (STORE, ["data/prompts.jsonl"])

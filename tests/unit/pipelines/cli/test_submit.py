@@ -9,6 +9,7 @@ from retort_pipelines.runs.client import kubeflow
 
 import retort.cli.check
 from retort.cli.check import before_submit
+from retort.pod.settings import INTERNAL, parameter_of
 from tests.kubeflow_server.cluster import PREFIX, STORE
 
 TOY = ("--config", "toy.yaml", "--name", "a")
@@ -26,7 +27,7 @@ def test_a_run_is_scheduled_with_its_arguments_and_what_it_reads_is_in_the_store
     }
     assert run["service_account"] == "pipeline-runner"
     given = run["runtime_config"]["parameters"]
-    assert all(STORE in value for name, value in given.items() if name.endswith("_settings"))
+    assert all(STORE in value for name, value in given.items() if name.startswith(INTERNAL))
     assert (given["sft_learning_rate"], given["prompts_limit"], given["prompts_address"]) == (1e-4, 0, "")
     assert any(name.startswith("bucket/store/files/md5/") for name in cluster.s3.objects)
 
@@ -193,7 +194,7 @@ def test_in_multi_user_mode_runs_are_kept_in_the_profiles_namespace(stand_in):
 def test_more_shards_than_a_command_line_can_hold_are_refused_with_the_figure(cluster):
     shards = f"teacher_responses.shards={list(range(200))}"
     _, err = cluster.retort("submit", *TOY, "--set", shards, code=64)
-    assert "characters long, reward_examples_learned_settings alone" in err
+    assert f"characters long, {parameter_of('reward_examples-learned')} alone" in err
     assert "Make fewer, larger shards" in err
     assert cluster.runs("a") == []
 
