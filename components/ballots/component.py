@@ -17,8 +17,8 @@ def ballots(
 
     Args:
         settings: Address of the tasks' parameters, code hash, source files and store (`retort.pod.kept_settings`).
-        metrics: The task's figures, and the hashes of its outputs.
-        data: What it made, by its address in the object store; nothing is copied.
+        metrics: The task's figures.
+        data: What it made, by its address in the object store, with hashes and figures; nothing is copied.
         upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
         item: Which of the tasks that read the same, by its matrix values; empty where there is one.
         changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).

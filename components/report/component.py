@@ -7,7 +7,7 @@ from retort_components.images import TRAIN
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
 def report(
     settings: str,
-    page: dsl.Output[dsl.HTML],
+    report_page: dsl.Output[dsl.HTML],
     upstream: list = [],  # noqa: B006
     item: str = "",
     changes: list = [],  # noqa: B006
@@ -16,7 +16,7 @@ def report(
 
     Args:
         settings: Address of the task's parameters, code hash, source files and store (`retort.pod.kept_settings`).
-        page: The report, for Kubeflow's interface.
+        report_page: The report, for Kubeflow's interface.
         upstream: Names of the fragments of the tasks that it reads from: their outputs by content hash.
         item: Empty: there is one report.
         changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).
@@ -26,4 +26,4 @@ def report(
     """
     from retort.pod.task import run
 
-    return run(settings, upstream, item, changes, page=page.path)
+    return run(settings, upstream, item, changes, page=report_page.path)

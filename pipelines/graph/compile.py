@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from retort_pipelines.graph.distil import CONFIGURATION, NAME, build, parameter_of
+from retort_pipelines.graph.distil import NAME, build
 from retort_pipelines.graph.offered import offered
 from retort_pipelines.profiles import Profile
 
 from retort.config import RetortConfig, resolved
 from retort.pod.kept_settings import keep
-from retort.pod.settings import settings
+from retort.pod.settings import CONFIGURATION, parameter_of, settings
 from retort.run.dvc_adapter import Entry
 from retort.run.tasks import graph
 

@@ -22,17 +22,11 @@ from retort_pipelines.profiles import Profile
 
 from retort.config import RetortConfig
 from retort.config.typed import Typed
-from retort.pod.settings import operation, typed_of
+from retort.pod.settings import CONFIGURATION, operation, parameter_of, typed_of
 from retort.run.graph import Graph, Task
 from retort.run.tasks import graph
 
 NAME = "retort-distil"
-
-CONFIGURATION = "configuration"
-"""Argument with the whole configuration, which one task reads to check it: for people, and for commands about the run,
-which need it where the store is away too."""
-
-_SETTINGS = "_settings"
 
 
 @dataclass(frozen=True)
@@ -46,16 +40,6 @@ class Schedule:
     """Address of the current content of each source file, by the name that the configuration gives it."""
 
 
-def parameter_of(group: str) -> str:
-    """Parameter of the pipeline with the settings of a group of tasks."""
-    return f"{group.replace('-', '_')}{_SETTINGS}"
-
-
-def settings_in(given: Mapping[str, Any]) -> dict[str, str]:
-    """Those of a run's arguments that are the settings of its groups, by parameter: addresses, or texts as of old."""
-    return {name: str(value) for name, value in given.items() if name.endswith(_SETTINGS)}
-
-
 def build(
     config: RetortConfig,
     profile: Profile,
@@ -66,7 +50,7 @@ def build(
     run: str = NAME,
     defaults: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The pipeline for the shape of `config`; parameters are those `offered` and `GROUP_settings` of every group.
+    """The pipeline for the shape of `config`; parameters are those `offered` and the settings of every group.
 
     Args:
         config: Decides the tasks.
@@ -117,7 +101,7 @@ def _signature(open_: Offered, plain: Sequence[str], defaults: Mapping[str, Any]
     kind = Parameter.POSITIONAL_OR_KEYWORD
     parameters = [Parameter(one.name, kind, annotation=one.type, default=one.default) for one in open_.parameters]
     settings = [Parameter(name, kind, annotation=str, default=defaults.get(name, Parameter.empty)) for name in plain]
-    # Python wants those with a default last; Kubeflow's interface shows them in the alphabet's order anyway.
+    # Python wants those with a default last; Kubeflow's interface shows them in the alphabet's order (`INTERNAL`).
     return Signature([*settings, *parameters])
 
 
@@ -210,7 +194,7 @@ def _loop(name: str, tasks: Sequence[Task], upstream: Sequence[str], typed: Sequ
     def loop(settings: Any, items: Any, *others: Any) -> Any:
         fragments, values = list(others[: len(upstream)]), others[len(upstream) :]
         changes = [f"{one.key}={value}" for one, value in zip(typed, values, strict=True)]
-        with dsl.ParallelFor(items, parallelism=on.profile.parallelism) as item:
+        with dsl.ParallelFor(items, name=f"each-{tasks[0].stage.fan}", parallelism=on.profile.parallelism) as item:
             task = on(component(settings=settings, item=item, upstream=fragments, changes=changes), tasks[0])
         return on(OF_THE_RUN["collect"](settings=settings, fragments=dsl.Collected(task.outputs["Output"]))).output
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from retort_pipelines.graph.distil import CONFIGURATION, settings_in
 from retort_pipelines.runs import names, schedule
 from retort_pipelines.runs.client import Kubeflow
 
 from retort.errors import ConfigError, RetortError
 from retort.pod.kept_settings import read
 from retort.pod.lock_fragments import Fragment
+from retort.pod.settings import CONFIGURATION, settings_in
 from retort.run.paths import CODE
 from retort.run.uses import Use
 
@@ -46,7 +46,9 @@ class ClusterUses:
             IntegrityError, StorageError: the settings that they name are not in the store, or it is away.
         """
         if CONFIGURATION not in given:
-            return  # none of Retort's
+            if "prompts_settings" not in given:
+                return  # none of Retort's
+            raise _other_version(by, "its arguments have other names")
         self.names.append(by)
         try:
             for value in settings_in(given).values():
@@ -58,10 +60,7 @@ class ClusterUses:
                 f"{by}: what it reads is not known, so nothing is removed. {error} Or wait for its end, or remove it."
             ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{by} was made by another version of Retort ({error}), so what it reads is not known, and nothing is "
-                "removed. Wait for its end, or remove it."
-            ) from error
+            raise _other_version(by, str(error)) from error
 
 
 def cluster_uses(kubeflow: Kubeflow) -> ClusterUses:
@@ -87,3 +86,10 @@ def _run(run_id: str, client: Any) -> Any:
 
 def _given(one: Any) -> dict[str, Any]:
     return dict((one.runtime_config and one.runtime_config.parameters) or {})
+
+
+def _other_version(by: str, differs: str) -> ConfigError:
+    return ConfigError(
+        f"{by} was made by another version of Retort ({differs}), so what it reads is not known, and nothing is "
+        "removed. Wait for its end, or remove it."
+    )

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from retort_pipelines.graph.distil import settings_in
 from retort_pipelines.runs.client import Kubeflow
 from retort_pipelines.runs.refusals import InvalidRequestError
 
 from retort.errors import ConfigError
 from retort.pod.kept_settings import digest_of
+from retort.pod.settings import settings_in
 
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 """States in which a run stays."""

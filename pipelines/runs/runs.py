@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retort_pipelines.graph.distil import CONFIGURATION
 from retort_pipelines.graph.offered import offered
 from retort_pipelines.runs import names
 from retort_pipelines.runs.client import Kubeflow
@@ -25,6 +24,7 @@ from retort.errors import ConfigError, RetortError, StorageError
 from retort.io.files import write_json
 from retort.pod.parameters import SOURCE
 from retort.pod.run_records import Failure, Records
+from retort.pod.settings import CONFIGURATION
 from retort.run import dvc_adapter, workspace
 from retort.run.known_stages import known_stages
 from retort.run.record import Record, write_record

@@ -25,6 +25,7 @@ from retort_pipelines.runs.workflow_size import check_workflow
 from retort.errors import ConfigError, RetortError
 from retort.pod.kept_settings import read
 from retort.pod.scheduled_data import plan_of
+from retort.pod.settings import parameter_of
 from retort.run import dvc_adapter, workspace
 from retort.run.tasks import graph
 
@@ -91,7 +92,7 @@ def upsert(
         with kubernetes_api() as api:
             refuse(blocking(Cluster(api, submission.profile, submission.remote)))
     given = submit.prepare(submission)
-    reads = read(given["prompts_settings"]).task("").sources
+    reads = read(given[parameter_of("prompts")]).task("").sources
     if unknown := sorted(set(data) - set(reads)):
         raise ConfigError(f"--data {unknown[0]}=...: stage prompts reads no such file; it reads {', '.join(reads)}.")
     schedule = Schedule(submission.name, plan_of(given), dict(data))

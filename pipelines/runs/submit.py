@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from retort_pipelines.checks.base import Cluster
 from retort_pipelines.checks.run import blocking, refuse
 from retort_pipelines.graph import compile as compiling
-from retort_pipelines.graph.distil import settings_in
 from retort_pipelines.profiles import Profile
 from retort_pipelines.runs import names, runs
 from retort_pipelines.runs.client import Kubeflow, kubernetes_api
@@ -29,6 +28,7 @@ from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
 from retort.pod.kept_settings import is_text, read
 from retort.pod.run_records import Records
+from retort.pod.settings import settings_in
 from retort.run import dvc_adapter, mark, workspace
 from retort.run.embedded import is_embedded
 from retort.run.graph import Graph

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retort_pipelines.graph.distil import CONFIGURATION, is_loop, parameter_of
+from retort_pipelines.graph.distil import is_loop
 
 from retort.config import RetortConfig
 from retort.errors import ConfigError
+from retort.pod.settings import CONFIGURATION, parameter_of
 from retort.run.graph import Graph
 from retort.run.tasks import graph
 

@@ -18,7 +18,7 @@ from typing import Any
 from retort.errors import ConfigError, StorageError
 from retort.io.objects import Objects
 from retort.pod.kept_settings import keep, read, remote_of
-from retort.pod.settings import GroupSettings
+from retort.pod.settings import GroupSettings, parameter_of
 from retort.run import dvc_adapter
 
 
@@ -79,8 +79,8 @@ def ended_well(settings: str, schedule: str, plan: str, changes: Sequence[str] =
 
 def plan_of(arguments: Mapping[str, Any]) -> str:
     """Hash of what a schedule runs, its data aside."""
-    others = {name: value for name, value in arguments.items() if name != "prompts_settings"}
-    told = replace(read(arguments["prompts_settings"]), files=[])
+    others = {name: value for name, value in arguments.items() if name != parameter_of("prompts")}
+    told = replace(read(arguments[parameter_of("prompts")]), files=[])
     return _digest(json.dumps([others, told.to_json()], sort_keys=True))[:16]
 
 

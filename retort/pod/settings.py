@@ -25,6 +25,24 @@ from retort.run.graph import Graph, Task, as_plain, from_plain
 OPERATION = "RETORT_OPERATION"
 """Environment variable with the values of the configuration that decide only how a task runs, as JSON."""
 
+INTERNAL = "zz_internal_"
+"""Before the names of arguments that people leave as they are. Kubeflow's interface shows a run's parameters in the
+alphabet's order and without their descriptions: so these come last, and their names say what they are."""
+
+CONFIGURATION = f"{INTERNAL}configuration"
+"""Argument with the whole configuration, which one task reads to check it: for people, and for commands about the run,
+which need it where the store is away too."""
+
+
+def parameter_of(group: str) -> str:
+    """Argument with the settings of a group of tasks."""
+    return f"{INTERNAL}{group.replace('-', '_')}"
+
+
+def settings_in(given: Mapping[str, Any]) -> dict[str, str]:
+    """Those of a run's arguments that are the settings of its groups, by parameter: addresses, or texts as of old."""
+    return {name: str(value) for name, value in given.items() if name.startswith(INTERNAL) and name != CONFIGURATION}
+
 
 @dataclass(frozen=True)
 class GroupSettings:

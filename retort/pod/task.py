@@ -30,7 +30,7 @@ from retort.io.outages import patient
 from retort.io.stderr_tail import Tail
 from retort.modeling import preemption
 from retort.pod import lock_fragments
-from retort.pod.artifacts import describe
+from retort.pod.artifacts import describe, measure
 from retort.pod.kept_settings import keep, read, remote_of
 from retort.pod.lock_fragments import Fragment, key_of
 from retort.pod.run_records import Failure, Records, summary
@@ -40,7 +40,6 @@ from retort.pod.termination import failed_for_good, say_for_good
 from retort.run import dvc_adapter
 from retort.run.dvc_adapter import Entry
 from retort.run.embedded import embedded, is_embedded
-from retort.run.figures import numbers
 from retort.run.graph import Task, as_plain
 from retort.run.paths import CODE, TASK
 from retort.run.workspace import code_yaml, link, task_yaml
@@ -72,8 +71,8 @@ def run(
         upstream: Names of the fragments of the tasks that it reads from.
         item: Which task of the group, by its matrix values: `0`, `ppo-heldout`; empty where there is one.
         changes: Values that the run was given one by one, as `key=value` (`retort.config.typed`).
-        metrics: Kubeflow's Metrics artifact; gets the stage's figures and the hashes of its outputs.
-        made: Kubeflow's Model or Dataset artifact; gets the addresses of what the stage wrote.
+        metrics: Kubeflow's Metrics artifact; gets the task's figures.
+        made: Kubeflow's Model or Dataset artifact; gets names, addresses and hashes of what the task wrote.
         page: File that gets the report's page, of the stage that writes one.
 
     Raises:
@@ -92,7 +91,7 @@ def run(
                 with resumable(root, told.remote, [told.to_json(), *upstream]):
                     dvc_adapter.reproduce_one(root, task.address, force=force)
                 entry = dvc_adapter.read_lock(root)[task.address]
-            _show(root, task, entry, metrics=metrics, page=page)
+            _show(root, task, metrics=metrics, page=page)
             if made is not None:
                 describe(made, root, task, entry, told.remote)
             _keep_timing(root, told.remote, task, started)
@@ -207,14 +206,10 @@ def _prepare(root: Path, task: Task, told: GroupSettings, upstream: Sequence[str
     dvc_adapter.write_inputs(root, [*made.values(), *wanted])
 
 
-def _show(root: Path, task: Task, entry: Entry, *, metrics: Any, page: str) -> None:
-    """Give Kubeflow's interface the stage's figures, the hashes of what it wrote, and the report's page."""
+def _show(root: Path, task: Task, *, metrics: Any, page: str) -> None:
+    """Give Kubeflow's interface the task's figures and the report's page."""
     if metrics is not None:
-        for path in task.metrics:
-            figures = json.loads((root / path).read_text(encoding="utf-8"))
-            for name, value in numbers(figures):
-                metrics.log_metric(name, value)
-        metrics.metadata |= {out["path"]: out["md5"] for out in entry.get("outs", [])}
+        measure(metrics, root, task)
     if page and (root / "outputs/report/metrics.json").exists():
         from retort.run.paths import Paths
         from retort.stages.report import write_page

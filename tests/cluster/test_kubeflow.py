@@ -73,7 +73,7 @@ def test_the_report_is_shown_in_kubeflows_interface(first, found):
     """Kubeflow keeps the page where it told the pod to; only the store of AWS_* can be looked at."""
     command = next(one for one in found["report"][0]["spec"]["containers"] if one["name"] == "main")
     told = json.loads(next(text for text in [*command["command"], *command["args"]] if text.startswith('{"')))
-    uri = told["outputs"]["artifacts"]["page"]["artifacts"][0]["uri"]
+    uri = told["outputs"]["artifacts"]["report_page"]["artifacts"][0]["uri"]
     bucket, _, key = uri.partition("://")[2].partition("/")
     client = boto3.client("s3")
     if bucket not in [one["Name"] for one in client.list_buckets()["Buckets"]]:

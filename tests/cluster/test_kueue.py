@@ -15,6 +15,7 @@ from retort_pipelines.runs.client import kubernetes_api
 from retort_pipelines.runs.waiting import waiting
 
 from retort.io.objects import Objects
+from retort.pod.settings import parameter_of
 from tests.cluster import image as images
 from tests.cluster import support
 from tests.cluster.pods import Pods
@@ -170,14 +171,14 @@ def test_a_stage_makes_room_for_a_more_urgent_one_and_goes_on_where_it_was(
     state = Objects.of(own_store, "state")
     try:
         # No checkpoint is due before the last step: what is in the store was saved because the pod was told to end.
-        pods.start("p-sft-1", "sft-sft", given["sft_sft_settings"], upstream)
+        pods.start("p-sft-1", "sft-sft", given[parameter_of("sft-sft")], upstream)
         assert until(lambda: re.search(r"sft: \d+/400 steps", pods.log("p-sft-1")), 600)
         assert not any("checkpoint-" in name for name in state.names())
         pods.hold("p-urgent", "ppo-ppo", URGENT)
         assert until(lambda: pods.phase("p-urgent") == "Running")
         # Kueue admits the urgent pod while the other one still saves.
         assert until(lambda: any("checkpoint-" in name for name in state.names()))
-        pods.start("p-sft-2", "sft-sft", given["sft_sft_settings"], upstream)  # as Argo's retry does
+        pods.start("p-sft-2", "sft-sft", given[parameter_of("sft-sft")], upstream)  # as Argo's retry does
         assert until(lambda: gated(pods.get("p-sft-2")))
         pods.remove("p-urgent")
         pods.finish("p-sft-2")

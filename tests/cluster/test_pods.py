@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from retort_pipelines.graph.distil import parameter_of
 from retort_pipelines.profiles import load_profile
 from retort_pipelines.runs.submit import Submission, prepare
 
@@ -16,6 +15,7 @@ from retort.config import load_config
 from retort.io.objects import Objects
 from retort.pod import lock_fragments
 from retort.pod.kept_settings import keep, read
+from retort.pod.settings import parameter_of
 from retort.run import dvc_adapter
 from retort.run.tasks import graph
 from retort.run.workspace import create
@@ -100,7 +100,7 @@ def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, own_stor
     pods.remove(*started)
     upstream = fragments_for(config, "sft-sft", made)
     state = Objects.of(own_store, "state")
-    pods.start("r-sft-1", "sft-sft", given["sft_sft_settings"], upstream, RETORT_STATE_INTERVAL="1")
+    pods.start("r-sft-1", "sft-sft", given[parameter_of("sft-sft")], upstream, RETORT_STATE_INTERVAL="1")
     deadline = time.monotonic() + 600
     while not any("checkpoint-" in name for name in state.names()) and time.monotonic() < deadline:
         time.sleep(1)
@@ -110,11 +110,11 @@ def test_a_pod_that_loses_its_node_goes_on_in_a_new_one(kubectl, image, own_stor
         subprocess.run([tool, "up"], check=True, stdout=subprocess.DEVNULL)
     pods.remove("r-sft-1")
     assert any("checkpoint-" in name for name in state.names())
-    pods.start("r-sft-2", "sft-sft", given["sft_sft_settings"], upstream)
+    pods.start("r-sft-2", "sft-sft", given[parameter_of("sft-sft")], upstream)
     resumed = pods.finish("r-sft-2")
     assert "going on from the resume state" in pods.log("r-sft-2")
     assert state.names() == []
     # The same stage undisturbed, whatever is on record of it.
-    pods.start("r-sft-3", "sft-sft", given["sft_sft_settings"], upstream, RETORT_FORCE="1")
+    pods.start("r-sft-3", "sft-sft", given[parameter_of("sft-sft")], upstream, RETORT_FORCE="1")
     assert pods.finish("r-sft-3") == resumed
     pods.remove("r-sft-2", "r-sft-3")

@@ -9,6 +9,7 @@ from retort_pipelines.graph.placement import Placement
 from retort_pipelines.profiles import load_profile
 
 from retort.io.objects import Objects
+from retort.pod.settings import parameter_of
 from retort.run.known_stages import known_stages
 from tests.cluster.pods import Pods
 from tests.cluster.support import CHECKOUT, PROFILE
@@ -83,7 +84,7 @@ def ready(trainer, image, own_store, secret, profile, tmp_path, monkeypatch):
     pods = Pods(trainer, image, config, tmp_path, profile)
     made, started = run_in_pods(pods, config, given, before(config, "sft-sft"))
     pods.remove(*started)
-    return pods, given["sft_sft_settings"], fragments_for(config, "sft-sft", made)
+    return pods, given[parameter_of("sft-sft")], fragments_for(config, "sft-sft", made)
 
 
 def one_thread(pods):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from retort.cli.app import app
 from retort.config import load_config
 from retort.errors import ConfigError
+from retort.pod.settings import parameter_of
 from retort.run import dvc_adapter
 from retort.run.tasks import graph
 from retort.run.workspace import create, dvc_yaml
@@ -59,7 +60,9 @@ def test_the_toys_are_tasks_of_dvc_and_of_the_pipeline_with_their_files_as_input
     assert "my_benchmark.py" not in stages["evaluate-sft-heldout"]["deps"]
     compiling.compile(config, Profile(), folder / "pipeline.yaml")
     pipeline = next(yaml.safe_load_all((folder / "pipeline.yaml").read_text()))
-    assert {"best_short_settings", "evaluate_adder_settings"} <= set(pipeline["root"]["inputDefinitions"]["parameters"])
+    assert {parameter_of("best_short"), parameter_of("evaluate-adder")} <= set(
+        pipeline["root"]["inputDefinitions"]["parameters"]
+    )
     assert "comp-best-short" in pipeline["components"]
 
 

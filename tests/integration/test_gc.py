@@ -21,7 +21,7 @@ from retort.config import load_config
 from retort.errors import ConfigError, IntegrityError
 from retort.pod import kept_settings, lock_fragments
 from retort.pod.run_records import Failure, Records
-from retort.pod.settings import GroupSettings
+from retort.pod.settings import CONFIGURATION, GroupSettings, parameter_of
 from retort.run import champion, dvc_adapter
 from retort.run.dvc_workspace import opened, parse_record
 from retort.run.graph import Task
@@ -226,7 +226,7 @@ def test_what_a_run_or_schedule_reads_is_found_in_its_settings_which_stay(two, f
     voting = Task(STAGES["votes"], sources=(source["path"],))
     told = GroupSettings(REMOTE, {}, {"": entry["params"]["code.yaml"]["votes"]}, [source], {"": voting})
     address = kept_settings.keep(told)
-    given = {"configuration": "{}", "votes_settings": address if form == "address" else told.to_json()}
+    given = {CONFIGURATION: "{}", parameter_of("votes"): address if form == "address" else told.to_json()}
     two.age(100, part="/settings/")
 
     def cluster():
@@ -249,7 +249,7 @@ def test_nothing_is_removed_where_the_settings_of_a_run_under_way_are_not_there(
     with pytest.raises(
         IntegrityError, match=rf"run x, RUNNING: .*so nothing is removed\. .*{digest}: no such settings"
     ):
-        ClusterUses().add("run x, RUNNING", {"configuration": "{}", "votes_settings": f"{REMOTE}/settings/{digest}"})
+        ClusterUses().add("run x, RUNNING", {CONFIGURATION: "{}", parameter_of("votes"): f"{REMOTE}/settings/{digest}"})
 
 
 def test_what_was_written_lately_stays(two):

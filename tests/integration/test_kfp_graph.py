@@ -9,7 +9,6 @@ import yaml
 from retort_components.stages import OF_THE_RUN
 from retort_pipelines.graph import compile as compiling
 from retort_pipelines.graph.compile import arguments
-from retort_pipelines.graph.distil import CONFIGURATION, parameter_of
 from retort_pipelines.graph.offered import offered
 from retort_pipelines.graph.placement import NEVER_CACHED
 from retort_pipelines.profiles import Profile
@@ -17,7 +16,7 @@ from retort_pipelines.profiles import Profile
 from retort.config import load_config, resolved
 from retort.config.load import pick
 from retort.pod.kept_settings import read
-from retort.pod.settings import OPERATION, typed_of
+from retort.pod.settings import CONFIGURATION, INTERNAL, OPERATION, parameter_of, typed_of
 from retort.run.known_stages import known_stages
 from retort.run.tasks import graph
 from retort.run.workspace import create, dvc_yaml
@@ -141,11 +140,7 @@ class Compiled:
         container = self.document["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         function = container["args"][container["args"].index("--function_to_execute") + 1]
         upstream = {
-            name
-            for key, origins in given.items()
-            if key != "settings"
-            for name in origins
-            if name.endswith("_settings") and not name.startswith("argument ")
+            name for key, origins in given.items() if key != "settings" for name in origins if name.startswith(INTERNAL)
         }
         if function == "collect":
             return upstream
@@ -213,8 +208,8 @@ def changed(config, tmp_path, *changes):
 
 
 def test_a_changed_parameter_changes_the_settings_of_its_own_tasks_alone(config, tmp_path):
-    assert changed(config, tmp_path, "ppo.iterations=7") == {"ppo_ppo_settings", "ppo_ppo2_settings"}
-    assert changed(config, tmp_path, "students.ppo2.iterations=7") == {"ppo_ppo2_settings", "report_settings"}
+    assert changed(config, tmp_path, "ppo.iterations=7") == {*map(parameter_of, ("ppo-ppo", "ppo-ppo2"))}
+    assert changed(config, tmp_path, "students.ppo2.iterations=7") == {*map(parameter_of, ("ppo-ppo2", "report"))}
 
 
 def test_speed_patience_prices_and_addresses_change_no_settings(config, tmp_path):

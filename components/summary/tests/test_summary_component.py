@@ -14,7 +14,7 @@ def written(tmp_path, state):
     )
     page = dsl.Markdown(uri=str(tmp_path / "page.md"))
     page.path = str(tmp_path / "page.md")
-    summary.python_func(settings=json.dumps({"remote": str(tmp_path / "store")}), status=status, page=page)
+    summary.python_func(settings=json.dumps({"remote": str(tmp_path / "store")}), status=status, summary_page=page)
     return Path(page.path).read_text()
 
 

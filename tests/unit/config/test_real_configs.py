@@ -14,6 +14,7 @@ from retort.cli.app import app
 from retort.config import load_config
 from retort.config.load import find
 from retort.demo import smollm2
+from retort.pod.settings import parameter_of
 from retort.run.tasks import graph
 from retort.run.workspace import check_sources, dvc_yaml
 
@@ -47,7 +48,7 @@ def test_a_configuration_that_ships_is_found_by_its_name_anywhere(file, tmp_path
 def test_a_configuration_compiles_for_kubeflow(file, tmp_path):
     compiling.compile(load_config(file), Profile(), tmp_path / "pipeline.yaml")
     pipeline = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
-    wanted = {f"{group.replace('-', '_')}_settings" for group in graph(load_config(file)).groups}
+    wanted = {parameter_of(group) for group in graph(load_config(file)).groups}
     assert wanted <= set(pipeline["root"]["inputDefinitions"]["parameters"])
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from retort_pipelines.graph.compile import arguments
-from retort_pipelines.graph.distil import settings_in
 
 from retort.config import load_config
 from retort.errors import DO_NOT_RETRY, RETRY, ConfigError, IntegrityError, StoreAwayError
@@ -16,7 +15,7 @@ from retort.pod import task
 from retort.pod.kept_settings import digest_of, keep, read, remote_of
 from retort.pod.run_records import Records
 from retort.pod.scheduled_data import plan_of
-from retort.pod.settings import GroupSettings, settings
+from retort.pod.settings import GroupSettings, parameter_of, settings, settings_in
 from retort.run.tasks import graph
 
 
@@ -70,7 +69,7 @@ def test_a_runs_arguments_are_addresses_of_what_is_there(config, store):
     assert given == arguments(config, remote=store, files={})
     assert {Path(one).parent for one in settings_in(given).values()} == {Path(store) / "settings"}
     for name, tasks in graph(config).groups.items():
-        address = given[f"{name.replace('-', '_')}_settings"]
+        address = given[parameter_of(name)]
         assert read(address).to_json() == settings(config, tasks, {}, remote=store).to_json()
 
 
@@ -129,11 +128,11 @@ def test_a_pod_without_its_settings_ends_with_a_record_and_the_errors_code(told,
 
 def test_a_plan_is_its_schedules_settings_less_the_data(config, store, told):
     prompts = settings(config, graph(config).groups["prompts"], {}, remote=store)
-    given = {"prompts_settings": keep(prompts), "votes_settings": keep(told)}
+    given = {parameter_of("prompts"): keep(prompts), parameter_of("votes"): keep(told)}
     new_data = replace(prompts, files=[{"path": "data/prompts.jsonl", "md5": "0" * 32}])
-    assert plan_of(given) == plan_of(given | {"prompts_settings": keep(new_data)})
-    assert plan_of(given) != plan_of(given | {"prompts_settings": keep(replace(prompts, params={}))})
-    assert plan_of(given) != plan_of(given | {"votes_settings": keep(replace(told, params={}))})
+    assert plan_of(given) == plan_of(given | {parameter_of("prompts"): keep(new_data)})
+    assert plan_of(given) != plan_of(given | {parameter_of("prompts"): keep(replace(prompts, params={}))})
+    assert plan_of(given) != plan_of(given | {parameter_of("votes"): keep(replace(told, params={}))})
 
 
 def test_no_secret_of_the_environment_is_in_an_address_or_its_object(config, tmp_path, monkeypatch):

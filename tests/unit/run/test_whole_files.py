@@ -24,19 +24,22 @@ def killed_while_writing(file):
         raise Killed
 
     whole, _yaml._dump = _yaml._dump, half
+
+    def modify(file, data):
+        with modify_yaml(file) as values:
+            values.update(data)
+
     try:
-        for write in (lambda: dump_yaml(file, {"b": 2}), lambda: modify_yaml(file).__enter__()):
+        for write in (dump_yaml, modify):
+            file.write_text("a: 1\n")
             with pytest.raises(Killed):
-                if write() is not None:
-                    with modify_yaml(file) as data:
-                        data["b"] = 2
+                write(file, {"b": 2})
     finally:
         _yaml._dump = whole
 
 
 def test_a_lock_is_never_half_written(tmp_path):
     file = tmp_path / "dvc.lock"
-    file.write_text("a: 1\n")
     with written_whole():
         killed_while_writing(file)
     assert file.read_text() == "a: 1\n"

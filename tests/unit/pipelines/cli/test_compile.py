@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from retort.pod.kept_settings import read
+from retort.pod.settings import parameter_of
 from tests.kubeflow_server.cluster import STORE
 
 
@@ -33,5 +34,5 @@ def test_with_a_store_the_interface_can_start_it(cluster):
     spec = next(yaml.safe_load_all((cluster.home / "p.yaml").read_text()))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert all("defaultValue" in one for one in inputs.values())
-    told = read(inputs["prompts_settings"]["defaultValue"])
+    told = read(inputs[parameter_of("prompts")]["defaultValue"])
     assert (told.remote, [file["path"] for file in told.files]) == (STORE, ["data/prompts.jsonl"])

@@ -3,6 +3,8 @@
 import pytest
 import yaml
 
+from retort.pod.settings import parameter_of, settings_in
+
 RERUN = ("rerun", "a", "--from", "ppo")
 
 
@@ -44,7 +46,7 @@ def test_the_same_rerun_is_not_started_twice_and_goes_on_after_a_failure(cluster
 
 def test_a_run_whose_settings_are_texts_runs_again_with_them(cluster, run):
     given = cluster.kubeflow.runs[run]["runtime_config"]["parameters"]
-    for name in [name for name in given if name.endswith("_settings")]:
+    for name in settings_in(given):
         given[name] = cluster.s3.objects.pop(given[name].removeprefix("s3://")).decode()
     cluster.retort(*RERUN)
     (made,) = cluster.runs("a-from-ppo")
@@ -53,7 +55,7 @@ def test_a_run_whose_settings_are_texts_runs_again_with_them(cluster, run):
 
 @pytest.mark.parametrize(("content", "words"), [(None, "no such settings"), (b"{}", "are damaged in the object store")])
 def test_settings_that_are_gone_or_damaged_are_said_before_anything_is_scheduled(cluster, run, content, words):
-    key = cluster.kubeflow.runs[run]["runtime_config"]["parameters"]["votes_settings"].removeprefix("s3://")
+    key = cluster.kubeflow.runs[run]["runtime_config"]["parameters"][parameter_of("votes")].removeprefix("s3://")
     del cluster.s3.objects[key]
     if content is not None:
         cluster.s3.put(key, content)

@@ -10,6 +10,7 @@ from retort_pipelines.runs.client import kubeflow
 
 import retort.cli.check
 from retort.cli.check import before_submit
+from retort.pod.settings import parameter_of, settings_in
 from tests.kubeflow_server.cluster import PREFIX, STORE
 
 TOY = ("--config", "toy.yaml", "--name", "a")
@@ -27,7 +28,8 @@ def test_a_run_is_scheduled_with_its_arguments_and_what_it_reads_is_in_the_store
     }
     assert run["service_account"] == "pipeline-runner"
     given = run["runtime_config"]["parameters"]
-    addresses = [value for name, value in given.items() if name.endswith("_settings")]
+    addresses = settings_in(given).values()
+    assert len(addresses) > 5
     assert all(re.fullmatch(rf"{STORE}/settings/[0-9a-f]{{64}}", one) for one in addresses)
     assert all(one.removeprefix("s3://") in cluster.s3.objects for one in addresses)
     assert (given["sft_learning_rate"], given["prompts_limit"], given["prompts_address"]) == (1e-4, 0, "")
@@ -47,7 +49,7 @@ def test_what_tasks_are_told_is_in_the_store_before_the_run_is_created(cluster):
     )
     cluster.json("submit", *TOY)
     given = cluster.runs("a")[0]["runtime_config"]["parameters"]
-    assert {value.removeprefix("s3://") for name, value in given.items() if name.endswith("_settings")} == set(seen)
+    assert {value.removeprefix("s3://") for value in settings_in(given).values()} == set(seen)
 
 
 def test_a_store_whose_address_holds_a_password_is_refused_without_saying_it(cluster):
@@ -59,7 +61,7 @@ def test_a_store_whose_address_holds_a_password_is_refused_without_saying_it(clu
 def with_texts(cluster, run_id):
     """Let a run have its settings as their texts, as of old, from before a collection."""
     given = cluster.kubeflow.runs[run_id]["runtime_config"]["parameters"]
-    for name in [name for name in given if name.endswith("_settings")]:
+    for name in settings_in(given):
         text = cluster.s3.objects[given[name].removeprefix("s3://")].decode()
         given[name] = text[:-1] + ', "generation": 2}'
     return given
@@ -70,7 +72,8 @@ def test_an_equal_run_whose_settings_are_texts_or_of_before_a_collection_is_the_
     run_id = cluster.submitted()
     given = with_texts(cluster, run_id)
     if changed:
-        given["votes_settings"] = given["votes_settings"].replace("votes", "vetos")
+        votes = parameter_of("votes")
+        given[votes] = given[votes].replace("votes", "vetos")
         _, err = cluster.retort("submit", *TOY, code=64)
         assert "is taken by a run with other parameters" in err
     else:

@@ -7,7 +7,6 @@ import pytest
 import yaml
 from retort_pipelines.graph.compile import arguments
 from retort_pipelines.graph.compile import compile as write
-from retort_pipelines.graph.distil import CONFIGURATION, parameter_of
 from retort_pipelines.graph.offered import offered
 from retort_pipelines.profiles import Profile
 from retort_pipelines.runs.runs import config_of
@@ -17,7 +16,15 @@ from retort.config.typed import read, typed
 from retort.errors import ConfigError
 from retort.pod import kept_settings
 from retort.pod.run_records import Records
-from retort.pod.settings import OPERATION, GroupSettings, settings, told_operation, typed_of
+from retort.pod.settings import (
+    CONFIGURATION,
+    OPERATION,
+    GroupSettings,
+    parameter_of,
+    settings,
+    told_operation,
+    typed_of,
+)
 from retort.run.tasks import graph
 
 REMOTE = "memory://bucket/store"
@@ -77,6 +84,13 @@ def test_a_value_changed_in_the_interface_is_the_run_of_submit_with_set(config, 
     assert {one for one in base if base[one] != wanted[one]} == {name, CONFIGURATION}
     found, remote = config_of(base | {name: NEW[key]})
     assert (resolved(found), remote) == (resolved(told), REMOTE)
+
+
+def test_in_the_alphabets_order_what_a_person_may_change_comes_before_what_is_left_alone(config):
+    """In which Kubeflow's interface shows them, without their descriptions."""
+    shown = sorted(arguments(config, remote=REMOTE, files={}))
+    assert shown[: len(NEW) + 1] == sorted([*(one.name for one in typed(config)), "prompts_address"])
+    assert all(name.startswith("zz_internal_") for name in shown[len(NEW) + 1 :])
 
 
 def test_pods_fold_values_into_what_would_have_been_submitted(config, file):
@@ -157,7 +171,7 @@ def test_a_budget_reaches_pods_by_the_runs_record_and_is_in_no_settings(config, 
     given = arguments(config, remote=remote, files={})
     monkeypatch.setenv("RETORT_RUN", "run-1")
     changes = [f"{one.key}={NEW[one.key]}" for one in typed(config)]
-    prompts, report = given["prompts_settings"], given["report_settings"]
+    prompts, report = given[parameter_of("prompts")], given[parameter_of("report")]
     assert check(given[CONFIGURATION], prompts, report, changes, {"data/prompts.jsonl": ""}) == prompts
     monkeypatch.setenv(OPERATION, json.dumps({"models": {"teacher": {"engine": {"budget": {"tokens": 900}}}}}))
     assert told_operation(remote)["models"]["teacher"]["engine"]["budget"] == {"tokens": 80}
@@ -172,7 +186,7 @@ def test_prompts_are_taken_from_their_address_by_content(config, tmp_path):
     export.write_text('{"prompt": "1+1?"}\n')
     entry = {"path": "data/prompts.jsonl", "md5": "old"}
     given = arguments(config, remote=remote, files={"data/prompts.jsonl": entry})
-    told = given[CONFIGURATION], given["prompts_settings"], given["report_settings"], []
+    told = given[CONFIGURATION], given[parameter_of("prompts")], given[parameter_of("report")], []
     (found,) = kept_settings.read(check(*told, {"data/prompts.jsonl": f" {export} "})).files
     assert (found["path"], found["size"]) == ("data/prompts.jsonl", export.stat().st_size)
     export.write_text("")

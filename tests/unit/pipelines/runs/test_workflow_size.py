@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 from retort_pipelines.graph import compile as compiling
-from retort_pipelines.graph.distil import parameter_of
 from retort_pipelines.profiles import Profile
 from retort_pipelines.runs.workflow_size import check_workflow, workflow_bytes
 
 from retort.config import load_config
 from retort.errors import ConfigError
+from retort.pod.settings import parameter_of
 from retort.run.tasks import graph
 
 
