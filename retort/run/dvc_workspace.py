@@ -26,9 +26,9 @@ from retort.errors import RETRY, IntegrityError, RetortError, StageError, Stoppe
 from retort.io.outages import explain, is_passing, patiently
 from retort.run import kill, run_cache
 from retort.run.contents import Contents, Problem, Wanted, refusal
+from retort.run.dvc_files import drop_half_written_notes, written_whole
 from retort.run.mark import read_mark
 from retort.run.true_hashes import TrueHashes, stamp_of
-from retort.run.whole_files import drop_half_written_notes, written_whole
 
 _log = logging.getLogger(__name__)
 

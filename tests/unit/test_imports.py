@@ -157,7 +157,7 @@ def test_dvc_is_used_in_one_place():
         for file in (ROOT / "retort").rglob("*.py")
         if any(name.split(".")[0] in ("dvc", "dvc_data", "dvc_objects") for name in imported(file))
     }
-    assert users == {"retort/run/dvc_adapter.py", "retort/run/dvc_workspace.py"}
+    assert users == {"retort/run/dvc_adapter.py", "retort/run/dvc_files.py", "retort/run/dvc_workspace.py"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import yaml
 
 from retort.errors import StorageError
 from retort.run import dvc_adapter
-from retort.run.whole_files import drop_half_written_notes, written_whole
+from retort.run.dvc_files import drop_half_written_notes, written_whole
 
 
 def killed_while_writing(file):
