@@ -228,7 +228,8 @@ def test_the_whole_configuration_is_an_argument_that_only_its_check_reads(config
         name
         for component in documents[0]["components"].values()
         for name, task in component.get("dag", {}).get("tasks", {}).items()
-        if CONFIGURATION in task.get("inputs", {}).get("parameters", {})
+        for given in task.get("inputs", {}).get("parameters", {}).values()
+        if given.get("componentInputParameter", "").endswith(CONFIGURATION)
     }
     assert readers == {"parameters"}
 
