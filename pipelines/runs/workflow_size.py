@@ -18,16 +18,17 @@ from retort.run.tasks import graph
 LARGEST_BYTES = 1_000_000
 """Of a workflow with the state of its nodes, packed."""
 
-# Measured at the end of the smoke run of 2026-11-28 (Kubeflow 2.17, Argo 4.0.5): 276 nodes, 305 kB packed, beside
-# 275 kB of graph. Kubeflow repeats a task's arguments in five of its nodes, and Argo packs them no better than to 0.84.
-_TASK_BYTES, _COPIES = 3300, 4.2
+# Measured at the end of two smoke runs of 2026-11-28 (Kubeflow 2.17, Argo 4.0.5), both of 276 nodes: with settings as
+# texts 305 kB of nodes, packed, and 275 kB of graph; with their addresses 213 and 247 kB. What a single task costs: by
+# leaving out its nodes. Kubeflow repeats a task's arguments in five of them.
+_TASK_BYTES, _COPIES = 5600, 3.0
 """Of a task's nodes without its arguments; of them for each character of its arguments."""
-_LOOP_BYTES = 10_000
+_LOOP_BYTES = 6000
 """Of the nodes around the tasks of a loop, and of what collects its fragments."""
-_OF_ALL_COPIES = 2.3
-"""Of the nodes that have all arguments of the run, for each character: the root, the record, the summary."""
-_SPEC_TO_YAML = 1.54
-"""Bytes of the graph in a workflow for one of the compiled file; the run's arguments stand beside it once."""
+_BOOKS_BYTES, _OF_ALL_COPIES = 53_500, 0.84
+"""Of the nodes around all tasks and of those that keep the run's books; of them for each character of all arguments."""
+_SPEC_TO_YAML, _SPEC_COPIES = 1.44, 1.4
+"""Bytes of the graph in a workflow for one of the compiled file, and for a character of the run's arguments."""
 
 
 def check_workflow(config: RetortConfig, file: Path, given: Mapping[str, Any]) -> None:
@@ -62,8 +63,8 @@ def workflow_bytes(made: Graph, given: Mapping[str, Any], file_bytes: int) -> fl
         file_bytes: Size of the compiled pipeline.
     """
     together = sum(len(str(value)) for value in given.values())
-    nodes = _TASK_BYTES + _COPIES * len(given[CONFIGURATION]) + _OF_ALL_COPIES * together
+    nodes = _BOOKS_BYTES + _COPIES * len(given[CONFIGURATION]) + _OF_ALL_COPIES * together
     for name, tasks in made.groups.items():
         nodes += len(tasks) * (_TASK_BYTES + _COPIES * len(given[parameter_of(name)]))
         nodes += _LOOP_BYTES if is_loop(tasks) else 0
-    return _SPEC_TO_YAML * file_bytes + together + nodes
+    return _SPEC_TO_YAML * file_bytes + _SPEC_COPIES * together + nodes

@@ -43,7 +43,15 @@ def test_the_reckoning_is_what_a_real_workflow_measured(tmp_path):
     changes = ["evaluate.models=[sft, ppo]", "sft.steps=80", "ppo.iterations=8"]
     config, file = load_config(Path("configs/smoke.yaml"), changes=changes), tmp_path / "pipeline.yaml"
     given = compiled(config, file) | {parameter_of(name): "x" * length for name, length in MEASURED.items()}
-    assert workflow_bytes(graph(config), given, file.stat().st_size) == pytest.approx(580_114, rel=0.1)
+    assert workflow_bytes(graph(config), given, file.stat().st_size) == pytest.approx(580_114, rel=0.05)
+
+
+def test_the_reckoning_is_what_one_with_addresses_measured(tmp_path):
+    """The same run on the same day with settings by address: 246,740 bytes of graph and 213,292 of nodes."""
+    changes = ["evaluate.models=[sft, ppo]", "sft.steps=80", "ppo.iterations=8"]
+    config, file = load_config(Path("configs/smoke.yaml"), changes=changes), tmp_path / "pipeline.yaml"
+    given = compiled(config, file)
+    assert workflow_bytes(graph(config), given, file.stat().st_size) == pytest.approx(460_032, rel=0.05)
 
 
 def test_a_shard_costs_the_same_however_many_there_are(tmp_path):
@@ -55,11 +63,11 @@ def test_a_shard_costs_the_same_however_many_there_are(tmp_path):
     assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0], rel=0.01)
 
 
-@pytest.mark.parametrize("shards", [44, 60])
+@pytest.mark.parametrize("shards", [25, 60])
 def test_more_tasks_than_a_workflow_can_hold_are_refused_with_the_figure(tmp_path, shards):
     config = load_config(Path("demo"), changes=[f"teacher_responses.shards={list(range(shards))}"])
     given = compiled(config, tmp_path / "pipeline.yaml")
-    if shards == 44:
+    if shards == 25:
         check_workflow(config, tmp_path / "pipeline.yaml", given)
         return
     with pytest.raises(ConfigError, match=r"60 of them of teacher_responses.* grow to about \d\.\d MB") as refused:
