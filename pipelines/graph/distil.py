@@ -176,6 +176,7 @@ def _component(tasks: Sequence[Task]) -> Any:
 
 
 def is_loop(tasks: Sequence[Task]) -> bool:
+    """Whether a group's tasks are those of a loop over one key of their matrix."""
     return tasks[0].stage.fan is not None
 
 

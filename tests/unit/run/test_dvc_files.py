@@ -10,10 +10,11 @@ import yaml
 from retort.errors import StorageError
 from retort.run import dvc_adapter
 from retort.run.dvc_files import drop_half_written_notes, written_whole
+from retort.run.dvc_workspace import opened
 
 
 def killed_while_writing(file):
-    """Write over a file as DVC does, and be stopped in the middle."""
+    """Write over `a: 1` in both ways that DVC has, stopped in the middle; what is there then, of each way."""
     from dvc.utils.serialize import _yaml, dump_yaml, modify_yaml
 
     class Killed(BaseException):
@@ -23,6 +24,7 @@ def killed_while_writing(file):
         stream.write("stages:\n")
         raise Killed
 
+    left = []
     whole, _yaml._dump = _yaml._dump, half
 
     def modify(file, data):
@@ -34,18 +36,32 @@ def killed_while_writing(file):
             file.write_text("a: 1\n")
             with pytest.raises(Killed):
                 write(file, {"b": 2})
+            left.append(file.read_text())
     finally:
         _yaml._dump = whole
+    return left
 
 
 def test_a_lock_is_never_half_written(tmp_path):
     file = tmp_path / "dvc.lock"
     with written_whole():
-        killed_while_writing(file)
-    assert file.read_text() == "a: 1\n"
-    killed_while_writing(file)  # DVC alone
-    assert file.read_text() == "stages:\n"
+        assert killed_while_writing(file) == ["a: 1\n"] * 2
+    assert killed_while_writing(file) == ["stages:\n"] * 2  # DVC alone
     assert [one.name for one in tmp_path.iterdir()] == ["dvc.lock"]
+
+
+def test_a_workspace_is_opened_so_and_the_new_lock_takes_the_old_ones_place(tmp_path):
+    from dvc.utils.serialize import modify_yaml
+
+    dvc_adapter.init(tmp_path, remote=str(tmp_path / "remote"))
+    file = tmp_path / "dvc.lock"
+    with opened(tmp_path):
+        assert killed_while_writing(file) == ["a: 1\n"] * 2
+        old = file.open()
+        with modify_yaml(file) as data:
+            data["b"] = 2
+    assert old.read() == "a: 1\n"  # whoever reads it meanwhile has one or the other
+    assert file.read_text() == "a: 1\nb: 2\n"
 
 
 def test_what_is_written_whole_is_what_dvc_writes(tmp_path):
